@@ -1,0 +1,56 @@
+"""The one door between the site and the engine.
+
+`EngineClient` is what the site sees; `inference.engine_thread` implements it on an engine thread
+of the server's own process. Importing this module loads neither torch nor any weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any, Protocol
+
+from inference.types import EngineEvent, GenerateRequest, ModelFingerprint, ModelInfo, ModelKind
+
+
+class PromptCodec(Protocol):
+    """Text to tokens and back for one model: its tokenizer and its chat template. Pure, no torch.
+
+    Thread-safe; every method may be called from the event loop (about 1 ms per 1,000 tokens).
+    """
+
+    @property
+    def kind(self) -> ModelKind: ...
+    @property
+    def context_length(self) -> int: ...
+    @property
+    def fingerprint(self) -> ModelFingerprint: ...
+    @property
+    def eos_ids(self) -> frozenset[int]: ...
+
+    def render(self, messages: Sequence[dict[str, Any]], *, add_generation_prompt: bool) -> str:
+        """The chat template over [{role, content}, ...] as text, special tokens written out."""
+
+    def encode(self, text: str, *, add_special_tokens: bool = False) -> list[int]:
+        """Token ids of text. Special tokens written out in the text become their ids."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of ids, special tokens left out."""
+
+
+class EngineClient(Protocol):
+    async def start(self) -> None:
+        """Bring the engine up. Models load on their first use."""
+
+    async def stop(self) -> None:
+        """Cancel what runs, end the engine and wait for it."""
+
+    def models(self) -> list[ModelInfo]:
+        """The catalogue with each model's state on this disk. Cheap."""
+
+    async def codec(self, model: str) -> PromptCodec:
+        """Tokenizer and template. Raises ModelNotFound, ModelUnavailable (and its subclasses)."""
+
+    def stream(self, request: GenerateRequest) -> AsyncGenerator[EngineEvent, None]:
+        """Events of one request, `Finished` last. Closing the iterator (aclose) cancels: the
+        engine computes at most one more decode step. Raises EngineError. A reader that is slow
+        gets joined deltas; the engine never waits for it."""

@@ -1,0 +1,212 @@
+"""The words the engine and the site exchange: requests go in, events come out.
+
+All are frozen and validated once, where they are made. No torch here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+from inference.errors import InvalidParameter
+
+MAX_STOP_STRINGS = 16
+MAX_SEED = 2**63 - 1
+
+FinishReason = Literal["stop", "length", "cancelled"]
+
+
+class ModelKind(StrEnum):
+    """How a model is talked to: turns through its chat template, or plain continuation."""
+
+    CHAT = "chat"
+    COMPLETION = "completion"
+
+
+def _check(ok: bool, param: str, value: object, allowed: str) -> None:
+    if not ok:
+        raise InvalidParameter(param, value, allowed)
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """How the next token is picked. The order of the stages is written in `sampler.py`.
+
+    temperature: 0 is greedy. top_k: 0 is off. top_p: 1 is off. min_p: 0 is off.
+    repetition_penalty: 1 is off (CTRL: divides positive and multiplies negative logits of every
+    token in prompt or answer). presence_ and frequency_penalty: subtracted for tokens of the
+    answer. seed: None lets the engine draw one, reported in `Finished.seed`.
+    max_tokens: None means until the context is full.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    seed: int | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
+    ignore_eos: bool = False
+
+    def __post_init__(self) -> None:
+        _check_number("temperature", self.temperature, 0, 2)
+        _check_integer("top_k", self.top_k, 0, None)
+        _check(0 < _number("top_p", self.top_p) <= 1, "top_p", self.top_p, "above 0 and at most 1")
+        _check_number("min_p", self.min_p, 0, 1)
+        _check(
+            0 < _number("repetition_penalty", self.repetition_penalty) <= 10,
+            "repetition_penalty",
+            self.repetition_penalty,
+            "above 0 and at most 10",
+        )
+        _check_number("presence_penalty", self.presence_penalty, -2, 2)
+        _check_number("frequency_penalty", self.frequency_penalty, -2, 2)
+        for token, bias in self.logit_bias.items():
+            _check_integer("logit_bias token", token, 0, None)
+            _check_number(f"logit_bias[{token}]", bias, -100, 100)
+        if self.seed is not None:
+            _check_integer("seed", self.seed, 0, MAX_SEED)
+        if self.max_tokens is not None:
+            _check_integer("max_tokens", self.max_tokens, 1, None)
+        _check(
+            len(self.stop) <= MAX_STOP_STRINGS and all(isinstance(s, str) and s for s in self.stop),
+            "stop",
+            self.stop,
+            f"at most {MAX_STOP_STRINGS} non-empty strings",
+        )
+        for token in self.stop_token_ids:
+            _check_integer("stop_token_ids", token, 0, None)
+
+
+def _number(param: str, value: object) -> float:
+    ok = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    _check(ok, param, value, "a finite number")
+    return float(value)  # type: ignore[arg-type]
+
+
+def _check_number(param: str, value: object, low: float, high: float) -> None:
+    _check(low <= _number(param, value) <= high, param, value, f"between {low} and {high}")
+
+
+def _check_integer(param: str, value: object, low: int, high: int | None) -> None:
+    ok = isinstance(value, int) and not isinstance(value, bool) and value >= low
+    allowed = f"an integer of at least {low}" if high is None else f"an integer from {low} to {high}"
+    _check(ok and (high is None or value <= high), param, value, allowed)  # type: ignore[operator]
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateRequest:
+    """One request for one continuation.
+
+    prompt_ids: the exact tokens the model reads. answer_start: index in `prompt_ids` at which an
+    answer that is being continued begins (its bytes complete a character cut in two), or None for
+    a new answer. tenant and priority are opaque to the engine's callers: fairness is by tenant,
+    and a lower priority number is served first.
+    """
+
+    request_id: str
+    model: str
+    prompt_ids: tuple[int, ...]
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+    answer_start: int | None = None
+    tenant: str = "local"
+    priority: int = 0
+
+    def __post_init__(self) -> None:
+        _check(bool(self.prompt_ids), "prompt", list(self.prompt_ids), "at least one token")
+        if self.answer_start is not None:
+            _check_integer("answer_start", self.answer_start, 1, len(self.prompt_ids))
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """Waiting for room. position counts from 1."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class PromptProgress:
+    """done of total prompt tokens are in the KV cache."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """More of the answer. `text` may be empty while a character or a stop string is incomplete.
+
+    token_ids are the tokens that arrived; offsets[i] is where token i's text begins, in
+    characters from the beginning of this generation's text (ids and offsets are equally long).
+    Joining two adjacent deltas is concatenation, field by field.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    offsets: tuple[int, ...]
+
+    def joined(self, later: Delta) -> Delta:
+        return Delta(
+            self.text + later.text,
+            self.token_ids + later.token_ids,
+            self.offsets + later.offsets,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds, measured inside the engine: waiting, prefill (to the first token), decode."""
+
+    queue_s: float = 0.0
+    prefill_s: float = 0.0
+    decode_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The last event of a request that ended well. stop_string is the one that ended it, if any;
+    it is not part of the text. A token that ended it is part of the token ids."""
+
+    reason: FinishReason
+    prompt_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    seed: int
+    timings: Timings
+    stop_string: str | None = None
+
+
+EngineEvent = Queued | PromptProgress | Delta | Finished
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFingerprint:
+    """What must be the same for the same answer: sha256 of each part, as hex."""
+
+    weights: str
+    tokenizer: str
+    template: str
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """One entry of the catalogue, as a page shows it. state says why it cannot be used, if so."""
+
+    name: str
+    title: str
+    kind: ModelKind
+    languages: tuple[str, ...]
+    license: str
+    state: Literal["ready", "missing", "invalid"]
+    detail: str = ""
+    defaults: SamplingParams = field(default_factory=SamplingParams)
