@@ -1,0 +1,54 @@
+# GNU make. `make` alone lists the targets. PYTHON names the Python that makes .venv.
+PYTHON = python3
+VENV = .venv
+PY = $(VENV)/bin/python
+MANAGE = $(PY) manage.py
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help serve test soak bench lint models lock clean install install-dev browser
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+serve: models ## install, fetch missing models, serve on http://localhost:3000 (PORT=, HOST=)
+	@$(MANAGE) migrate --noinput --verbosity 0
+	@$(MANAGE) collectstatic --noinput --verbosity 0
+	@exec $(MANAGE) serve $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT))
+
+test: install-dev models browser ## run all tests, real models and a real browser among them
+	$(PY) -m pytest
+
+soak: install-dev models browser ## run the long counts and write docs/benchmarks/soak.json
+	$(PY) -m pytest -m soak
+
+bench: models ## measure this machine and write JSON into docs/benchmarks/
+	$(MANAGE) bench latency --output docs/benchmarks
+
+lint: install-dev ## check style, types, migrations and the lock files
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(MANAGE) makemigrations --check --dry-run
+	$(PY) -m pytest -q tests/test_install.py
+
+models: install ## fetch the models that are missing
+	@$(MANAGE) models pull --default
+
+lock: install-dev ## resolve requirements*.in to their newest versions
+	$(PY) .ci/lock.py
+
+clean: ## remove what was installed and built; models and data stay
+	rm -rf $(VENV) .venv.lock staticfiles .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+install:
+	@$(PYTHON) .ci/install.py requirements.txt
+
+install-dev:
+	@$(PYTHON) .ci/install.py requirements-dev.txt
+
+# Where Chromium cannot be had the tests that need it fail and name the command: no skip, and the
+# other tests still run.
+browser: install-dev
+	@sh .ci/chromium.sh $(PY) || true
