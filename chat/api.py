@@ -1,0 +1,5 @@
+"""REST."""
+
+from ninja import NinjaAPI
+
+api = NinjaAPI(title="TinyLLM")

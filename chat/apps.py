@@ -1,0 +1,14 @@
+"""The chat app. `ready` registers system checks and starts nothing."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class ChatConfig(AppConfig):
+    name = "chat"
+    verbose_name = _("Chat")
+
+    def ready(self) -> None:
+        from chat import checks  # noqa: F401

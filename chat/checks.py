@@ -1,0 +1,60 @@
+"""Misconfiguration found before the first request, each with an id and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+from django.core.exceptions import ImproperlyConfigured
+
+
+@register()
+def secret_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    try:
+        present = bool(settings.SECRET_KEY)
+    except ImproperlyConfigured:
+        present = False
+    if present:
+        return []
+    return [
+        Error(
+            "SECRET_KEY is missing.",
+            hint="Outside local mode the key comes from the environment: set SECRET_KEY to 50 or "
+            "more random characters, the same for every process of this site.",
+            id="chat.E001",
+        )
+    ]
+
+
+@register()
+def allowed_hosts(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    if settings.TINYLLM_LOCAL or settings.ALLOWED_HOSTS:
+        return []
+    return [
+        Error(
+            "ALLOWED_HOSTS is empty.",
+            hint="Outside local mode name the hosts that this site answers to, for example "
+            "ALLOWED_HOSTS=chat.example.org.",
+            id="chat.E002",
+        )
+    ]
+
+
+@register()
+def engine_numbers(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    return [
+        Error(
+            f"{name} = {getattr(settings, name)} is not allowed.",
+            hint=f"{name} must be at least {least}.",
+            id="chat.E003",
+        )
+        for name, least in (
+            ("TINYLLM_THREADS", 1),
+            ("TINYLLM_KV_TOKENS", 16),
+            ("TINYLLM_MAX_BATCH", 1),
+        )
+        if getattr(settings, name) < least
+    ]

@@ -1,0 +1,63 @@
+"""The site's hold on the engine: `serve` installs a client, everything else asks for it here."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from inference.client import EngineClient, PromptCodec
+from inference.errors import EngineStopped
+from inference.types import ModelFingerprint
+
+__all__ = ["EngineClient", "PromptCodec", "build", "client", "create", "fingerprint", "install"]
+
+_client: EngineClient | None = None
+
+
+def install(new: EngineClient | None) -> None:
+    """Make `new` the client of this process; None takes it away."""
+    global _client
+    _client = new
+
+
+def client() -> EngineClient:
+    """The installed client. Raises EngineStopped where none is (outside `serve`)."""
+    if _client is None:
+        raise EngineStopped("The engine is not running. Start the site with `manage.py serve`.")
+    return _client
+
+
+def create() -> EngineClient:
+    """The client that `TINYLLM_ENGINE_FACTORY` names, not yet started."""
+    return cast(EngineClient, import_string(settings.TINYLLM_ENGINE_FACTORY)())
+
+
+def build() -> EngineClient:
+    """The real engine on a thread of this process. It loads torch, so only `serve` calls this."""
+    from inference.engine_thread import EngineThread
+    from inference.model_store import ModelStore
+
+    from inference.catalogue import Catalogue
+    from inference.config import EngineOptions
+
+    store = ModelStore(settings.TINYLLM_MODELS_DIR, Catalogue.load())
+    options = EngineOptions(
+        threads=settings.TINYLLM_THREADS,
+        kv_tokens=settings.TINYLLM_KV_TOKENS,
+        max_batch=settings.TINYLLM_MAX_BATCH,
+        dtype=settings.TINYLLM_DTYPE,
+    )
+    return EngineThread(store, options)
+
+
+def fingerprint(codec: PromptCodec) -> dict[str, str]:
+    """What a generation row remembers of the model, as JSON."""
+    value: ModelFingerprint = codec.fingerprint
+    return {
+        "weights": value.weights,
+        "tokenizer": value.tokenizer,
+        "template": value.template,
+        "dtype": value.dtype,
+    }

@@ -1,0 +1,58 @@
+"""Fixtures shared by the tests: a real SQLite file in WAL mode, users, and a scripted engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from chat import engine
+from tests.fake_engine import FakeEngine
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="run the long counts too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The long counts are another command's work (`make soak`), so they are not even selected."""
+    if config.getoption("--soak"):
+        return
+    soak = [item for item in items if item.get_closest_marker("soak")]
+    if soak:
+        config.hook.pytest_deselected(items=soak)
+        items[:] = [item for item in items if item not in soak]
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests use a database file of their own: threads with connections of their own see it, and
+    its locks are those of the real thing, which an in-memory database does not have."""
+    from django.conf import settings
+    from django.db import connections
+
+    path = str(tmp_path_factory.mktemp("database") / "test.sqlite3")
+    settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = path
+    connections["default"].settings_dict.setdefault("TEST", {})["NAME"] = path
+
+
+@pytest.fixture
+def fake_engine() -> Iterator[FakeEngine]:
+    """A started FakeEngine, installed as the client of this process."""
+    fake = FakeEngine()
+    fake.started = True
+    engine.install(fake)
+    yield fake
+    engine.install(None)
+
+
+@pytest.fixture
+def make_user(db: None) -> Any:
+    """`make_user("ada")`: a user that can log in; more arguments go to the model."""
+    from chat.models import User
+
+    def make(username: str, **fields: Any) -> User:
+        return User.objects.create_user(username=username, password="a-password-9", **fields)
+
+    return make

@@ -1,0 +1,208 @@
+"""A scripted engine that speaks `inference.client.EngineClient`, for tests of `chat/` alone.
+
+Its codec is one token per byte, so every id, offset and prompt in a test can be read by eye.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from inference.errors import EngineStopped, ModelNotFound, ModelUnavailable
+from inference.types import (
+    Delta,
+    EngineEvent,
+    Finished,
+    FinishReason,
+    GenerateRequest,
+    ModelFingerprint,
+    ModelInfo,
+    ModelKind,
+    PromptProgress,
+    Queued,
+    SamplingParams,
+    Timings,
+)
+
+END = 256
+START = 257
+_SPECIALS = {"<|im_start|>": START, "<|im_end|>": END}
+_SPLIT = re.compile("(" + "|".join(re.escape(text) for text in _SPECIALS) + ")")
+
+Step = str | EngineEvent | Exception | asyncio.Event
+"""A piece of text, an event as it is, an error to raise, or a gate to wait at."""
+Script = Callable[[GenerateRequest], Iterable[Step]]
+
+
+class ByteCodec:
+    """One token per UTF-8 byte, and the two special tokens of ChatML."""
+
+    def __init__(self, kind: ModelKind, *, context_length: int = 4096) -> None:
+        self.kind = kind
+        self.context_length = context_length
+        self.fingerprint = ModelFingerprint("w" * 64, "t" * 64, f"{kind}", "float32")
+        self.eos_ids = frozenset({END})
+
+    def render(self, messages: Sequence[dict[str, Any]], *, add_generation_prompt: bool) -> str:
+        turns = "".join(
+            f"<|im_start|>{message['role']}\n{message['content']}<|im_end|>\n"
+            for message in messages
+        )
+        return turns + ("<|im_start|>assistant\n" if add_generation_prompt else "")
+
+    def encode(self, text: str, *, add_special_tokens: bool = False) -> list[int]:
+        ids: list[int] = []
+        for part in _SPLIT.split(text):
+            ids += [_SPECIALS[part]] if part in _SPECIALS else part.encode()
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return bytes(token for token in ids if token < 256).decode(errors="replace")
+
+
+def text_delta(text: str, start: int) -> Delta:
+    """`text` as a delta that begins `start` characters into the answer."""
+    ids: list[int] = []
+    offsets: list[int] = []
+    for index, character in enumerate(text):
+        for byte in character.encode():
+            ids.append(byte)
+            offsets.append(start + index)
+    return Delta(text, tuple(ids), tuple(offsets))
+
+
+def prompt_text(request: GenerateRequest) -> str:
+    return ByteCodec(ModelKind.CHAT).decode(request.prompt_ids)
+
+
+def echo(request: GenerateRequest) -> Iterator[Step]:
+    """The default script: says the last line of the prompt back, word by word."""
+    lines = [line for line in prompt_text(request).splitlines() if line.strip()]
+    said = next((line for line in reversed(lines) if line != "assistant"), "")
+    yield from re.findall(r"\S+\s*", f"You said: {said}")
+
+
+class FakeEngine:
+    """`script` decides what each request streams. `requests` and `cancelled` (request ids) record
+    what happened; `delay` seconds pass before each piece of text."""
+
+    def __init__(
+        self, script: Script = echo, *, delay: float = 0.0, context_length: int = 4096
+    ) -> None:
+        self.script = script
+        self.delay = delay
+        self.requests: list[GenerateRequest] = []
+        self.cancelled: list[str] = []
+        self.started = False
+        self._codecs = {
+            "chat": ByteCodec(ModelKind.CHAT, context_length=context_length),
+            "story": ByteCodec(ModelKind.COMPLETION, context_length=context_length),
+        }
+
+    async def start(self) -> None:
+        self.started = True
+
+    async def stop(self) -> None:
+        self.started = False
+
+    def models(self) -> list[ModelInfo]:
+        defaults = SamplingParams(max_tokens=512)
+        languages = ("en",)
+        return [
+            ModelInfo(
+                "chat", "Fake chat", ModelKind.CHAT, languages, "MIT", "ready", defaults=defaults
+            ),
+            ModelInfo(
+                "story",
+                "Fake story",
+                ModelKind.COMPLETION,
+                languages,
+                "MIT",
+                "ready",
+                defaults=defaults,
+            ),
+            ModelInfo(
+                "absent", "Absent", ModelKind.CHAT, languages, "MIT", "missing", "not downloaded"
+            ),
+        ]
+
+    async def codec(self, model: str) -> ByteCodec:
+        if model in self._codecs:
+            return self._codecs[model]
+        if model == "absent":
+            raise ModelUnavailable("The files of 'absent' are missing.", model=model)
+        raise ModelNotFound(model, sorted([*self._codecs, "absent"]))
+
+    async def stream(self, request: GenerateRequest) -> AsyncGenerator[EngineEvent, None]:
+        if not self.started:
+            raise EngineStopped("The engine is not running.")
+        self.requests.append(request)
+        ids = 0
+        length = 0
+        reason: FinishReason = "stop"
+        try:
+            for step in self.script(request):
+                event: EngineEvent
+                if isinstance(step, asyncio.Event):
+                    await step.wait()
+                    continue
+                if isinstance(step, Exception):
+                    raise step
+                if isinstance(step, str):
+                    await asyncio.sleep(self.delay)
+                    event = text_delta(step, length)
+                else:
+                    event = step
+                if isinstance(event, Delta):
+                    length += len(event.text)
+                    ids += len(event.token_ids)
+                yield event
+                if isinstance(event, Finished):
+                    return
+                if request.sampling.max_tokens is not None and ids >= request.sampling.max_tokens:
+                    reason = "length"
+                    break
+            if reason == "stop":
+                ids += 1
+                yield Delta("", (END,), (length,))
+            yield Finished(
+                reason=reason,
+                prompt_tokens=len(request.prompt_ids),
+                output_tokens=ids,
+                cached_tokens=0,
+                seed=request.sampling.seed if request.sampling.seed is not None else 42,
+                timings=Timings(queue_s=0.001, prefill_s=0.002, decode_s=0.003),
+            )
+        except (GeneratorExit, asyncio.CancelledError):
+            self.cancelled.append(request.request_id)
+            raise
+
+
+def by_prompt(request: GenerateRequest) -> Iterator[Step]:
+    """For a server in a subprocess: the prompt says what happens.
+
+    `forever` counts without end, `fail` breaks after a few words, `queue` shows waiting and
+    progress first; everything else is echoed.
+    """
+    text = prompt_text(request)
+    if "forever" in text:
+        number = 0
+        while True:
+            number += 1
+            yield f"{number} "
+    elif "fail" in text:
+        yield "This will "
+        yield "not end "
+        yield RuntimeError("the script failed")
+    else:
+        if "queue" in text:
+            yield Queued(position=1)
+            yield PromptProgress(done=1, total=2)
+        yield from echo(request)
+
+
+def build() -> FakeEngine:
+    """`TINYLLM_ENGINE_FACTORY=tests.fake_engine.build`: a server without weights."""
+    return FakeEngine(by_prompt, delay=0.005)

@@ -1,0 +1,148 @@
+"""Settings. Every value that a machine may change comes through `tinyllm_site.env`.
+
+Local mode (the default) is one person on one machine: no login, its own key, loopback only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils.translation import gettext_lazy as _
+
+from tinyllm_site import env
+from tinyllm_site.logging import configure
+from tinyllm_site.secret import local_secret_key
+
+BASE_DIR = env.BASE_DIR
+
+TINYLLM_LOCAL = env.flag("TINYLLM_LOCAL", default=True)
+TINYLLM_DATA_DIR = env.directory("TINYLLM_DATA_DIR", BASE_DIR / "var")
+TINYLLM_MODELS_DIR = env.directory("TINYLLM_MODELS_DIR", BASE_DIR / "models")
+TINYLLM_HUB_ENDPOINT = env.text("HF_ENDPOINT", "https://huggingface.co")
+TINYLLM_HUB_TOKEN = env.text("HF_TOKEN")
+TINYLLM_HUB_OFFLINE = env.flag("HF_HUB_OFFLINE", default=False)
+# One core stays free for the web process: OpenMP collapses when the two fight for cores.
+TINYLLM_THREADS = env.integer("TINYLLM_THREADS", max(1, env.cores() - 1))
+TINYLLM_KV_TOKENS = env.integer("TINYLLM_KV_TOKENS", 16384)
+TINYLLM_MAX_BATCH = env.integer("TINYLLM_MAX_BATCH", 32)
+TINYLLM_DTYPE = env.text("TINYLLM_DTYPE", "float16")
+TINYLLM_ENGINE_FACTORY = env.text("TINYLLM_ENGINE_FACTORY", "chat.engine.build")
+# Set it only where every request passes a proxy that writes X-Forwarded-Proto itself.
+TINYLLM_BEHIND_PROXY = env.flag("TINYLLM_BEHIND_PROXY", default=False)
+
+DEBUG = False
+SECRET_KEY = env.text("SECRET_KEY") or (
+    local_secret_key(TINYLLM_DATA_DIR / "secret_key") if TINYLLM_LOCAL else ""
+)
+ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"] if TINYLLM_LOCAL else env.names("ALLOWED_HOSTS")
+
+INSTALLED_APPS = [
+    "daphne",
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "channels",
+    "ninja",
+    "inference.apps.InferenceConfig",
+    "chat.apps.ChatConfig",
+]
+
+MIDDLEWARE = [
+    "chat.middleware.RequestIdMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "tinyllm_site.static_files.StaticFilesMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "tinyllm_site.urls"
+ASGI_APPLICATION = "tinyllm_site.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+_database: dict[str, Any] = env.database(TINYLLM_DATA_DIR / "db.sqlite3")
+if _database["ENGINE"] == "django.db.backends.sqlite3":
+    TINYLLM_DATA_DIR.mkdir(parents=True, exist_ok=True)
+    # WAL: readers never wait for the writer. IMMEDIATE: a transaction that will write takes its
+    # turn at the beginning, where waiting works, and not in the middle, where it fails.
+    _database["OPTIONS"] = {
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+    }
+DATABASES = {"default": _database}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+
+AUTH_USER_MODEL = "chat.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "/"
+
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", _("English")), ("zh-hans", _("Simplified Chinese"))]
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+# Local mode serves the files where they lie; elsewhere `collectstatic` gives each name its hash.
+WHITENOISE_USE_FINDERS = TINYLLM_LOCAL
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": (
+            "django.contrib.staticfiles.storage.StaticFilesStorage"
+            if TINYLLM_LOCAL
+            else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        )
+    },
+}
+
+# A JSON body may write each of a million characters as \\uXXXX, or as two of those.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 13_000_000
+
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not TINYLLM_LOCAL
+SECURE_SSL_REDIRECT = not TINYLLM_LOCAL
+SECURE_HSTS_SECONDS = 0 if TINYLLM_LOCAL else 30 * 24 * 3600
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TINYLLM_BEHIND_PROXY else None
+# Subdomains and the browsers' preload list commit a whole domain, which is not ours to commit.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+
+UNFOLD = {"SITE_TITLE": "TinyLLM", "SITE_HEADER": "TinyLLM"}
+
+LOGGING_CONFIG = None
+configure()
