@@ -13,7 +13,6 @@ help: ## list the targets
 
 serve: models ## install, fetch missing models, serve on http://localhost:3000 (PORT=, HOST=)
 	@$(MANAGE) migrate --noinput --verbosity 0
-	@$(MANAGE) collectstatic --noinput --verbosity 0
 	@exec $(MANAGE) serve $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT))
 
 test: install-dev models browser ## run all tests, real models and a real browser among them

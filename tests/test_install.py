@@ -1,0 +1,203 @@
+"""The locks hold everywhere, and .ci/install.py never leaves a broken .venv that looks whole."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import signal
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+INSTALL = ROOT / ".ci" / "install.py"
+LOCKS = ("requirements.txt", "requirements-dev.txt")
+PIN = re.compile(r"[a-z0-9-]+==[0-9][0-9a-z.]*")
+# Distribution name -> the name it is imported by, where they differ.
+IMPORTED_AS = {
+    "django-environ": "environ",
+    "django-ninja": "ninja",
+    "django-unfold": "unfold",
+    "markdown-it-py": "markdown_it",
+    "mdit-py-plugins": "mdit_py_plugins",
+}
+# Never imported, with the reason why they are asked for.
+NOT_IMPORTED = {"whitenoise": "named as middleware in the settings"}
+
+
+def lock_complaints(text: str) -> list[str]:
+    """What is wrong with a lock file, one line each; empty when it holds on every machine."""
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    complaints = [
+        line for line in lines if not PIN.fullmatch(line) and line != "-r requirements.txt"
+    ]
+    complaints += [word for word in ("+cpu", "http://", "https://", "--") if word in text]
+    return complaints + [line for line in lines if re.match(r"nvidia-|cuda-|triton", line)]
+
+
+def names(path: Path) -> set[str]:
+    """Distributions a requirements file asks for, without extras and versions."""
+    lines = path.read_text().splitlines()
+    return {re.split(r"[\[=~<>]", line)[0] for line in lines if re.match(r"[a-z]", line)}
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_lock_holds_on_every_machine(name: str) -> None:
+    assert lock_complaints((ROOT / name).read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "torch==2.13.0+cpu",
+        "torch>=2.13.0",
+        "numpy",
+        "-f https://somewhere.example/wheels",
+        "numpy==2.4.6 --hash=sha256:00",
+        "nvidia-cublas==13.0.0",
+        "mdit-py-plugins @ file:///tmp/x.whl",
+    ],
+)
+def test_lock_check_sees_what_does_not_hold(line: str) -> None:
+    assert lock_complaints(f"asgiref==3.13.0\n{line}\n")
+
+
+def test_torch_is_pinned_exactly() -> None:
+    assert "torch==2.13.0" in (ROOT / "requirements.txt").read_text().splitlines()
+
+
+def test_locks_pin_all_that_is_asked_for() -> None:
+    runtime, everything = (names(ROOT / name) for name in LOCKS)
+    assert names(ROOT / "requirements.in") <= runtime
+    assert names(ROOT / "requirements-dev.in") <= runtime | everything
+    assert not runtime & everything, "pinned twice"
+
+
+def test_product_imports_exactly_what_requirements_in_names() -> None:
+    """No import rests on a package that only came along, none is installed for nothing."""
+    ours = {"chat", "inference", "kernels", "tinyllm_site", "tests"}
+    imported: set[str] = set()
+    for folder in ("chat", "inference", "kernels", "tinyllm_site"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Import):
+                    imported |= {alias.name.partition(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom):
+                    imported.add((node.module or "").partition(".")[0])
+    asked = {IMPORTED_AS.get(name, name) for name in names(ROOT / "requirements.in")}
+    optional = {"cupy"}  # only where an NVIDIA GPU is
+    assert imported - ours - optional - sys.stdlib_module_names - asked == set()
+    assert asked - imported - NOT_IMPORTED.keys() == set()
+
+
+def make_wheel(folder: Path, version: str, modules: int = 1) -> Path:
+    """A wheel of our own, `probe`, that pip can install with the network cut."""
+    path = folder / f"probe-{version}-py3-none-any.whl"
+    info = f"probe-{version}.dist-info"
+    with zipfile.ZipFile(path, "w") as wheel:
+        wheel.writestr(
+            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: probe\nVersion: {version}\n"
+        )
+        wheel.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        wheel.writestr("probe/__init__.py", f"version = {version!r}\n")
+        for index in range(modules):
+            wheel.writestr(f"probe/part_{index}.py", "")
+        wheel.writestr(f"{info}/RECORD", "")
+    return path
+
+
+def start(project: Path, *, lock: str = "requirements.txt") -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(INSTALL), lock],
+        cwd=project,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def installed_version(project: Path) -> str:
+    code = "import probe; print(probe.version)"
+    run = subprocess.run(
+        [project / ".venv/bin/python", "-c", code], capture_output=True, text=True, check=True
+    )
+    return run.stdout.strip()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "requirements.txt").write_text(f"{make_wheel(tmp_path, '1.0')}\n")
+    return tmp_path
+
+
+def test_installs_once_and_again_when_the_lock_changes(project: Path) -> None:
+    first, _ = start(project).communicate()
+    assert "Making .venv" in first
+    assert installed_version(project) == "1.0"
+
+    again, _ = start(project).communicate()
+    assert again == "", "an unchanged lock asks pip for nothing"
+
+    (project / "requirements.txt").write_text(f"{make_wheel(project, '2.0')}\n")
+    changed, _ = start(project).communicate()
+    assert "Making .venv" not in changed
+    assert installed_version(project) == "2.0"
+
+
+def test_development_lock_contains_the_other(project: Path) -> None:
+    (project / "requirements-dev.txt").write_text("-r requirements.txt\n")
+    start(project, lock="requirements-dev.txt").communicate()
+    output, _ = start(project).communicate()
+    assert output == "", "the runtime lock is part of what was installed"
+
+
+def test_two_at_once_wait_for_each_other(project: Path) -> None:
+    both = [start(project), start(project)]
+    outputs = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert sum("Making .venv" in output for output in outputs) == 1
+    assert installed_version(project) == "1.0"
+
+
+def test_interrupted_install_is_made_anew(project: Path) -> None:
+    (project / "requirements.txt").write_text(f"{make_wheel(project, '1.0', modules=20_000)}\n")
+    process = start(project)
+    while process.poll() is None and not any(project.glob(".venv/lib/*/site-packages/probe/*")):
+        pass
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not (project / ".venv/installed.json").exists()
+
+    output, _ = start(project).communicate()
+    assert "Making .venv" in output
+    assert installed_version(project) == "1.0"
+
+
+def test_failed_install_says_so_and_is_not_taken_for_done(project: Path) -> None:
+    (project / "requirements.txt").write_text("./missing-1.0-py3-none-any.whl\n")
+    process = start(project)
+    output, _ = process.communicate()
+    assert process.returncode == 1
+    assert "could not install requirements.txt" in output
+    assert not (project / ".venv/installed.json").exists()
+
+
+def test_old_python_is_told_what_to_do(tmp_path: Path) -> None:
+    code = (
+        "import sys, runpy; sys.version_info = (3, 9, 2); "
+        "runpy.run_path(sys.argv[1], run_name='__main__')"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(INSTALL)], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert run.returncode == 1
+    assert "needs Python 3.11 or newer" in run.stderr
+    assert "is 3.9" in run.stderr
+    assert not (tmp_path / ".venv").exists()
