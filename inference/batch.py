@@ -1,0 +1,33 @@
+"""What one step of the engine hands to a model: a frozen description of every token in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from kernels.attention import AttentionBatch
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardBatch:
+    """T tokens of S sequences, side by side.
+
+    token_ids, positions, slots: int64[T] (slot = block · block size + offset, where the token's
+    key and value go). attention: who attends to what. logit_rows: int64[L], the tokens whose
+    logits are wanted.
+    """
+
+    token_ids: torch.Tensor
+    positions: torch.Tensor
+    slots: torch.Tensor
+    attention: AttentionBatch
+    logit_rows: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCache:
+    """Keys and values of one layer: [blocks, Hkv, block size, D] each."""
+
+    k: torch.Tensor
+    v: torch.Tensor

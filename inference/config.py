@@ -1,0 +1,164 @@
+"""A model's shape, read once from its `config.json` and checked with errors that name the field."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inference.errors import ModelInvalid, ModelUnavailable, UnsupportedArchitecture
+
+SUPPORTED_ARCHITECTURES = ("LlamaForCausalLM",)
+ROPE_TYPES = ("default", "linear", "llama3", "yarn")
+
+
+@dataclass(frozen=True, slots=True)
+class RopeConfig:
+    """Rotary positions: base theta and how they are stretched (fields as in config.json)."""
+
+    theta: float
+    kind: str
+    scaling: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """Sizes of a decoder. head_dim is explicit, or hidden_size / heads."""
+
+    architecture: str
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    norm_eps: float
+    rope: RopeConfig
+    context_length: int
+    tied_embeddings: bool
+    attention_bias: bool
+    mlp_bias: bool
+
+    @classmethod
+    def load(cls, directory: Path) -> ModelConfig:
+        """From `directory/config.json`. Raises ModelUnavailable, ModelInvalid,
+        UnsupportedArchitecture."""
+        path = directory / "config.json"
+        try:
+            raw = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ModelUnavailable(f"{path} is missing.", path=str(path)) from None
+        except (OSError, ValueError) as error:
+            raise ModelInvalid(f"{path} cannot be read: {error}", path=str(path)) from error
+        if not isinstance(raw, dict):
+            raise ModelInvalid(f"{path} must hold a JSON object.", path=str(path))
+        return cls._from_dict(raw, path)
+
+    @classmethod
+    def _from_dict(cls, raw: dict[str, Any], path: Path) -> ModelConfig:
+        architecture = _architecture(raw, path)
+        field = _Fields(raw, path)
+        hidden, heads = field.integer("hidden_size"), field.integer("num_attention_heads")
+        config = cls(
+            architecture=architecture,
+            vocab_size=field.integer("vocab_size"),
+            hidden_size=hidden,
+            intermediate_size=field.integer("intermediate_size"),
+            layers=field.integer("num_hidden_layers"),
+            heads=heads,
+            kv_heads=field.integer("num_key_value_heads", heads),
+            head_dim=field.integer("head_dim", hidden // heads),
+            norm_eps=field.number("rms_norm_eps", 1e-6),
+            rope=_rope(raw, field, path),
+            context_length=field.integer("max_position_embeddings", 2048),
+            tied_embeddings=field.flag("tie_word_embeddings"),
+            attention_bias=field.flag("attention_bias"),
+            mlp_bias=field.flag("mlp_bias"),
+        )
+        config._check(raw, path)
+        return config
+
+    def _check(self, raw: dict[str, Any], path: Path) -> None:
+        activation = raw.get("hidden_act", "silu")
+        problem = ""
+        if activation != "silu":
+            problem = f"hidden_act = {activation!r}, only 'silu' is supported"
+        elif self.heads % self.kv_heads:
+            problem = (
+                f"num_attention_heads = {self.heads} must be a multiple of "
+                f"num_key_value_heads = {self.kv_heads}"
+            )
+        elif self.head_dim % 2:
+            problem = f"head_dim = {self.head_dim} must be even"
+        if problem:
+            raise ModelInvalid(f"{path}: {problem}.", path=str(path))
+
+
+class _Fields:
+    """Typed access to a config's fields; an error names path, field and value."""
+
+    def __init__(self, raw: dict[str, Any], path: Path) -> None:
+        self._raw, self._path = raw, path
+
+    def integer(self, name: str, default: int | None = None) -> int:
+        value = self._value(name, default)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise self._wrong(name, value, "an integer of at least 1")
+        return value
+
+    def number(self, name: str, default: float | None = None) -> float:
+        value = self._value(name, default)
+        ok = isinstance(value, int | float) and not isinstance(value, bool)
+        if not ok or not math.isfinite(value) or value <= 0:
+            raise self._wrong(name, value, "a number above 0")
+        return float(value)
+
+    def flag(self, name: str) -> bool:
+        value = self._raw.get(name)
+        if not isinstance(value, bool | None):
+            raise self._wrong(name, value, "true or false")
+        return bool(value)
+
+    def _value(self, name: str, default: object) -> Any:
+        value = self._raw.get(name)
+        return default if value is None else value
+
+    def _wrong(self, name: str, value: object, allowed: str) -> ModelInvalid:
+        return ModelInvalid(
+            f"{self._path}: {name} = {value!r} is not allowed: it must be {allowed}.",
+            path=str(self._path),
+            field=name,
+            value=value,
+        )
+
+
+def _architecture(raw: dict[str, Any], path: Path) -> str:
+    named = raw.get("architectures") or []
+    for architecture in named:
+        if architecture in SUPPORTED_ARCHITECTURES:
+            return str(architecture)
+    found = ", ".join(map(str, named)) or f"model_type {raw.get('model_type')!r}"
+    raise UnsupportedArchitecture(
+        f"{path} names the architecture {found}, which cannot be run here. "
+        f"Supported: {', '.join(SUPPORTED_ARCHITECTURES)}.",
+        architecture=found,
+        supported=list(SUPPORTED_ARCHITECTURES),
+    )
+
+
+def _rope(raw: dict[str, Any], field: _Fields, path: Path) -> RopeConfig:
+    """Older files have `rope_theta` and `rope_scaling`, newer ones one `rope_parameters`."""
+    scaling = dict(raw.get("rope_parameters") or raw.get("rope_scaling") or {})
+    kind = scaling.get("rope_type", scaling.get("type", "default"))
+    if kind not in ROPE_TYPES:
+        raise ModelInvalid(
+            f"{path}: rope type {kind!r} is not supported. Supported: {', '.join(ROPE_TYPES)}.",
+            path=str(path),
+            field="rope_scaling",
+            value=kind,
+        )
+    theta = scaling.get("rope_theta") or field.number("rope_theta", 10000.0)
+    return RopeConfig(theta=float(theta), kind=kind, scaling=scaling)

@@ -1,0 +1,41 @@
+"""How an engine is set up: frozen, checked once."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from inference.errors import InvalidParameter
+
+DTYPES = ("auto", "float32", "float16", "bfloat16")
+
+
+def all_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """dtype: the precision weights are kept in, "auto" as stored. threads: for computing.
+    kv_tokens: the most tokens in the KV cache (memory is taken as it is used). max_batch: the
+    most sequences that run at once. step_tokens: the most tokens of one step. queue_limit: the
+    most requests that wait. tuning_file: where measured choices are kept, None for defaults."""
+
+    dtype: str = "auto"
+    threads: int = field(default_factory=all_cores)
+    kv_tokens: int = 16384
+    max_batch: int = 32
+    step_tokens: int = 512
+    queue_limit: int = 256
+    tuning_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise InvalidParameter("dtype", self.dtype, "one of " + ", ".join(DTYPES))
+        for name in ("threads", "kv_tokens", "max_batch", "queue_limit"):
+            if getattr(self, name) < 1:
+                raise InvalidParameter(name, getattr(self, name), "at least 1")
+        if self.step_tokens <= self.max_batch:
+            raise InvalidParameter("step_tokens", self.step_tokens, f"above {self.max_batch}")

@@ -1,0 +1,102 @@
+"""Runs a model: a plan of chunks goes down, rows of logits come up."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import kernels
+from inference import architectures
+from inference.batch import ForwardBatch, LayerCache
+from inference.config import ModelConfig
+from inference.kv_cache import BLOCK_SIZE
+from inference.options import EngineOptions
+from inference.scheduler import Chunk
+from inference.weights import Weights
+from kernels.attention import AttentionBatch
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class ModelRunner:
+    """Owns the weights and the memory of the KV cache, `blocks` blocks of BLOCK_SIZE tokens."""
+
+    def __init__(self, directory: Path, options: EngineOptions) -> None:
+        """Raises ModelUnavailable and its subclasses."""
+        self.config = ModelConfig.load(directory)
+        self.blocks = -(-options.kv_tokens // BLOCK_SIZE)
+        dtype = None if options.dtype == "auto" else getattr(torch, options.dtype)
+        weights = Weights(directory, dtype)
+        self.dtype = weights.dtype
+        self._architecture = architectures.build(self.config, weights)
+        self._caches = [self._layer_cache() for _ in range(self.config.layers)]
+        kernels.set_threads(options.threads)
+        if options.tuning_file and self.dtype != torch.float32:
+            self._tune(options, options.tuning_file)
+
+    @torch.inference_mode()
+    def run(self, chunks: tuple[Chunk, ...]) -> Array:
+        """Compute the chunks and put their keys and values into the cache. Returns fp32[L, V],
+        one row for each chunk that completes its sequence's known tokens, in order."""
+        logits = self._architecture.forward(_batch(chunks), self._caches)
+        return logits.numpy()
+
+    def _layer_cache(self) -> LayerCache:
+        shape = (self.blocks, self.config.kv_heads, BLOCK_SIZE, self.config.head_dim)
+        return LayerCache(torch.empty(shape, dtype=self.dtype), torch.empty(shape, dtype=self.dtype))
+
+    def _tune(self, options: EngineOptions, store: Path) -> None:
+        shape = (2 * self.config.intermediate_size, self.config.hidden_size)
+        key = f"{_processor()}, {options.threads} threads, {self.dtype}, {shape[0]}x{shape[1]}"
+        kernels.tune_products(torch.empty(shape, dtype=self.dtype).normal_(0, 0.05), key, store)
+
+
+def _batch(chunks: tuple[Chunk, ...]) -> ForwardBatch:
+    """The tensors that describe a step; sequences with one token come first."""
+    tokens: list[int] = []
+    positions: list[int] = []
+    slots: list[int] = []
+    starts = [0]
+    rows = []
+    for chunk in chunks:
+        sequence, first = chunk.sequence, chunk.sequence.computed
+        span = range(first, first + chunk.length)
+        tokens += sequence.tokens[first : first + chunk.length]
+        positions += span
+        slots += [sequence.blocks[p // BLOCK_SIZE] * BLOCK_SIZE + p % BLOCK_SIZE for p in span]
+        starts.append(len(tokens))
+        if chunk.completes:
+            rows.append(len(tokens) - 1)
+    decodes = sum(chunk.length == 1 for chunk in chunks)
+    return ForwardBatch(
+        token_ids=torch.tensor(tokens),
+        positions=torch.tensor(positions),
+        slots=torch.tensor(slots),
+        attention=AttentionBatch(*_tables(chunks), query_starts=tuple(starts), decodes=decodes),
+        logit_rows=torch.tensor(rows, dtype=torch.int64),
+    )
+
+
+def _tables(chunks: tuple[Chunk, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Block tables int32[S, blocks] and context lengths int32[S]."""
+    lengths = [chunk.sequence.computed + chunk.length for chunk in chunks]
+    width = -(-max(lengths) // BLOCK_SIZE)
+    table = np.zeros((len(chunks), width), dtype=np.int32)
+    for row, chunk in zip(table, chunks, strict=True):
+        blocks = chunk.sequence.blocks[:width]
+        row[: len(blocks)] = blocks
+    return torch.from_numpy(table), torch.tensor(lengths, dtype=torch.int32)
+
+
+def _processor() -> str:
+    """The processor's name, since a measured choice holds for one kind of processor only."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    fields = dict(line.split(":", 1) for line in lines if ":" in line)
+    return next((v.strip() for k, v in fields.items() if k.strip() == "model name"), "unknown")

@@ -1,0 +1,109 @@
+"""The next token from a row of logits.
+
+The stages, in this order: logit bias; repetition penalty (divides positive, multiplies negative
+logits of every token seen so far); presence and frequency penalties (of tokens in the answer);
+temperature; top-k; top-p; min-p; one draw. Temperature 0 takes the largest logit after the
+penalties. The draw inverts the cumulative distribution at one uniform number that is a function
+of seed and position alone (`uniform`), so that a seed gives the same text on any machine whose
+logits agree, at any batch size, and an answer that is continued goes on as if it had not paused.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from inference.types import SamplingParams
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+# A distribution is looked at through its largest entries first: sorting all is seldom needed.
+_HEAD = 1024
+
+
+def sample(
+    logits: Array, params: SamplingParams, *, prompt: list[int], output: list[int], seed: int
+) -> int:
+    """logits fp32[V] -> a token id. prompt and output are the tokens so far."""
+    if params.logit_bias or _has_penalty(params):
+        logits = _penalized(logits, params, prompt, output)
+    if params.temperature == 0:
+        return int(logits.argmax())
+    # the largest logit becomes 0, so that exp neither overflows nor loses it
+    scaled = (logits - logits.max()).astype(np.float64) / params.temperature
+    ids, weights = _candidates(np.exp(scaled), params)
+    cumulative = np.cumsum(weights)
+    point = uniform(seed, len(prompt) + len(output)) * cumulative[-1]
+    return int(ids[np.searchsorted(cumulative, point, side="right")])
+
+
+def uniform(seed: int, position: int) -> float:
+    """A number in (0, 1) from Philox-4x32-10 (Salmon et al., 2011): key = seed, counter =
+    position."""
+    mask = 0xFFFFFFFF
+    key = [seed & mask, (seed >> 32) & mask]
+    counter = [position & mask, (position >> 32) & mask, 0, 0]
+    for _ in range(10):
+        low, high = counter[0] * 0xD2511F53, counter[2] * 0xCD9E8D57
+        counter = [
+            (high >> 32) ^ counter[1] ^ key[0],
+            high & mask,
+            (low >> 32) ^ counter[3] ^ key[1],
+            low & mask,
+        ]
+        key = [(key[0] + 0x9E3779B9) & mask, (key[1] + 0xBB67AE85) & mask]
+    return (counter[0] + 0.5) / 2**32
+
+
+def _has_penalty(params: SamplingParams) -> bool:
+    neutral = (params.repetition_penalty, params.presence_penalty, params.frequency_penalty)
+    return neutral != (1.0, 0.0, 0.0)
+
+
+def _penalized(
+    logits: Array, params: SamplingParams, prompt: list[int], output: list[int]
+) -> Array:
+    logits = logits.copy()
+    for token, bias in params.logit_bias.items():
+        logits[token] += bias
+    if params.repetition_penalty != 1:
+        seen = np.unique(np.array(prompt + output, dtype=np.int64))
+        values, factor = logits[seen], params.repetition_penalty
+        logits[seen] = np.where(values > 0, values / factor, values * factor)
+    if output:
+        tokens, counts = np.unique(np.array(output, dtype=np.int64), return_counts=True)
+        logits[tokens] -= params.presence_penalty + params.frequency_penalty * counts
+    return logits
+
+
+def _candidates(weights: Array, params: SamplingParams) -> tuple[Array, Array]:
+    """Token ids that may be drawn, and their unnormalized probabilities; largest first where
+    top-k or top-p ask for an order, equals by id."""
+    ids = np.arange(weights.size)
+    if 0 < params.top_k < weights.size:
+        ids = _largest(weights, params.top_k)
+    if params.top_p < 1:
+        ids = _nucleus(weights, ids, params.top_p)
+    if params.min_p > 0:
+        ids = ids[weights[ids] >= params.min_p * weights.max()]
+    return ids, weights[ids]
+
+
+def _largest(weights: Array, count: int) -> Array:
+    """Ids of the `count` largest weights, in falling order, equals by id."""
+    threshold = np.partition(weights, weights.size - count)[weights.size - count]
+    ids = np.flatnonzero(weights >= threshold)
+    return ids[np.argsort(-weights[ids], kind="stable")][:count]
+
+
+def _nucleus(weights: Array, ids: Array, top_p: float) -> Array:
+    """The fewest most likely of `ids` that together reach top_p of their weight."""
+    wanted = top_p * weights[ids].sum()
+    if ids.size == weights.size and ids.size > _HEAD:
+        head = _largest(weights, _HEAD)
+        ids = head if weights[head].sum() >= wanted else _largest(weights, weights.size)
+    elif ids.size == weights.size:
+        ids = _largest(weights, ids.size)
+    count = int(np.searchsorted(np.cumsum(weights[ids]), wanted, side="left")) + 1
+    return ids[:count]

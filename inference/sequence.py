@@ -1,0 +1,54 @@
+"""A request on its way through the engine. All arithmetic on its lengths is written here, once.
+
+    |<------------ tokens ------------------------------>|
+    |<------ prompt ------------>|<------ output ------->|
+    |<------------ computed (in the KV cache) -->|<- pending ->|
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from inference.types import GenerateRequest
+
+
+@dataclass(slots=True, eq=False)
+class Sequence:
+    """tokens: prompt and output ids. computed: how many of them are in the KV cache. blocks: the
+    cache blocks it holds, in order. limit: the most tokens it may ever have."""
+
+    request: GenerateRequest
+    limit: int
+    arrival: int
+    seed: int
+    tokens: list[int] = field(init=False)
+    computed: int = 0
+    blocks: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.tokens = list(self.request.prompt_ids)
+
+    @property
+    def prompt_length(self) -> int:
+        return len(self.request.prompt_ids)
+
+    @property
+    def output_ids(self) -> list[int]:
+        return self.tokens[self.prompt_length :]
+
+    @property
+    def output_length(self) -> int:
+        return len(self.tokens) - self.prompt_length
+
+    @property
+    def pending(self) -> int:
+        """Tokens that are known but not computed yet: the prompt's rest, or the last token."""
+        return len(self.tokens) - self.computed
+
+    @property
+    def in_prefill(self) -> bool:
+        return self.computed < self.prompt_length
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.tokens) >= self.limit

@@ -1,0 +1,15 @@
+"""silu_mul: silu(gate) · up, the middle of a SwiGLU feed-forward layer (Shazeer, 2020)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from kernels.shapes import check_shapes
+
+
+def silu_mul(gate_up: torch.Tensor) -> torch.Tensor:
+    """gate_up fp32[T, 2·I], gate first -> fp32[T, I]."""
+    check_shapes("silu_mul", gate_up=(gate_up, "T 2I"))
+    gate, up = gate_up.chunk(2, dim=-1)
+    return F.silu(gate).mul_(up)

@@ -1,0 +1,16 @@
+"""How many threads the CPU kernels use."""
+
+from __future__ import annotations
+
+import numba
+import torch
+
+
+def set_threads(count: int) -> None:
+    """For the calling thread: Numba's loops and torch's operations both use `count` threads.
+
+    Leave a core to the web server when it shares the machine: threads that wait for a core that
+    somebody else holds make everything slower.
+    """
+    numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+    torch.set_num_threads(count)
