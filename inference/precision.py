@@ -24,7 +24,7 @@ _TORCH: dict[DType, torch.dtype] = {
     "float16": torch.float16,
     "bfloat16": torch.bfloat16,
 }
-_SAFETENSORS: dict[DType, str] = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+SAFETENSORS_NAMES: dict[DType, str] = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 
 
 class ConversionError(ValueError):
@@ -39,6 +39,10 @@ class LazyTensor:
     dtype: str
     shape: tuple[int, ...]
     load: Callable[[], torch.Tensor]
+
+    @property
+    def floating(self) -> bool:
+        return self.dtype.startswith(("F", "BF"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +74,10 @@ def write_weights(path: Path, tensors: Sequence[LazyTensor], dtype: DType) -> Ro
         nonlocal worst
         for tensor in tensors:
             data = tensor.load()
-            if data.is_floating_point():
+            if tensor.floating:
                 data, rounding = cast(tensor.name, data, dtype)
                 worst = max(worst, rounding, key=lambda r: r.error)
-            yield tensor.name, memoryview(data.contiguous().view(-1).view(torch.uint8).numpy())
+            yield tensor.name, data.contiguous().view(-1).view(torch.uint8).numpy().data
 
     write_file(path, layouts, stored())
     return worst
@@ -97,7 +101,7 @@ def cast(name: str, source: torch.Tensor, dtype: DType) -> tuple[torch.Tensor, R
 
 
 def safetensors_weights(directory: Path) -> list[LazyTensor]:
-    """Every tensor of a model directory, sharded or not. Raises DamagedFile or ConversionError."""
+    """Every tensor of a directory, sharded or not. Raises DamagedFileError, ConversionError."""
     tensors: dict[str, LazyTensor] = {}
     for path in sorted(directory.glob("*.safetensors")):
         for name, entry in read_header(path).items():
@@ -121,4 +125,4 @@ def _loader(path: Path, name: str) -> Callable[[], torch.Tensor]:
 
 
 def _stored_dtype(tensor: LazyTensor, dtype: DType) -> str:
-    return _SAFETENSORS[dtype] if tensor.dtype.startswith(("F", "BF")) else tensor.dtype
+    return SAFETENSORS_NAMES[dtype] if tensor.floating else tensor.dtype

@@ -23,7 +23,7 @@ _LENGTH_BYTES = 8
 _MAX_HEADER_BYTES = 100_000_000
 
 
-class DamagedFile(ValueError):
+class DamagedFileError(ValueError):
     """The file is not a whole safetensors file. The message names the file and what is wrong."""
 
 
@@ -42,25 +42,25 @@ class TensorLayout:
 def read_header(path: Path) -> dict[str, Any]:
     """Tensor name -> {dtype, shape, data_offsets}, without `__metadata__`; checks the file's size.
 
-    Reads only the header. Raises DamagedFile, or OSError when the file cannot be opened.
+    Reads only the header. Raises DamagedFileError, or OSError when the file cannot be opened.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
         prefix = file.read(_LENGTH_BYTES)
         if len(prefix) < _LENGTH_BYTES:
-            raise DamagedFile(f"{path.name} is {size} bytes long, too short to be safetensors")
+            raise DamagedFileError(f"{path.name} is {size} bytes long, too short to be safetensors")
         length = int(struct.unpack("<Q", prefix)[0])
         if length > min(_MAX_HEADER_BYTES, size - _LENGTH_BYTES):
-            raise DamagedFile(f"{path.name} ends inside its header, or is not safetensors")
+            raise DamagedFileError(f"{path.name} ends inside its header, or is not safetensors")
         try:
             header = json.loads(file.read(length))
             header.pop("__metadata__", None)
             data_bytes = max((int(t["data_offsets"][1]) for t in header.values()), default=0)
         except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-            raise DamagedFile(f"{path.name} has an unreadable header") from error
+            raise DamagedFileError(f"{path.name} has an unreadable header") from error
     expected = _LENGTH_BYTES + length + data_bytes
     if size != expected:
-        raise DamagedFile(
+        raise DamagedFileError(
             f"{path.name} is {size:,} bytes long but its header promises {expected:,}"
         )
     return dict(header)
