@@ -15,6 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 MACHINE_PACKAGES = re.compile(r"nvidia-|cuda-|triton$")
+# Numba runs its loops on TBB where there is a wheel of it, and on a layer of its own elsewhere.
+ONLY_ON = dict.fromkeys(("tbb", "tcmlib"), '; platform_machine == "x86_64"')
 HEADER = "# Written by `make lock` from {source}: edit that file, not this one.\n"
 
 
@@ -35,7 +37,9 @@ def resolve(*arguments: str) -> dict[str, str]:
 
 
 def write(name: str, source: str, pins: dict[str, str], first: str = "") -> None:
-    lines = "".join(f"{package}=={version}\n" for package, version in pins.items())
+    lines = "".join(
+        f"{package}=={version}{ONLY_ON.get(package, '')}\n" for package, version in pins.items()
+    )
     (ROOT / name).write_text(HEADER.format(source=source) + first + lines)
 
 
