@@ -36,11 +36,10 @@ def create() -> EngineClient:
 
 def build() -> EngineClient:
     """The real engine on a thread of this process. It loads torch, so only `serve` calls this."""
+    from inference.catalogue import Catalogue
     from inference.engine_thread import EngineThread
     from inference.model_store import ModelStore
-
-    from inference.catalogue import Catalogue
-    from inference.config import EngineOptions
+    from inference.options import EngineOptions
 
     store = ModelStore(settings.TINYLLM_MODELS_DIR, Catalogue.load())
     options = EngineOptions(
@@ -48,6 +47,7 @@ def build() -> EngineClient:
         kv_tokens=settings.TINYLLM_KV_TOKENS,
         max_batch=settings.TINYLLM_MAX_BATCH,
         dtype=settings.TINYLLM_DTYPE,
+        tuning_file=settings.TINYLLM_DATA_DIR / "product_rows.json",
     )
     return EngineThread(store, options)
 

@@ -62,6 +62,7 @@ class ModelConfig:
         architecture = _architecture(raw, path)
         field = _Fields(raw, path)
         hidden, heads = field.integer("hidden_size"), field.integer("num_attention_heads")
+        rope = _rope(raw, field, path)
         config = cls(
             architecture=architecture,
             vocab_size=field.integer("vocab_size"),
@@ -72,8 +73,8 @@ class ModelConfig:
             kv_heads=field.integer("num_key_value_heads", heads),
             head_dim=field.integer("head_dim", hidden // heads),
             norm_eps=field.number("rms_norm_eps", 1e-6),
-            rope=_rope(raw, field, path),
-            context_length=field.integer("max_position_embeddings", 2048),
+            rope=rope,
+            context_length=_context_length(field, rope),
             tied_embeddings=field.flag("tie_word_embeddings"),
             attention_bias=field.flag("attention_bias"),
             mlp_bias=field.flag("mlp_bias"),
@@ -147,6 +148,15 @@ def _architecture(raw: dict[str, Any], path: Path) -> str:
         architecture=found,
         supported=list(SUPPORTED_ARCHITECTURES),
     )
+
+
+def _context_length(field: _Fields, rope: RopeConfig) -> int:
+    """Some YaRN files still give the length before the stretch."""
+    length = field.integer("max_position_embeddings", 2048)
+    original = rope.scaling.get("original_max_position_embeddings")
+    if rope.kind == "yarn" and original and rope.scaling.get("factor"):
+        return max(length, int(original * rope.scaling["factor"]))
+    return length
 
 
 def _rope(raw: dict[str, Any], field: _Fields, path: Path) -> RopeConfig:

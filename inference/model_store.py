@@ -21,8 +21,9 @@ from inference.errors import ModelNotFound, ModelUnavailable
 from inference.fingerprint import fingerprint
 from inference.http_client import HubSettings, SourceError
 from inference.safetensors_file import DamagedFileError, read_header
+from inference.prompt_codec import has_chat_template
 from inference.sources import INDEX, WEIGHTS, fill, shards
-from inference.types import ModelInfo
+from inference.types import ModelInfo, ModelKind
 
 State = Literal["ready", "missing", "invalid"]
 

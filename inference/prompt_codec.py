@@ -128,6 +128,13 @@ def load(directory: Path, kind: ModelKind, weights_fingerprint: str, dtype: str)
     )
 
 
+def has_chat_template(directory: Path) -> bool:
+    """Whether a model's files say how to chat with it."""
+    if (directory / "chat_template.jinja").exists():
+        return True
+    return "chat_template" in _read_json(directory / "tokenizer_config.json")
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()

@@ -1,0 +1,201 @@
+"""The engine on a thread of the server's own process: `EngineClient` over `Engine`.
+
+Commands go to the thread through a queue, events come back to the event loop in one call for
+each step. Tokens wait in the request's mailbox: the engine never waits for a reader.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+import kernels
+from inference.client import PromptCodec
+from inference.engine import Engine
+from inference.errors import EngineError, EngineStopped, ModelUnavailable, RequestFailed
+from inference.loading import load_codec, load_engine
+from inference.mailbox import Mailbox
+from inference.model_store import ModelStore
+from inference.options import EngineOptions
+from inference.types import EngineEvent, Finished, GenerateRequest, ModelInfo
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Submit:
+    request: GenerateRequest
+    codec: PromptCodec
+    directory: Path
+    mailbox: Mailbox
+
+
+@dataclass(frozen=True, slots=True)
+class _Cancel:
+    request_id: str
+
+
+class _Stop:
+    pass
+
+
+_Command = _Submit | _Cancel | _Stop
+_Delivery = list[tuple[Mailbox, EngineEvent | EngineError]]
+
+
+class EngineThread:
+    """See `inference.client.EngineClient`. All methods belong to one event loop."""
+
+    def __init__(self, store: ModelStore, options: EngineOptions) -> None:
+        self._store, self._options = store, options
+        self._commands: queue.SimpleQueue[_Command] = queue.SimpleQueue()
+        self._codecs: dict[str, PromptCodec] = {}
+        self._worker: _Worker | None = None
+
+    async def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._worker = _Worker(self._commands, self._options, loop)
+        self._worker.start()
+
+    async def stop(self) -> None:
+        worker, self._worker = self._worker, None
+        if worker:
+            self._commands.put(_Stop())
+            await asyncio.to_thread(worker.join)
+
+    def models(self) -> list[ModelInfo]:
+        return self._store.infos()
+
+    async def codec(self, model: str) -> PromptCodec:
+        if model not in self._codecs:
+            state, detail = self._store.state(model)
+            if state != "ready":
+                raise ModelUnavailable(f"The model {model} cannot be used: {detail}", model=model)
+            directory, kind = self._store.directory(model), self._store.kind(model)
+            self._codecs[model] = await asyncio.to_thread(
+                load_codec, directory, kind, self._options
+            )
+        return self._codecs[model]
+
+    async def stream(self, request: GenerateRequest) -> AsyncGenerator[EngineEvent, None]:
+        codec = await self.codec(request.model)
+        directory = self._store.directory(request.model)
+        if self._worker is None or not self._worker.is_alive():
+            raise EngineStopped("The engine is not running.")
+        mailbox = Mailbox()
+        self._commands.put(_Submit(request, codec, directory, mailbox))
+        finished = False
+        try:
+            while not finished:
+                event = await mailbox.get()
+                finished = isinstance(event, Finished)
+                yield event
+        finally:
+            if not finished:
+                self._commands.put(_Cancel(request.request_id))
+
+
+class _Worker(threading.Thread):
+    """Obeys commands between steps, and steps every engine that has work, in turn."""
+
+    def __init__(
+        self,
+        commands: queue.SimpleQueue[_Command],
+        options: EngineOptions,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        super().__init__(name="engine", daemon=True)
+        self._commands, self._options, self._loop = commands, options, loop
+        self._engines: dict[Path, Engine] = {}
+        self._mailboxes: dict[str, Mailbox] = {}
+
+    def run(self) -> None:
+        kernels.set_threads(self._options.threads)
+        try:
+            while self._obey():
+                for engine in self._engines.values():
+                    if not engine.is_idle:
+                        self._deliver(engine)
+        except Exception:
+            log.exception("engine.died")
+            raise
+        finally:
+            self._end_all()
+
+    def _obey(self) -> bool:
+        """Carry out the commands that wait; wait for one when idle. False: it is time to stop."""
+        while True:
+            idle = all(engine.is_idle for engine in self._engines.values())
+            try:
+                command = self._commands.get(block=idle)
+            except queue.Empty:
+                return True
+            if isinstance(command, _Stop):
+                return False
+            if isinstance(command, _Cancel):
+                self._cancel(command.request_id)
+            else:
+                self._submit(command)
+
+    def _submit(self, command: _Submit) -> None:
+        request_id = command.request.request_id
+        try:
+            self._engine(command).add(command.request)
+        except Exception as error:
+            failure = error if isinstance(error, EngineError) else _unexpected(error)
+            self._post([(command.mailbox, failure)])
+            return
+        self._mailboxes[request_id] = command.mailbox
+
+    def _engine(self, command: _Submit) -> Engine:
+        """The engine of the model's directory, loaded on its first use."""
+        if command.directory not in self._engines:
+            log.info("model.loading", directory=command.directory.name)
+            self._engines[command.directory] = load_engine(
+                command.directory, command.codec, self._options
+            )
+        return self._engines[command.directory]
+
+    def _cancel(self, request_id: str) -> None:
+        self._mailboxes.pop(request_id, None)
+        for engine in self._engines.values():
+            engine.cancel(request_id)
+
+    def _deliver(self, engine: Engine) -> None:
+        delivery: _Delivery = []
+        for request_id, event in engine.step():
+            delivery.append((self._mailboxes[request_id], event))
+            if isinstance(event, Finished | EngineError):
+                del self._mailboxes[request_id]
+        self._post(delivery)
+
+    def _post(self, delivery: _Delivery) -> None:
+        def put() -> None:
+            for mailbox, event in delivery:
+                mailbox.put(event)
+
+        if delivery and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(put)
+
+    def _end_all(self) -> None:
+        stopped = EngineStopped("The engine has stopped. The text so far is kept.")
+        self._post([(mailbox, stopped) for mailbox in self._mailboxes.values()])
+        self._mailboxes.clear()
+        self._refuse_the_rest(stopped)
+
+    def _refuse_the_rest(self, stopped: EngineStopped) -> None:
+        while not self._commands.empty():
+            command = self._commands.get()
+            if isinstance(command, _Submit):
+                self._post([(command.mailbox, stopped)])
+
+
+def _unexpected(error: Exception) -> RequestFailed:
+    log.error("request.refused", exc_info=error)
+    return RequestFailed(f"The engine could not take the request: {error}")
