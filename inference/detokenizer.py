@@ -92,11 +92,13 @@ class _Window:
 
     def __init__(self, decode: Callable[[Sequence[int]], str], prefix_ids: Sequence[int]) -> None:
         self._decode = decode
-        self._ids = _context(decode, prefix_ids)
-        self._text = decode(self._ids) if self._ids else ""
-        self._emitted = len(_settled(self._text))
+        self._ids: list[int] = []
+        self._text = ""
+        self._emitted = 0
         # ids[:clean] ends with a whole character; 0 while no such place is known.
         self._clean = 0
+        for token_id in prefix_ids:
+            self.push(token_id)
 
     def push(self, token_id: int) -> str:
         """The characters that this token settles."""
@@ -170,11 +172,3 @@ class _StopMatcher:
 def _settled(text: str) -> str:
     """Text without a last character that further bytes may complete."""
     return text[:-1] if text.endswith(REPLACEMENT) else text
-
-
-def _context(decode: Callable[[Sequence[int]], str], ids: Sequence[int]) -> list[int]:
-    """The last ids, enough for text to be in step again if the cut is inside a character."""
-    count = LONG_WINDOW
-    while count < len(ids) and len(decode(ids[-count:])) <= 2 * MAX_CHARACTER_BYTES:
-        count *= 2
-    return list(ids[-count:])

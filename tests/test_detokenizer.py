@@ -1,0 +1,228 @@
+"""Streaming text: never half a character, never a part of a stop string, always the whole text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from inference.detokenizer import LONG_WINDOW, Detokenizer
+from inference.prompt_codec import TokenizerCodec
+from tests.fixtures_models import (
+    TEXTS,
+    chat_codec,
+    chat_model_dir,
+    codec,
+    model_dir,
+    model_dirs,
+)
+
+__all__ = ["chat_codec", "chat_model_dir", "codec", "model_dir", "model_dirs"]
+
+# Bytes that build, break and cut characters of one to four bytes.
+BYTES = [b"a", b" ", b"\n", b"\x80", b"\xbf", b"\xc3", b"\xa9", b"\xe4\xbd", b"\xe4", b"\xbd"]
+BYTES += [b"\xa0", b"\xf0", b"\x9f", b"\x8e", b"\x89", b"\xf0\x9f", b"\xff", b"\xed", b"\xef\xbf"]
+
+quick = settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+def settled(text: str) -> str:
+    """The text of tokens so far without a last character that may still be completed."""
+    return text.removesuffix("\ufffd")
+
+
+def token_ids(codec: TokenizerCodec, data: st.DataObject) -> list[int]:
+    """A mixture of text, of text cut anywhere, of single bytes, of special and of any tokens."""
+    tokenizer = codec._tokenizer
+    size = tokenizer.get_vocab_size()
+    byte_ids = [tokenizer.token_to_id(f"<0x{b:02X}>") for b in b"".join(BYTES)]
+    byte_ids += [id for b in BYTES for id in codec.encode(b.decode("latin-1"))]
+    known = [id for id in byte_ids if id is not None]
+    pieces = st.one_of(
+        st.lists(st.integers(0, size + 3), max_size=8),
+        st.lists(st.sampled_from(known), max_size=20),
+        st.lists(st.integers(0, 2), max_size=4),
+        st.sampled_from(TEXTS).map(lambda text: codec.encode(text)[:20]),
+        st.sampled_from(TEXTS).map(lambda text: codec.encode(text)[1::2][:20]),
+        st.text(max_size=12).map(codec.encode),
+    )
+    return [id for piece in data.draw(st.lists(pieces, max_size=6)) for id in piece]
+
+
+@quick
+@given(data=st.data())
+def test_every_push_settles_exactly_what_a_full_decode_would(
+    codec: TokenizerCodec, data: st.DataObject
+) -> None:
+    ids = token_ids(codec, data)
+    detokenizer = Detokenizer(codec.decode)
+    text = ""
+    for index, id in enumerate(ids):
+        before = settled(codec.decode(ids[:index]))
+        text += detokenizer.push(id)
+        assert text == settled(codec.decode(ids[: index + 1]))
+        assert detokenizer.offset_of(index) == len(before)
+    assert text + detokenizer.finish() == settled(codec.decode(ids))
+
+
+@quick
+@given(data=st.data())
+def test_a_continued_answer_goes_on_where_it_was_cut(
+    codec: TokenizerCodec, data: st.DataObject
+) -> None:
+    ids = token_ids(codec, data)
+    cut = data.draw(st.integers(0, len(ids)))
+    detokenizer = Detokenizer(codec.decode, prefix_ids=ids[:cut])
+    pushed = "".join(map(detokenizer.push, ids[cut:])) + detokenizer.finish()
+    assert settled(codec.decode(ids[:cut])) + pushed == settled(codec.decode(ids))
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_text_arrives_whole(codec: TokenizerCodec, text: str) -> None:
+    ids = codec.encode(text)
+    detokenizer = Detokenizer(codec.decode)
+    pieces = list(map(detokenizer.push, ids))
+    assert "".join(pieces) == settled(codec.decode(ids))
+
+
+def test_a_character_of_several_tokens_appears_once_and_late(chat_codec: TokenizerCodec) -> None:
+    ids = chat_codec.encode("好🎉")
+    assert len(ids) > 2
+    detokenizer = Detokenizer(chat_codec.decode)
+    pieces = list(map(detokenizer.push, ids))
+    assert [piece for piece in pieces if piece] == ["好", "🎉"]
+    assert pieces[-1] == "🎉"
+    offsets = [detokenizer.offset_of(i) for i in range(len(ids))]
+    assert set(offsets) == {0, 1}
+
+
+def test_half_a_character_is_dropped_at_the_end(chat_codec: TokenizerCodec) -> None:
+    ids = chat_codec.encode("ok 🎉")
+    detokenizer = Detokenizer(chat_codec.decode)
+    text = "".join(map(detokenizer.push, ids[:-1]))
+    assert text + detokenizer.finish() == "ok "
+
+
+def test_half_a_character_is_completed_by_the_continued_answer(chat_codec: TokenizerCodec) -> None:
+    ids = chat_codec.encode("ok 🎉 yes")
+    first = len(chat_codec.encode("ok 🎉")) - 1
+    detokenizer = Detokenizer(chat_codec.decode, prefix_ids=ids[:first])
+    assert "".join(map(detokenizer.push, ids[first:])) == "🎉 yes"
+    assert detokenizer.offset_of(0) == 0
+
+
+def test_a_broken_byte_is_shown_once_it_cannot_be_completed(chat_codec: TokenizerCodec) -> None:
+    broken = chat_codec.encode("好")[:1]
+    detokenizer = Detokenizer(chat_codec.decode)
+    assert detokenizer.push(broken[0]) == ""
+    assert detokenizer.push(chat_codec.encode("a")[0]) == "\ufffda"
+
+
+@pytest.mark.parametrize("pattern", ["text", "broken", "special", "broken and special"])
+def test_the_cost_of_a_token_does_not_grow(codec: TokenizerCodec, pattern: str) -> None:
+    """Counted in decoded ids, not in seconds."""
+    byte = codec._tokenizer.token_to_id("<0x80>") or codec.encode("好")[-1]
+    ids = {
+        "text": codec.encode("Tell me a story. " * 60),
+        "broken": [byte] * 300,
+        "special": [2] * 300,
+        "broken and special": [byte, 2, 2] * 100,
+    }[pattern]
+    decoded = 0
+
+    def decode(window: Sequence[int]) -> str:
+        nonlocal decoded
+        decoded += len(window)
+        return codec.decode(window)
+
+    detokenizer = Detokenizer(decode)
+    worst = 0
+    for id in ids:
+        decoded = 0
+        detokenizer.push(id)
+        worst = max(worst, decoded)
+    assert worst <= 12 * LONG_WINDOW
+
+
+def by_character(ids: Sequence[int]) -> str:
+    """A decoder without surprises: one id, one code point."""
+    return "".join(map(chr, ids))
+
+
+def hit(text: str, stops: Sequence[str]) -> tuple[str, str] | None:
+    """The text before the first stop string to be completed, and that string (the longer one
+    where two end together), found the slow way."""
+    for end in range(1, len(text) + 1):
+        ending = [stop for stop in stops if text[:end].endswith(stop)]
+        if ending:
+            stop = max(ending, key=len)
+            return text[: end - len(stop)], stop
+    return None
+
+
+def safe(text: str, stops: Sequence[str]) -> str:
+    """Text without its longest suffix that begins a stop string."""
+    for start in range(len(text)):
+        if any(stop.startswith(text[start:]) for stop in stops):
+            return text[:start]
+    return text
+
+
+@quick
+@given(
+    text=st.text("ab\n", max_size=40),
+    stops=st.lists(st.text("ab\n", min_size=1, max_size=6), max_size=4),
+)
+def test_stop_strings(text: str, stops: list[str]) -> None:
+    detokenizer = Detokenizer(by_character, stop=stops)
+    shown = ""
+    for index, character in enumerate(text):
+        shown += detokenizer.push(ord(character))
+        expected = hit(text[: index + 1], stops)
+        if expected:
+            assert (shown, detokenizer.stop_string) == expected
+        else:
+            assert shown == safe(text[: index + 1], stops)
+            assert detokenizer.stop_string is None
+    final = hit(text, stops)
+    assert shown + detokenizer.finish() == (final[0] if final else text)
+    assert detokenizer.finish() == ""
+
+
+@quick
+@given(
+    text=st.text("ab é好\n", max_size=60),
+    stops=st.lists(st.text("ab é好\n", min_size=1, max_size=5), min_size=1, max_size=4),
+)
+def test_stop_strings_do_not_depend_on_tokens(
+    codec: TokenizerCodec, text: str, stops: list[str]
+) -> None:
+    ids = codec.encode(text)
+    whole = settled(codec.decode(ids))
+    detokenizer = Detokenizer(codec.decode, stop=stops)
+    shown = "".join(map(detokenizer.push, ids))
+    final = hit(whole, stops)
+    assert shown + detokenizer.finish() == (final[0] if final else whole)
+    assert detokenizer.stop_string == (final[1] if final else None)
+
+
+def test_a_stop_string_inside_a_token_ends_the_text_there(chat_codec: TokenizerCodec) -> None:
+    (hello,) = chat_codec.encode(" Hello")
+    detokenizer = Detokenizer(chat_codec.decode, stop=["ell"])
+    assert detokenizer.push(hello) == " H"
+    assert detokenizer.stop_string == "ell"
+    assert detokenizer.push(hello) == ""
+    assert detokenizer.finish() == ""
+
+
+def test_offsets_count_what_is_held_back() -> None:
+    detokenizer = Detokenizer(by_character, stop=["abc"])
+    assert "".join(map(detokenizer.push, map(ord, "xab"))) == "x"
+    assert [detokenizer.offset_of(i) for i in range(3)] == [0, 1, 2]
+    assert detokenizer.finish() == "ab"
