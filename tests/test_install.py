@@ -23,7 +23,6 @@ IMPORTED_AS = {
     "django-ninja": "ninja",
     "django-unfold": "unfold",
     "markdown-it-py": "markdown_it",
-    "mdit-py-plugins": "mdit_py_plugins",
 }
 # Never imported, with the reason why they are asked for.
 NOT_IMPORTED = {
