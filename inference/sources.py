@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -62,15 +63,18 @@ def _fetch_from_hub(
     arrived: dict[str, Path] = {}
     revision = source.revision
 
-    def fetch(name: str) -> Path:
-        nonlocal revision
+    def address(name: str) -> str:
         repository = f"{hub.endpoint.rstrip('/')}/{quote(source.repo)}"
-        address = f"{repository}/resolve/{quote(revision)}/{name}"
-        remote = probe(address, hub, sha256=source.sha256.get(name), first=not arrived)
-        # Later files come from the commit that the first came from, whatever is pushed meanwhile.
+        return f"{repository}/resolve/{quote(revision)}/{name}"
+
+    def fetch(name: str) -> None:
+        nonlocal revision
+        remote = probe(address(name), hub, sha256=source.sha256.get(name), first=not arrived)
+        # All content comes from the commit that the first answer named, whatever is pushed since.
         revision = remote.commit or revision
-        arrived[name] = download(remote, parts, hub, progress)
-        return arrived[name]
+        if remote.checksum is None:
+            progress.note(f"{name}: the hub names no digest, so only its size can be checked")
+        arrived[name] = download(replace(remote, url=address(name)), parts, hub, progress)
 
     for name in _REQUIRED:
         fetch(name)

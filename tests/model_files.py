@@ -1,0 +1,66 @@
+"""Small model files for tests: real formats, made-up content."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+CORPUS = (
+    "Once upon a time, in 2024, there were 1,234 cats. They said: hello, hello!",
+    "The cat sat on the mat; the cats sat on the mats. What a time it was.",
+    "你好，世界。今天天气很好。 café naïve 😀👍🏽",
+    "def f(x):\n    return x ** 2  # comment\n\n\tdone   ",
+)
+
+
+def weights(*, elements: int = 250_000, dtype: torch.dtype = torch.float32) -> bytes:
+    """A safetensors file of a little more than a megabyte in float32, the same each time."""
+    generator = torch.Generator().manual_seed(0)
+    return save({"model.norm.weight": torch.randn(elements, generator=generator).to(dtype)})
+
+
+def model_files(**more: bytes) -> dict[str, bytes]:
+    """The files of a model whose weights redirect and whose others do not; `_` stands for `.`."""
+    return {
+        "config.json": json.dumps({"model_type": "llama", "torch_dtype": "float32"}).encode(),
+        "tokenizer.json": b'{"version": "1.0"}\n',
+        "model.safetensors": weights(),
+        **more,
+    }
+
+
+def write_files(directory: Path, files: dict[str, bytes]) -> None:
+    directory.mkdir(parents=True)
+    for name, content in files.items():
+        (directory / name).write_bytes(content)
+
+
+def small_tokenizer() -> Tokenizer:
+    """Byte-level BPE with single digits and two special tokens, trained on CORPUS."""
+    tokenizer = Tokenizer(models.BPE())
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, byte_level])
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    return tokenizer
+
+
+def random_text(seed: int) -> str:
+    """Words of the corpus, digits, odd spaces and single characters, in any order."""
+    rng = random.Random(seed)
+    pieces: list[Any] = [*" ".join(CORPUS).split(), " ", "  ", "\n", "\t", "7", "42", "<|im_end|>"]
+    pieces += list("".join(CORPUS))
+    return "".join(rng.choices(pieces, k=60))
