@@ -94,6 +94,28 @@ def _float_to_bits(_typing: Any, _value: Any) -> Any:
     return types.int32(types.float32), codegen
 
 
+@intrinsic
+def _prefetch_line(_typing: Any, array: Any, _offset: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        address = builder.gep(builder.bitcast(data, byte), [args[1]])
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        read, every_cache_level, data_cache = number(0), number(3), number(1)
+        builder.call(prefetch, [address, read, every_cache_level, data_cache])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), codegen
+
+
+@numba.njit  # type: ignore[untyped-decorator]
+def prefetch(array: Any, start: Any, count: Any) -> None:
+    """Ask for `count` bytes from byte `start` of the array on; they may lie past its end."""
+    for line in range(start, start + count, 64):
+        _prefetch_line(array, line)
+
+
 def widen(stored: Any) -> Any:
     """A stored number as fp32. For kernels only."""
     raise NotImplementedError

@@ -2,7 +2,8 @@
 
 w is a tuple of matrices that share x; their rows follow one another in out. One pass reads every
 weight once: 2·N·K bytes, which is all that counts while M is small. Four rows of w are taken
-together, so that four streams of memory are in flight and each x is used four times.
+together, so that each x is used four times; the next four are asked for before they are needed,
+because one core alone does not ask for enough to keep the memory busy.
 """
 
 from __future__ import annotations
@@ -12,47 +13,56 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
-from kernels.cpu.jit import jit, widen
+from kernels.cpu.jit import jit, prefetch, widen
 
 ROWS = 4
+# Rows of one task of a parallel loop: enough to hide what starting it costs, few enough to share.
+TASK_ROWS = 32
 
 
 @njit  # type: ignore[untyped-decorator]
-def _locate(w: Any, block: Any) -> Any:
-    """Which matrix holds the block-th group of rows, its first row there and in out."""
-    which = 0
-    first = 0
-    while block >= (w[which].shape[0] + ROWS - 1) // ROWS:
-        block -= (w[which].shape[0] + ROWS - 1) // ROWS
-        first += w[which].shape[0]
-        which += 1
-    return which, block * ROWS, first
-
-
-@njit  # type: ignore[untyped-decorator]
-def _blocks(w: Any) -> Any:
+def _tasks(w: Any) -> Any:
     total = 0
     for matrix in w:
-        total += (matrix.shape[0] + ROWS - 1) // ROWS
+        total += (matrix.shape[0] + TASK_ROWS - 1) // TASK_ROWS
     return total
+
+
+@njit  # type: ignore[untyped-decorator]
+def _locate(w: Any, task: Any) -> Any:
+    """Which matrix holds the rows of a task, the first of them there, and that matrix's first
+    column in out."""
+    which = 0
+    column = 0
+    while task >= (w[which].shape[0] + TASK_ROWS - 1) // TASK_ROWS:
+        task -= (w[which].shape[0] + TASK_ROWS - 1) // TASK_ROWS
+        column += w[which].shape[0]
+        which += 1
+    return which, task * TASK_ROWS, column
 
 
 @jit(parallel=True)
 def matvec(x: Any, w: Any, residual: Any, out: Any) -> None:
     """x[K], w tuple of [N, K], residual[N] or empty, out[N]."""
-    for block in prange(_blocks(w)):
-        which, row, first = _locate(w, np.int64(block))
-        matrix = w[which]
-        # the last group of a matrix may be short: its missing rows repeat the last one
-        last = matrix.shape[0] - 1
-        w0 = matrix[row]
-        w1 = matrix[min(row + 1, last)]
-        w2 = matrix[min(row + 2, last)]
-        w3 = matrix[min(row + 3, last)]
-        a0 = np.float32(0)
-        a1 = np.float32(0)
-        a2 = np.float32(0)
-        a3 = np.float32(0)
+    for task in prange(_tasks(w)):
+        which, first, column = _locate(w, np.int64(task))
+        last = min(first + TASK_ROWS, w[which].shape[0])
+        _rows_times_vector(x, w[which][first:last], residual, out, column + first)
+
+
+@njit(fastmath=True)  # type: ignore[untyped-decorator]
+def _rows_times_vector(x: Any, w: Any, residual: Any, out: Any, column: Any) -> None:
+    """out[column + i] = x · w[i] for every row i of w."""
+    rows = w.shape[0]
+    group_bytes = ROWS * x.shape[0] * w.itemsize
+    for row in range(0, rows, ROWS):
+        prefetch(w, row // ROWS * group_bytes + group_bytes, group_bytes)
+        # the last group may be short: its missing rows repeat the last one
+        w0 = w[row]
+        w1 = w[min(row + 1, rows - 1)]
+        w2 = w[min(row + 2, rows - 1)]
+        w3 = w[min(row + 3, rows - 1)]
+        a0 = a1 = a2 = a3 = np.float32(0)
         for k in range(x.shape[0]):
             v = x[k]
             a0 += v * widen(w0[k])
@@ -60,48 +70,49 @@ def matvec(x: Any, w: Any, residual: Any, out: Any) -> None:
             a2 += v * widen(w2[k])
             a3 += v * widen(w3[k])
         sums = (a0, a1, a2, a3)
-        for i in range(min(ROWS, last + 1 - row)):
-            n = first + row + i
+        for i in range(min(ROWS, rows - row)):
+            n = column + row + i
             out[n] = sums[i] + residual[n] if residual.size else sums[i]
 
 
 @jit(parallel=True)
 def matmul(x: Any, w: Any, residual: Any, out: Any) -> None:
-    """x[M, K] with M a multiple of 4, w tuple of [N, K], residual[M, N] or empty, out[M, N].
+    """x[M, K] with M a multiple of 4, w tuple of [N, K], residual[M, N] or empty, out[M, N]."""
+    for task in prange(_tasks(w)):
+        which, first, column = _locate(w, np.int64(task))
+        last = min(first + TASK_ROWS, w[which].shape[0])
+        _rows_times_matrix(x, w[which][first:last], residual, out, column + first)
 
-    A group of four rows of w is widened once into the first cache level, then meets the rows of
-    x four at a time: sixteen sums stay in registers.
-    """
-    m_rows, k_size = x.shape
-    for block in prange(_blocks(w)):
-        which, row, first = _locate(w, np.int64(block))
-        matrix = w[which]
-        last = matrix.shape[0] - 1
-        wide = np.empty((ROWS, k_size), np.float32)
+
+@njit(fastmath=True)  # type: ignore[untyped-decorator]
+def _rows_times_matrix(x: Any, w: Any, residual: Any, out: Any, column: Any) -> None:
+    """out[m, column + i] = x[m] · w[i]. A group of four rows of w is widened once into the first
+    cache level, then meets the rows of x four at a time: sixteen sums stay in registers."""
+    rows, k_size = w.shape
+    wide = np.empty((ROWS, k_size), np.float32)
+    sums = np.empty((ROWS, ROWS), np.float32)
+    group_bytes = ROWS * k_size * w.itemsize
+    for row in range(0, rows, ROWS):
+        prefetch(w, row // ROWS * group_bytes + group_bytes, group_bytes)
         for i in range(ROWS):
-            source = matrix[min(row + i, last)]
+            source = w[min(row + i, rows - 1)]
             for k in range(k_size):
                 wide[i, k] = widen(source[k])
-        w0 = wide[0]
-        w1 = wide[1]
-        w2 = wide[2]
-        w3 = wide[3]
-        valid = min(ROWS, last + 1 - row)
-        sums = np.empty((ROWS, ROWS), np.float32)
-        for m in range(0, m_rows, ROWS):
-            _tile(x[m], x[m + 1], x[m + 2], x[m + 3], w0, w1, w2, w3, sums)
+        valid = min(ROWS, rows - row)
+        for m in range(0, x.shape[0], ROWS):
+            _tile(x[m : m + ROWS], wide, sums)
             for j in range(ROWS):
                 for i in range(valid):
-                    n = first + row + i
+                    n = column + row + i
                     value = sums[j, i]
                     out[m + j, n] = value + residual[m + j, n] if residual.size else value
 
 
 @njit(fastmath=True)  # type: ignore[untyped-decorator]
-def _tile(
-    x0: Any, x1: Any, x2: Any, x3: Any, w0: Any, w1: Any, w2: Any, w3: Any, sums: Any
-) -> None:
-    """Sixteen dot products of length K at once."""
+def _tile(x: Any, w: Any, sums: Any) -> None:
+    """x[4, K] · w[4, K]ᵀ: sixteen dot products at once."""
+    x0, x1, x2, x3 = x[0], x[1], x[2], x[3]
+    w0, w1, w2, w3 = w[0], w[1], w[2], w[3]
     s00 = s01 = s02 = s03 = np.float32(0)
     s10 = s11 = s12 = s13 = np.float32(0)
     s20 = s21 = s22 = s23 = np.float32(0)
