@@ -1,0 +1,44 @@
+"""The words that the page's JavaScript says, in the reader's language. It fills {name} in."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext as _
+
+
+def page_strings() -> dict[str, str]:
+    return {
+        "today": _("Today"),
+        "yesterday": _("Yesterday"),
+        "write_chat": _("Write a message"),
+        "write_story": _("Begin a story, or go on with it"),
+        "sending": _("Sending…"),
+        "thinking": _("Thinking…"),
+        "stopping": _("Stopping…"),
+        "queue": _("Waiting, place {n} in the queue"),
+        "reading": _("Reading, {percent} %"),
+        "finished": _("The answer is finished."),
+        "ended_early": _("The answer ended early. What was written is kept."),
+        "failed": _("The answer broke off. What was written is kept."),
+        "stopped": _("Stopped."),
+        "length": _("The answer reached its length limit."),
+        "copy": _("Copy"),
+        "copied": _("Copied"),
+        "copy_code": _("Copy this code"),
+        "tokens": _("{n} tokens"),
+        "tokens_title": _(
+            "Tokens written. Read before: {prompt}, of them {cached} from the cache."
+        ),
+        "speed": _("{n} tokens/s"),
+        "speed_title": _("Speed of writing, after the first token"),
+        "first": _("first token after {n} s"),
+        "first_title": _("From sending to the first token, with the wait in the queue"),
+        "seed": _("seed {n}"),
+        "seed_title": _("The same seed, text and settings give the same answer again"),
+        "other_language": _(
+            "{title} was trained on {languages}. Your text looks like {language}; "
+            "the answer may be poor."
+        ),
+        "delete_named": _("Delete {title}"),
+        "not_deleted": _("The session could not be deleted. Try again."),
+        "gone": _("This session is no longer there. Copy what you need before you leave the page."),
+    }

@@ -1,0 +1,13 @@
+"""Addresses of the pages."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern, path
+
+from chat import views
+
+urlpatterns: list[URLPattern] = [
+    path("", views.new_session, name="new_session"),
+    path("sessions/<uuid:session_id>/", views.session, name="session"),
+    path("setup/<str:token>/", views.setup, name="setup"),
+]

@@ -1,0 +1,153 @@
+"""The pages. Finished answers arrive rendered; what is still being written follows by websocket."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from django import forms
+from django.contrib.auth.password_validation import password_validators_help_text_html
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import ValidationError
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import ensure_csrf_cookie
+from django.views.decorators.http import require_GET, require_http_methods
+
+from chat import engine, identity, selectors
+from chat import setup as first_setup
+from chat.errors import NotSignedIn, SessionNotFound, SetupLinkInvalid
+from chat.page_strings import page_strings
+from chat.rendering import render_blocks
+from inference.errors import EngineStopped
+from inference.types import ModelInfo, ModelKind
+
+_ALWAYS_OFFERED = ("chat", "story")
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRow:
+    """A message as the template shows it: blocks of safe HTML, or, without blocks, its text."""
+
+    id: uuid.UUID
+    role: str
+    text: str
+    blocks: list[SafeString]
+
+
+@require_GET
+@ensure_csrf_cookie
+def new_session(request: HttpRequest) -> HttpResponse:
+    return _page(request, None)
+
+
+@require_GET
+@ensure_csrf_cookie
+def session(request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
+    return _page(request, session_id)
+
+
+def _page(request: HttpRequest, session_id: uuid.UUID | None) -> HttpResponse:
+    try:
+        owner = identity.owner_id(request.user)
+        found = (
+            selectors.conversation(owner_id=owner, session_id=session_id) if session_id else None
+        )
+    except NotSignedIn:
+        return redirect_to_login(request.get_full_path())
+    except SessionNotFound as error:
+        raise Http404(error.message) from None
+    answer = render(request, "chat/page.html", _context(owner, found))
+    # The back button must bring the conversation as it is now, not as it was.
+    answer["Cache-Control"] = "no-store"
+    return answer
+
+
+def _context(owner: uuid.UUID, conversation: selectors.Conversation | None) -> dict[str, Any]:
+    models = _models()
+    current = conversation.session if conversation else None
+    model = next((each for each in models if current and each.name == current.model), None)
+    kind = model.kind if model else ModelKind.CHAT
+    messages = conversation.messages if conversation else []
+    return {
+        "session": current,
+        "sessions": selectors.session_list(owner_id=owner),
+        "models": [each for each in models if _is_offered(each)],
+        "model_title": model.title if model else current and current.model,
+        "kind": kind if current else "",
+        "messages": [_row(message, kind) for message in messages],
+        "after": conversation.after if conversation else 0,
+        "page_state": {
+            "session": {"id": current.id, "model": current.model} if current else None,
+            "models": [_described(each) for each in models],
+            "messages": [_state(message) for message in messages],
+        },
+        "strings": page_strings(),
+    }
+
+
+def _models() -> list[ModelInfo]:
+    try:
+        return engine.client().models()
+    except EngineStopped:  # reading old sessions needs no engine
+        return []
+
+
+def _is_offered(model: ModelInfo) -> bool:
+    return model.state == "ready" or model.name in _ALWAYS_OFFERED
+
+
+def _described(model: ModelInfo) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "title": model.title,
+        "kind": model.kind,
+        "languages": model.languages,
+    }
+
+
+def _row(message: selectors.MessageView, kind: ModelKind) -> MessageRow:
+    is_markdown = message.role == "assistant" and kind is ModelKind.CHAT
+    blocks = render_blocks(message.content) if is_markdown else []
+    # render_blocks sanitises: this is the one place where HTML that is not ours is trusted.
+    safe = [mark_safe(block) for block in blocks]  # noqa: S308
+    return MessageRow(message.id, message.role, message.content, safe)
+
+
+def _state(message: selectors.MessageView) -> dict[str, Any]:
+    """What the page's JavaScript knows of a message: its exact text and its numbers."""
+    state = asdict(message)
+    state["text"] = state.pop("content")
+    return state
+
+
+class FirstAdminForm(forms.Form):
+    username = forms.CharField(label=_("Name"), max_length=150)
+    password = forms.CharField(
+        label=_("Password"),
+        help_text=password_validators_help_text_html(),
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
+
+
+@require_http_methods(["GET", "POST"])
+@never_cache
+def setup(request: HttpRequest, token: str) -> HttpResponse:
+    """The one-time link that `serve` prints makes the first administrator."""
+    if not first_setup.setup_token_is_valid(token=token):
+        return render(request, "chat/setup_used.html", status=404)
+    form = FirstAdminForm(request.POST or None)
+    if form.is_valid():
+        try:
+            first_setup.create_first_admin(token=token, **form.cleaned_data)
+        except ValidationError as error:
+            form.add_error(None, error.messages)
+        except SetupLinkInvalid:  # somebody else used it a moment ago
+            return render(request, "chat/setup_used.html", status=404)
+        else:
+            return redirect("admin:index")
+    return render(request, "chat/setup.html", {"form": form})

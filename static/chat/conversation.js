@@ -1,0 +1,110 @@
+// The conversation on the page: server frames are applied here, and nowhere else.
+
+import { Message } from "./message.js";
+
+export class Conversation {
+  /** root: the #conversation element. state: the page's JSON about its messages. */
+  constructor(root, state) {
+    this.template = document.getElementById("message-template");
+    this.adopt(root, state);
+  }
+
+  /** Take over a conversation that the server rendered. */
+  adopt(root, { messages }) {
+    this.root = root;
+    for (const record of messages) {
+      const element = this.#element(record.id);
+      const message = new Message(element, { text: record.text, plain: this.#plain(record.role) });
+      if (record.role === "assistant") message.end(record);
+    }
+  }
+
+  get story() {
+    return this.root.dataset.kind === "completion";
+  }
+
+  get isEmpty() {
+    return this.root.childElementCount === 0;
+  }
+
+  get running() {
+    return this.root.querySelector('[data-status="RUNNING"]')?.message;
+  }
+
+  /** The id that the next message follows, or null in a new session. */
+  get lastId() {
+    const elements = this.root.querySelectorAll('.message:not(.pending)[data-role="assistant"]');
+    return elements.length ? elements[elements.length - 1].dataset.messageId : null;
+  }
+
+  find(id) {
+    return this.#element(id)?.message;
+  }
+
+  /** Show what the person wrote before the server has answered. */
+  addPending(clientId, text) {
+    const message = this.#append("user", text);
+    message.element.classList.add("pending");
+    message.element.dataset.clientId = clientId;
+    message.content.textContent = text;
+  }
+
+  /** Take back a message that the server refused. Returns its text. */
+  withdraw(clientId) {
+    const element = this.#pending(clientId);
+    element?.remove();
+    return element?.message.text ?? "";
+  }
+
+  apply(frame) {
+    switch (frame.type) {
+      case "turn.started":
+        return this.#started(frame);
+      case "message.delta":
+        return this.find(frame.message_id)?.write(frame.offset, frame.text, frame.blocks);
+      case "message.end":
+        return this.#ended(frame);
+    }
+  }
+
+  #started({ client_id, user_message, message }) {
+    if (user_message && !this.find(user_message.id)) {
+      const pending = this.#pending(client_id)?.message;
+      const shown = pending ?? this.#append("user", user_message.text);
+      shown.id = user_message.id;
+      if (!pending) shown.content.textContent = user_message.text;
+    }
+    const answer = this.find(message.id) ?? this.#append("assistant", "");
+    answer.id = message.id;
+    answer.status = "RUNNING";
+  }
+
+  #ended(frame) {
+    const message = this.find(frame.message_id);
+    if (!message) return;
+    if (!message.plain) message.replaceBlocks(frame.blocks);
+    message.end(frame);
+    if (message.characters !== frame.length) this.onMismatch();
+  }
+
+  #append(role, text) {
+    const element = this.template.content.firstElementChild.cloneNode(true);
+    element.classList.add(role);
+    element.dataset.role = role;
+    element.querySelector("h2").textContent = this.template.dataset[role];
+    this.root.append(element);
+    return new Message(element, { text, plain: this.#plain(role) });
+  }
+
+  #plain(role) {
+    return role === "user" || this.story;
+  }
+
+  #element(id) {
+    return this.root.querySelector(`[data-message-id="${CSS.escape(id)}"]`);
+  }
+
+  #pending(clientId) {
+    return clientId && this.root.querySelector(`[data-client-id="${CSS.escape(clientId)}"]`);
+  }
+}

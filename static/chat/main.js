@@ -1,0 +1,146 @@
+// Brings the rooms of the page together; each has its own file and one purpose.
+
+import { listenForCopying } from "./clipboard.js";
+import { Composer } from "./composer.js";
+import { Conversation } from "./conversation.js";
+import { Models } from "./models.js";
+import { Scroll } from "./scroll.js";
+import { listenForShortcuts } from "./shortcuts.js";
+import { Sidebar } from "./sidebar.js";
+import { Socket } from "./socket.js";
+import { Status } from "./status.js";
+import { say } from "./strings.js";
+import { listenForTheme } from "./theme.js";
+
+const byId = (id) => document.getElementById(id);
+const pageState = (page) => JSON.parse(page.getElementById("page-state").textContent);
+
+const state = pageState(document);
+const conversation = new Conversation(byId("conversation"), state);
+const scroll = new Scroll(byId("scroll"), byId("newest"));
+const status = new Status();
+const models = new Models(state.models, state.session?.model, () => models.show());
+const composer = new Composer(byId("composer"), state.session?.id ?? "new", {
+  submit,
+  changed: () => models.warn(),
+});
+const sidebar = new Sidebar({
+  deleted: (id) => id === socket.session && location.assign("/"),
+  failed: (message) => status.error(message),
+});
+const socket = new Socket({ frame: apply, error: refused, connected: (is) => status.connected(is) });
+conversation.onMismatch = rewind;
+
+function submit(text) {
+  const client_id = crypto.randomUUID();
+  if (conversation.isEmpty) conversation.root.dataset.kind = models.current.kind;
+  conversation.root.className = conversation.root.dataset.kind;
+  byId("welcome").hidden = true;
+  status.clear();
+  conversation.addPending(client_id, text);
+  scroll.toNewest();
+  composer.setBusy(true, false);
+  status.say(say("sending"));
+  socket.send("turn.submit", {
+    client_id,
+    session_id: socket.session || null,
+    text,
+    model: models.current.name,
+    parent_id: conversation.lastId,
+  });
+}
+
+function stop() {
+  const running = Boolean(conversation.running);
+  if (running && socket.send("turn.stop", { session_id: socket.session })) {
+    status.say(say("stopping"));
+    composer.setBusy(true, false);
+  }
+  return running;
+}
+
+function apply(frame) {
+  if (frame.type === "session.reset") return rewind();
+  conversation.apply(frame);
+  if (frame.type === "turn.started") started(frame);
+  if (frame.type === "queue.position") status.say(say("queue", { n: frame.position }));
+  if (frame.type === "prompt.progress") status.progress(frame.done, frame.total);
+  if (frame.type === "message.delta") status.say("");
+  if (frame.type === "message.end") status.ended(frame.status);
+  showBusy();
+}
+
+function showBusy() {
+  if (Boolean(conversation.running) !== composer.busy || !composer.busy) {
+    composer.setBusy(Boolean(conversation.running));
+  }
+}
+
+function started(frame) {
+  composer.setBusy(true);
+  status.say(say("thinking"));
+  const { session_id, title, message } = frame;
+  sidebar.touch(session_id, title, models.fixed || message.model);
+  byId("title").textContent = title;
+  document.title = `${title} · TinyLLM`;
+  if (state.session) return;
+  state.session = { id: session_id, model: message.model };
+  history.replaceState(null, "", `/sessions/${session_id}/`);
+  conversation.root.dataset.session = session_id;
+  models.fix(message.model);
+  byId("model-badge").textContent = models.current?.title ?? message.model;
+  byId("model-badge").hidden = false;
+  composer.renameDraft(session_id);
+}
+
+function refused(frame) {
+  status.say("");
+  status.error(frame.message);
+  const text = conversation.withdraw(frame.client_id);
+  if (text) composer.restore(text);
+  if (conversation.isEmpty) byId("welcome").hidden = false;
+  composer.setBusy(Boolean(conversation.running));
+}
+
+/** The server says that our copy cannot be right: take its page instead, and go on from there. */
+async function rewind() {
+  const reply = await fetch(location.href, { headers: { Accept: "text/html" } });
+  if (!reply.ok) return status.error(say("gone"));
+  const page = new DOMParser().parseFromString(await reply.text(), "text/html");
+  const fresh = page.getElementById("conversation");
+  conversation.root.replaceWith(fresh);
+  conversation.adopt(fresh, pageState(page));
+  composer.setBusy(Boolean(conversation.running));
+  scroll.watch();
+  socket.follow(state.session.id, Number(fresh.dataset.after));
+}
+
+composer.stopButton.addEventListener("click", stop);
+byId("scroll").addEventListener("click", (event) => {
+  const message = event.target.closest(".continue")?.closest(".message").message;
+  if (!message) return;
+  status.clear();
+  scroll.toNewest();
+  socket.send("turn.continue", { session_id: socket.session, message_id: message.id });
+});
+byId("welcome").addEventListener("click", (event) => {
+  if (!event.target.matches(".examples button")) return;
+  composer.text = event.target.textContent;
+  composer.area.focus();
+});
+byId("open-help").addEventListener("click", () => byId("help").showModal());
+listenForCopying(byId("scroll"));
+listenForTheme(byId("theme"));
+listenForShortcuts({
+  newSession: () => location.assign("/"),
+  find: () => sidebar.find(),
+  sidebar: () => sidebar.toggle(),
+  help: () => byId("help").showModal(),
+  stop: () => sidebar.closeDrawer() || stop(),
+});
+
+models.show();
+composer.setBusy(Boolean(conversation.running));
+if (state.session) socket.follow(state.session.id, Number(conversation.root.dataset.after));
+// On a phone, the keyboard would cover what the person came to read.
+if (matchMedia("(hover: hover)").matches) composer.area.focus();

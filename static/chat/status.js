@@ -1,0 +1,44 @@
+// What the page says about the work: a quiet status line, an error that stays, a lost connection.
+
+import { number, say } from "./strings.js";
+
+export class Status {
+  constructor() {
+    this.line = document.getElementById("status");
+    this.announcer = document.getElementById("announcer");
+    this.offline = document.getElementById("offline");
+    this.banner = document.getElementById("error");
+    this.banner.querySelector("button").addEventListener("click", () => this.clear());
+    // Leaving the page closes its connection; that is no news to the person who leaves.
+    addEventListener("pagehide", () => (this.leaving = true));
+    addEventListener("pageshow", () => (this.leaving = false));
+  }
+
+  say(text) {
+    if (this.line.textContent !== text) this.line.textContent = text;
+  }
+
+  progress(done, total) {
+    this.say(done < total ? say("reading", { percent: number((100 * done) / total) }) : "");
+  }
+
+  /** For those who listen: the words that arrive are not read aloud one by one. */
+  ended(status) {
+    this.say("");
+    this.announcer.textContent = say(status === "DONE" ? "finished" : "ended_early");
+  }
+
+  error(message) {
+    this.banner.querySelector("p").textContent = message;
+    this.banner.hidden = false;
+  }
+
+  clear() {
+    this.banner.hidden = true;
+  }
+
+  connected(is) {
+    document.documentElement.dataset.connected = is;
+    this.offline.hidden = is || Boolean(this.leaving);
+  }
+}

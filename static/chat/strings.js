@@ -1,0 +1,29 @@
+// The page's words in the reader's language, handed over by the server, and how numbers look.
+
+const strings = JSON.parse(document.getElementById("strings").textContent);
+const language = document.documentElement.lang;
+
+/** The sentence called `key`, with each {name} in it replaced. */
+export function say(key, values = {}) {
+  return strings[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
+}
+
+/** A number with at most `digits` decimals, as the reader's language writes it. */
+export function number(value, digits = 0) {
+  return new Intl.NumberFormat(language, { maximumFractionDigits: digits }).format(value);
+}
+
+/** "Today", "Yesterday" or a date, by the reader's own clock. */
+export function dayName(date, now = new Date()) {
+  const midnight = (d) => new Date(d.getFullYear(), d.getMonth(), d.getDate()).getTime();
+  const days = Math.round((midnight(now) - midnight(date)) / 86_400_000);
+  if (days <= 0) return say("today");
+  if (days === 1) return say("yesterday");
+  const year = date.getFullYear() === now.getFullYear() ? undefined : "numeric";
+  return new Intl.DateTimeFormat(language, { day: "numeric", month: "long", year }).format(date);
+}
+
+/** The name of a language code in the reader's language. */
+export function languageName(code) {
+  return new Intl.DisplayNames([language], { type: "language" }).of(code);
+}
