@@ -1,5 +1,153 @@
-"""REST."""
+"""REST under /api/, documented at /api/docs (which loads nothing from elsewhere)."""
 
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.utils.translation import gettext as _
 from ninja import NinjaAPI
+from ninja.errors import HttpError, ValidationError
+from ninja.utils import check_csrf
 
-api = NinjaAPI(title="TinyLLM")
+from chat import identity, selectors
+from chat.database import in_database
+from chat.errors import ChatError, InvalidRequest, SessionNotFound, WireError, wire
+from chat.event_stream import event_stream, last_event
+from chat.generation import Submission, turns
+from chat.schemas import ChatIn, ChatOut, ErrorOut, SessionDetailOut, SessionOut, UsageOut
+from inference.errors import EngineError
+
+_REFUSALS = dict.fromkeys((400, 401, 404, 409, 413, 415, 500, 503), ErrorOut)
+
+
+async def _owner(request: HttpRequest) -> uuid.UUID:
+    """Whose request this is. Raises NotSignedIn, and HttpError 403 for a forged form."""
+    owner = await in_database(identity.owner_id, await request.auser())
+    if not settings.TINYLLM_LOCAL and check_csrf(request) is not None:
+        raise HttpError(403, _("The CSRF token is missing or wrong."))
+    return owner
+
+
+api = NinjaAPI(title="TinyLLM", version="1", auth=_owner, docs_url="/docs")
+
+
+@api.post("/chat", response={200: ChatOut, **_REFUSALS})
+async def chat(request: HttpRequest, body: ChatIn) -> ChatOut | HttpResponse:
+    """Say something and wait for the whole answer. The turn runs on if the caller leaves."""
+    given = body.model_dump(exclude={"input", "model", "session_id"}, exclude_none=True)
+    submission = Submission(
+        text=body.input,
+        model=body.model,
+        session_id=body.session_id,
+        newest=True,
+        sampling=given,
+    )
+    accepted = await turns().submit(owner_id=_owner_of(request), submission=submission)
+    assert accepted.live is not None
+    turn = accepted.live
+    end = await turn.wait_end()
+    if turn.failure is not None:
+        return _told(request, turn.failure)
+    return ChatOut(
+        session_id=accepted.session_id,
+        response=turn.own_text,
+        model=body.model,
+        message_id=turn.started.message_id,
+        finish_reason=end["finish_reason"],
+        usage=UsageOut(**end["usage"]),
+    )
+
+
+@api.get("/sessions", response={200: list[SessionOut], 401: ErrorOut})
+async def sessions(request: HttpRequest) -> Any:
+    """The caller's sessions, the one used last first."""
+    return await in_database(lambda: list(selectors.session_list(owner_id=_owner_of(request))))
+
+
+@api.get("/sessions/{session_id}", response={200: SessionDetailOut, 401: ErrorOut, 404: ErrorOut})
+async def session(request: HttpRequest, session_id: str) -> Any:
+    """One session with the messages of its newest branch, an unfinished answer included."""
+    found = await in_database(
+        selectors.conversation, owner_id=_owner_of(request), session_id=_uuid(session_id)
+    )
+    messages = [*found.messages, *([found.live_message] if found.live_message else [])]
+    row = found.session
+    return {
+        "id": row.id,
+        "title": row.title,
+        "model": row.model,
+        "created_at": row.created_at,
+        "updated_at": row.updated_at,
+        "messages": messages,
+    }
+
+
+@api.delete("/sessions/{session_id}", response={204: None, 401: ErrorOut, 404: ErrorOut})
+async def delete_session(request: HttpRequest, session_id: str) -> tuple[int, None]:
+    """Delete a session and all its messages. An answer that is being written is stopped first."""
+    await turns().delete(owner_id=_owner_of(request), session_id=_uuid(session_id))
+    return 204, None
+
+
+@api.get("/sessions/{session_id}/events", response={200: None, 401: ErrorOut, 404: ErrorOut})
+async def events(request: HttpRequest, session_id: str, after: int = 0) -> StreamingHttpResponse:
+    """The session's events as server-sent events: those above Last-Event-ID (or `after`), then
+    live. The same frames as on the websocket; `id` is the event's number, `event` its type."""
+    owner, known = _owner_of(request), _uuid(session_id)
+    await in_database(selectors.session_get, owner_id=owner, session_id=known)
+    position = last_event(request.headers.get("last-event-id"), after)
+    return StreamingHttpResponse(
+        event_stream(owner_id=owner, session_id=known, after=position),
+        content_type="text/event-stream",
+        headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
+    )
+
+
+def _owner_of(request: HttpRequest) -> uuid.UUID:
+    owner: uuid.UUID = request.auth  # type: ignore[attr-defined]
+    return owner
+
+
+def _uuid(text: str) -> uuid.UUID:
+    """Something that cannot be a session's id is, to the caller, a session that does not exist."""
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        raise SessionNotFound(text[:100]) from None
+
+
+def _told(request: HttpRequest, error: WireError) -> HttpResponse:
+    return api.create_response(request, error.envelope(), status=error.status)
+
+
+@api.exception_handler(ChatError)
+@api.exception_handler(EngineError)
+@api.exception_handler(Exception)
+def _on_error(request: HttpRequest, error: Exception) -> HttpResponse:
+    return _told(request, wire(error))
+
+
+@api.exception_handler(ValidationError)
+def _on_invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
+    first = error.errors[0]
+    names = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
+    param = ".".join(names[1:] if names and names[0] == "body" else names) or None
+    return _told(request, wire(InvalidRequest(f"{param}: {first['msg']}", param=param)))
+
+
+@api.exception_handler(HttpError)
+def _on_http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
+    code = "permission_denied" if error.status_code == 403 else "invalid_request"
+    return _told(request, WireError(code, str(error), error.status_code, False, {}))
+
+
+@api.exception_handler(RequestDataTooBig)
+def _on_too_big(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:
+    message = _("The body is too large: at most %(limit)d bytes are read.") % {
+        "limit": settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    }
+    return _told(request, WireError("body_too_large", message, 413, False, {}))

@@ -1,4 +1,4 @@
-"""One request id from the way in to the way out: taken from x-request-id, or made here."""
+"""What every request passes: a request id from the way in to the way out, and local mode's user."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from typing import cast
 
 import structlog
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
+from django.utils.functional import SimpleLazyObject
+
+from chat.identity import local_user
 
 _ACCEPTED = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -51,3 +55,22 @@ class RequestIdMiddleware:
     def _marked(request: HttpRequest, answer: HttpResponseBase) -> HttpResponseBase:
         answer["x-request-id"] = request.request_id  # type: ignore[attr-defined]
         return answer
+
+
+class LocalUserMiddleware:
+    """In local mode the pages belong to the one local user. The admin keeps its own sign-in."""
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(
+        self, get_response: Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
+    ) -> None:
+        self.get_response = get_response
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        if settings.TINYLLM_LOCAL and not request.path_info.startswith("/admin/"):
+            request.user = SimpleLazyObject(local_user)  # type: ignore[assignment]
+        return self.get_response(request)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
@@ -46,7 +47,10 @@ def configure() -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
-def _plain_extras(_logger: Any, _name: str, event: dict[str, Any]) -> dict[str, Any]:
+Fields = MutableMapping[str, Any]
+
+
+def _plain_extras(_logger: Any, _name: str, event: Fields) -> Fields:
     """Django hands whole request objects to its log calls: write the path, not the object."""
     request = event.pop("request", None)
     if request is not None:

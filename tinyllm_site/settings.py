@@ -25,7 +25,7 @@ TINYLLM_HUB_OFFLINE = env.flag("HF_HUB_OFFLINE", default=False)
 TINYLLM_THREADS = env.integer("TINYLLM_THREADS", max(1, env.cores() - 1))
 TINYLLM_KV_TOKENS = env.integer("TINYLLM_KV_TOKENS", 16384)
 TINYLLM_MAX_BATCH = env.integer("TINYLLM_MAX_BATCH", 32)
-TINYLLM_DTYPE = env.text("TINYLLM_DTYPE", "float16")
+TINYLLM_DTYPE = env.text("TINYLLM_DTYPE", "auto")
 TINYLLM_ENGINE_FACTORY = env.text("TINYLLM_ENGINE_FACTORY", "chat.engine.build")
 # Set it only where every request passes a proxy that writes X-Forwarded-Proto itself.
 TINYLLM_BEHIND_PROXY = env.flag("TINYLLM_BEHIND_PROXY", default=False)
@@ -54,6 +54,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "chat.middleware.RequestIdMiddleware",
+    "chat.api_edge.ApiEdgeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "tinyllm_site.static_files.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -61,6 +62,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "chat.middleware.LocalUserMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -117,7 +119,7 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 
 STATIC_URL = "/static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
+STATIC_ROOT = None if TINYLLM_LOCAL else BASE_DIR / "staticfiles"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 # Local mode serves the files where they lie; elsewhere `collectstatic` gives each name its hash.
 WHITENOISE_USE_FINDERS = TINYLLM_LOCAL

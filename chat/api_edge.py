@@ -1,0 +1,83 @@
+"""What holds for every address under /api/: bodies are JSON, and so is every refusal.
+
+A body of another content type is refused before it is read: a page of another site can send a
+form or plain text without asking the browser first, but not JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import cast
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.utils.translation import gettext as _
+
+from chat.errors import WireError
+
+PREFIX = "/api/"
+_CODES = {
+    400: "bad_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+    500: "internal_error",
+}
+
+
+class ApiEdgeMiddleware:
+    sync_capable = True
+    async_capable = True
+
+    def __init__(
+        self, get_response: Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
+    ) -> None:
+        self.get_response = get_response
+        self._is_async = iscoroutinefunction(get_response)
+        if self._is_async:
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        if self._is_async:
+            return self._answer(request)
+        if refused := _refusal(request):
+            return refused
+        return _in_envelope(request, cast(HttpResponseBase, self.get_response(request)))
+
+    async def _answer(self, request: HttpRequest) -> HttpResponseBase:
+        if refused := _refusal(request):
+            return refused
+        answer = await cast(Awaitable[HttpResponseBase], self.get_response(request))
+        return _in_envelope(request, answer)
+
+
+def _refusal(request: HttpRequest) -> HttpResponseBase | None:
+    if not request.path_info.startswith(PREFIX) or request.method in ("GET", "HEAD", "OPTIONS"):
+        return None
+    has_body = request.headers.get("content-length", "0") != "0"
+    if request.content_type == "application/json" or (request.method == "DELETE" and not has_body):
+        return None
+    return _envelope(
+        415,
+        "unsupported_media_type",
+        _("The body must be application/json, not %(type)s.")
+        % {"type": repr(request.content_type)[:100]},
+    )
+
+
+def _in_envelope(request: HttpRequest, answer: HttpResponseBase) -> HttpResponseBase:
+    """Django's own error pages (404, 405, bad host, ...) as JSON, keeping their headers."""
+    is_ours = answer.get("content-type", "").startswith("application/json")
+    if not request.path_info.startswith(PREFIX) or answer.status_code < 400 or is_ours:
+        return answer
+    status = answer.status_code
+    phrase = f"{HTTPStatus(status).phrase}: {request.method} {request.path_info}"
+    told = _envelope(status, _CODES.get(status, "error"), phrase)
+    if "Allow" in answer:
+        told["Allow"] = answer["Allow"]
+    return told
+
+
+def _envelope(status: int, code: str, message: str) -> JsonResponse:
+    return JsonResponse(WireError(code, message, status, False, {}).envelope(), status=status)

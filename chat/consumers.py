@@ -1,0 +1,132 @@
+"""The websocket. Its receive handler only parses and starts tasks: a consumer that streams inside
+its handler is deaf to `turn.stop` and to a disconnect."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import Coroutine
+from contextlib import aclosing
+from typing import Any
+
+import structlog
+from channels.generic.websocket import AsyncWebsocketConsumer
+
+from chat import frames, identity
+from chat.database import in_database
+from chat.errors import InvalidRequest, NotSignedIn, wire
+from chat.follow import follow
+from chat.frames import SessionOpen, TurnContinue, TurnStop, TurnSubmit
+from chat.generation import Accepted, Submission, turns
+from chat.middleware import request_id
+
+MAX_TASKS = 64
+"""Frames being worked on and sessions followed, per socket."""
+
+
+class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
+    owner_id: uuid.UUID
+
+    async def connect(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._follows: dict[uuid.UUID, asyncio.Task[None]] = {}
+        try:
+            self.owner_id = await in_database(identity.owner_id, self.scope.get("user"))
+        except NotSignedIn:
+            await self.close()
+            return
+        await self.accept()
+        await self._send({"v": 1, "type": "ready"})
+
+    async def disconnect(self, code: int) -> None:
+        for task in list(self._follows.values()):
+            task.cancel()
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        structlog.contextvars.bind_contextvars(request_id=request_id())
+        try:
+            if text_data is None:
+                raise InvalidRequest("A frame must be text, not binary.")
+            if len(self._tasks) >= MAX_TASKS:
+                raise InvalidRequest("Too many frames at once on this socket.")
+            parsed = frames.parse(text_data)
+        except InvalidRequest as error:
+            await self._send_error(error, frames.client_id(text_data or ""))
+            return
+        name = parsed.client_id if isinstance(parsed, TurnSubmit) else None
+        self._start(self._answer(parsed), name)
+
+    async def _answer(self, parsed: frames.ClientFrame) -> None:
+        match parsed:
+            case SessionOpen():
+                self._follow(parsed.session_id, parsed.after, opened=True)
+            case TurnSubmit():
+                await self._submit(parsed)
+            case TurnStop():
+                await turns().stop(owner_id=self.owner_id, session_id=parsed.session_id)
+            case TurnContinue():
+                self._show(
+                    await turns().resume(
+                        owner_id=self.owner_id,
+                        session_id=parsed.session_id,
+                        message_id=parsed.message_id,
+                    )
+                )
+
+    async def _submit(self, parsed: TurnSubmit) -> None:
+        submission = Submission(
+            text=parsed.text,
+            model=parsed.model,
+            session_id=parsed.session_id,
+            parent_id=parsed.parent_id,
+            client_id=parsed.client_id,
+            sampling=parsed.sampling,
+        )
+        self._show(await turns().submit(owner_id=self.owner_id, submission=submission))
+
+    def _show(self, accepted: Accepted) -> None:
+        """Make the sender a reader like any other, unless it is one already."""
+        if accepted.session_id not in self._follows:
+            self._follow(accepted.session_id, accepted.seq - 1, opened=False)
+
+    def _follow(self, session_id: uuid.UUID, after: int, *, opened: bool) -> None:
+        """Read a session from `after` on, instead of from where this socket read it before."""
+        old = self._follows.pop(session_id, None)
+        if old is not None:
+            old.cancel()
+        task = self._follows[session_id] = self._start(
+            self._read(session_id, after, opened=opened), None
+        )
+
+        def forget(done: asyncio.Task[None]) -> None:
+            if self._follows.get(session_id) is done:
+                del self._follows[session_id]
+
+        task.add_done_callback(forget)
+
+    async def _read(self, session_id: uuid.UUID, after: int, *, opened: bool) -> None:
+        reading = follow(owner_id=self.owner_id, session_id=session_id, after=after, opened=opened)
+        async with aclosing(reading) as events:
+            async for event in events:
+                if event is not None:
+                    await self._send(event)
+
+    def _start(self, work: Coroutine[Any, Any, None], name: str | None) -> asyncio.Task[None]:
+        async def guarded() -> None:
+            try:
+                await work
+            except Exception as error:
+                await self._send_error(error, name)
+
+        task = asyncio.create_task(guarded())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _send_error(self, error: Exception, name: str | None) -> None:
+        told = {"v": 1, "type": "error", **wire(error).as_dict()}
+        await self._send(told if name is None else {**told, "client_id": name})
+
+    async def _send(self, event: dict[str, Any]) -> None:
+        await self.send(text_data=json.dumps(event, ensure_ascii=False))

@@ -1,0 +1,208 @@
+"""Deltas on their way to the database: a thread with its own connection writes them in batches.
+
+A batch is one transaction every 75 ms: the numbered deltas, the text so far, and a heartbeat. While
+the database is locked or full the batch is kept and tried again; nobody who reads the stream waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import uuid
+from collections.abc import Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from django.db import DatabaseError, DataError, IntegrityError, connections, transaction
+from django.utils import timezone
+
+from chat.errors import StorageFailed, TurnLost
+from chat.models import Event, Generation, Message
+from chat.services import StartedTurn
+
+BATCH_S = 0.075
+HEARTBEAT_S = 1.0
+RETRY_S = 0.5
+MAX_PENDING = 100_000
+"""Deltas kept in memory for a database that does not take them, over all turns."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Pending:
+    turn: StartedTurn
+    content: str
+    events: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+
+
+class EventLog:
+    """One per process. `open` a turn, `append` its deltas, `flush` before its end, then `close`."""
+
+    def __init__(self) -> None:
+        self._wake = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+        self._turns: set[uuid.UUID] = set()
+        self._lost: set[uuid.UUID] = set()
+        self._pending: dict[uuid.UUID, _Pending] = {}
+        self._count = 0
+        self._flushes: list[Future[None]] = []
+
+    def open(self, turn: StartedTurn) -> None:
+        """From now on `turn`'s row gets heartbeats."""
+        with self._wake:
+            self._turns.add(turn.generation_id)
+            if self._thread is None:
+                self._stopping = False
+                self._thread = threading.Thread(target=self._run, name="event-log", daemon=True)
+                self._thread.start()
+
+    def append(self, turn: StartedTurn, seq: int, payload: dict[str, Any], content: str) -> None:
+        """Event `seq` of `turn`, after which the message's text is `content`. Never waits.
+
+        Raises TurnLost if the message is gone, StorageFailed if too much is waiting already.
+        """
+        with self._wake:
+            if turn.generation_id in self._lost:
+                raise TurnLost
+            if self._count >= MAX_PENDING:
+                raise StorageFailed(f"{self._count} events are waiting")
+            pending = self._pending.setdefault(turn.generation_id, _Pending(turn, content))
+            pending.events.append((seq, payload))
+            pending.content = content
+            self._count += 1
+            self._wake.notify()
+
+    async def flush(self) -> None:
+        """Return once everything appended before this call is stored.
+
+        Raises StorageFailed where the database refuses it (full, read-only, broken); a database
+        that is merely locked is waited for.
+        """
+        done: Future[None] = Future()
+        with self._wake:
+            if not self._pending and not self._count:
+                return
+            self._flushes.append(done)
+            self._wake.notify()
+        await asyncio.wrap_future(done)
+
+    def close(self, turn: StartedTurn) -> None:
+        """No more heartbeats. What is still waiting goes on being tried."""
+        with self._wake:
+            self._turns.discard(turn.generation_id)
+            self._lost.discard(turn.generation_id)
+
+    def stop(self) -> None:
+        """Try once more to write what is waiting, then end the thread."""
+        with self._wake:
+            thread, self._thread = self._thread, None
+            self._stopping = True
+            self._wake.notify()
+        if thread is not None:
+            thread.join()
+
+    def _run(self) -> None:
+        try:
+            while True:
+                with self._wake:
+                    self._wake.wait_for(self._has_work, timeout=HEARTBEAT_S)
+                    self._wake.wait_for(self._is_urgent, timeout=BATCH_S)
+                    stopping = self._stopping
+                    batch, self._pending = self._pending, {}
+                    flushes, self._flushes = self._flushes, []
+                    turns = list(self._turns)
+                self._write(batch, flushes, turns)
+                if stopping:
+                    return
+        finally:
+            connections.close_all()
+
+    def _has_work(self) -> bool:
+        return bool(self._pending or self._flushes or self._stopping)
+
+    def _is_urgent(self) -> bool:
+        return bool(self._flushes or self._stopping)
+
+    def _write(
+        self,
+        batch: dict[uuid.UUID, _Pending],
+        flushes: list[Future[None]],
+        turns: Iterable[uuid.UUID],
+    ) -> None:
+        try:
+            lost = _store_all(batch, turns)
+        except (IntegrityError, DataError):
+            # One turn's rows are impossible: the others must not be held up by it.
+            lost = {key for key, pending in batch.items() if not _store_alone(pending)}
+        except DatabaseError as error:
+            self._put_back(batch, flushes, error)
+            return
+        with self._wake:
+            self._lost |= lost & self._turns
+            self._count -= sum(len(pending.events) for pending in batch.values())
+        for done in flushes:
+            done.set_result(None)
+
+    def _put_back(
+        self, batch: dict[uuid.UUID, _Pending], flushes: list[Future[None]], error: DatabaseError
+    ) -> None:
+        locked = "locked" in str(error)
+        _log.warning("event_log_write_failed", reason=str(error), turns=len(batch))
+        connections.close_all()
+        with self._wake:
+            for key, pending in batch.items():
+                later = self._pending.get(key)
+                if later is not None:
+                    pending.events += later.events
+                    pending.content = later.content
+                self._pending[key] = pending
+            if locked:
+                self._flushes = flushes + self._flushes
+        if not locked:
+            for done in flushes:
+                done.set_exception(StorageFailed(str(error)))
+        with self._wake:
+            self._wake.wait_for(lambda: self._stopping, timeout=RETRY_S)
+
+
+def _store_all(batch: dict[uuid.UUID, _Pending], turns: Iterable[uuid.UUID]) -> set[uuid.UUID]:
+    """One transaction for all. Returns the generations whose message no longer exists."""
+    with transaction.atomic():
+        lost = {key for key, pending in batch.items() if not _store(pending)}
+        Generation.objects.filter(id__in=turns, status=Generation.Status.RUNNING).update(
+            heartbeat_at=timezone.now()
+        )
+        return lost
+
+
+def _store_alone(pending: _Pending) -> bool:
+    try:
+        with transaction.atomic():
+            return _store(pending)
+    except (IntegrityError, DataError) as error:
+        _log.error("event_log_rows_refused", reason=str(error), turn=str(pending.turn))
+        return False
+
+
+def _store(pending: _Pending) -> bool:
+    """False where the message no longer exists: its deltas have nowhere to go."""
+    turn = pending.turn
+    if not Message.objects.filter(id=turn.message_id).update(content=pending.content):
+        return False
+    now = timezone.now()
+    Event.objects.bulk_create(
+        Event(
+            session_id=turn.session_id,
+            generation_id=turn.generation_id,
+            seq=seq,
+            kind="message.delta",
+            payload=payload,
+            created_at=now,
+        )
+        for seq, payload in pending.events
+    )
+    return True

@@ -1,0 +1,50 @@
+"""The websocket's frames as server-sent events, for clients that only speak HTTP."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from django.utils.translation import gettext as _
+
+from chat.errors import InvalidRequest, wire
+from chat.follow import follow
+from chat.live import Frame
+
+NUMBERED = ("turn.started", "message.delta", "message.end", "session.reset")
+"""Frames that a reader may name as the last one it has. The others have no number of their own."""
+
+
+def last_event(header: str | None, after: int) -> int:
+    """Where to go on: what the browser says by itself comes before the address. Raises
+    InvalidRequest."""
+    try:
+        position = int(header) if header else after
+    except ValueError:
+        position = -1
+    if not 0 <= position < 2**63:
+        raise InvalidRequest(
+            _("The last event must be a whole number of at least 0."), param="after"
+        )
+    return position
+
+
+async def event_stream(
+    *, owner_id: uuid.UUID, session_id: uuid.UUID, after: int
+) -> AsyncGenerator[bytes, None]:
+    """Frames as they come; a comment as a ping while none comes; an error, then the end."""
+    reading = follow(owner_id=owner_id, session_id=session_id, after=after)
+    try:
+        async with aclosing(reading) as frames:
+            async for event in frames:
+                yield b": ping\n\n" if event is None else encoded(event)
+    except Exception as error:
+        yield encoded({"v": 1, "type": "error", **wire(error).as_dict()})
+
+
+def encoded(event: Frame) -> bytes:
+    number = f"id: {event['seq']}\n" if event["type"] in NUMBERED else ""
+    data = json.dumps(event, ensure_ascii=False)
+    return f"{number}event: {event['type']}\ndata: {data}\n\n".encode()

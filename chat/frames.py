@@ -1,0 +1,137 @@
+"""Frames that a socket sends us, parsed once into typed objects; others are InvalidRequest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from django.utils.translation import gettext as _
+
+from chat.errors import InvalidRequest
+
+VERSION = 1
+MAX_CLIENT_ID = 64
+MAX_SEQ = 2**53 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOpen:
+    session_id: UUID
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
+class TurnSubmit:
+    client_id: str
+    session_id: UUID | None
+    text: str
+    model: str
+    parent_id: UUID | None
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TurnStop:
+    session_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class TurnContinue:
+    session_id: UUID
+    message_id: UUID
+
+
+ClientFrame = SessionOpen | TurnSubmit | TurnStop | TurnContinue
+
+
+def parse(text: str) -> ClientFrame:
+    """One frame. Raises InvalidRequest naming the field at fault."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        raise InvalidRequest(_("A frame must be JSON.")) from None
+    if not isinstance(data, dict):
+        raise InvalidRequest(_("A frame must be a JSON object."))
+    if data.get("v") != VERSION or isinstance(data.get("v"), bool):
+        raise InvalidRequest(
+            _("This server speaks version %(known)d of the protocol, not %(given)s.")
+            % {"known": VERSION, "given": repr(data.get("v"))[:40]},
+            param="v",
+            supported=VERSION,
+        )
+    fields = _Fields(data)
+    match data.get("type"):
+        case "session.open":
+            return SessionOpen(fields.uuid("session_id"), fields.seq("after"))
+        case "turn.submit":
+            return _submit(fields)
+        case "turn.stop":
+            return TurnStop(fields.uuid("session_id"))
+        case "turn.continue":
+            return TurnContinue(fields.uuid("session_id"), fields.uuid("message_id"))
+        case other:
+            raise InvalidRequest(
+                _("There is no frame of type %(type)s.") % {"type": repr(other)[:40]}, param="type"
+            )
+
+
+def client_id(text: str) -> str | None:
+    """The client_id of a frame that may be wrong otherwise, so that its sender finds its text."""
+    try:
+        value = json.loads(text).get("client_id")
+    except (ValueError, RecursionError, AttributeError):
+        return None
+    return value if isinstance(value, str) and len(value) <= MAX_CLIENT_ID else None
+
+
+def _submit(fields: _Fields) -> TurnSubmit:
+    name = fields.text("client_id")
+    if not 0 < len(name) <= MAX_CLIENT_ID:
+        raise fields.wrong("client_id", _("1 to 64 characters"))
+    sampling = fields.data.get("sampling") or {}
+    if not isinstance(sampling, dict):
+        raise fields.wrong("sampling", _("an object"))
+    return TurnSubmit(
+        client_id=name,
+        session_id=fields.optional_uuid("session_id"),
+        text=fields.text("text"),
+        model=fields.text("model"),
+        parent_id=fields.optional_uuid("parent_id"),
+        sampling=sampling,
+    )
+
+
+class _Fields:
+    def __init__(self, data: dict[str, Any]) -> None:
+        self.data = data
+
+    def wrong(self, name: str, allowed: str) -> InvalidRequest:
+        return InvalidRequest(
+            _("%(name)s must be %(allowed)s.") % {"name": name, "allowed": allowed}, param=name
+        )
+
+    def text(self, name: str) -> str:
+        value = self.data.get(name)
+        if not isinstance(value, str):
+            raise self.wrong(name, _("text"))
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise self.wrong(name, _("valid Unicode, without half of a surrogate pair"))
+        return value
+
+    def uuid(self, name: str) -> UUID:
+        try:
+            return UUID(self.text(name))
+        except ValueError:
+            raise self.wrong(name, _("a UUID")) from None
+
+    def optional_uuid(self, name: str) -> UUID | None:
+        return None if self.data.get(name) is None else self.uuid(name)
+
+    def seq(self, name: str) -> int:
+        value = self.data.get(name)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_SEQ:
+            raise self.wrong(name, _("a whole number of at least 0"))
+        return value

@@ -1,0 +1,294 @@
+"""Turns from submission to their ended row. They belong to the process, not to the socket that
+began them: a reader may come and go, the turn runs on."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Coroutine, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, TypeVar
+
+import structlog
+
+from chat import engine, sampling, selectors, services
+from chat.database import in_database
+from chat.ending import Ending, end_turn
+from chat.errors import (
+    MAX_TEXT,
+    EmptyInput,
+    InputTooLong,
+    ModelChanged,
+    ShuttingDown,
+)
+from chat.event_log import EventLog
+from chat.live import LiveTurn
+from chat.middleware import request_id
+from chat.process_mark import ProcessMark
+from chat.prompting import continue_prompt, first_prompt, next_prompt
+from chat.selectors import PreviousTurn, PromptContext
+from chat.services import StartedTurn, TurnPlan
+from chat.signals import announce
+from inference.errors import ContextLengthExceeded
+from inference.types import Delta, Finished, GenerateRequest, SamplingParams
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A message on its way in. newest: answer the newest message instead of `parent_id`."""
+
+    text: str
+    model: str
+    session_id: uuid.UUID | None = None
+    parent_id: uuid.UUID | None = None
+    newest: bool = False
+    client_id: str | None = None
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """seq: the number of the turn's first event. live: None where the same message had been
+    accepted before and its turn is over."""
+
+    session_id: uuid.UUID
+    seq: int
+    live: LiveTurn | None
+
+
+class Turns:
+    """The turns of this process, by session. `drain` ends them all."""
+
+    def __init__(self) -> None:
+        self.log = EventLog()
+        self._mark = ProcessMark()
+        self._live: dict[uuid.UUID, LiveTurn] = {}
+        self._streams: dict[uuid.UUID, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._accepting = True
+
+    @property
+    def process(self) -> str:
+        return self._mark.id
+
+    def get(self, session_id: uuid.UUID) -> LiveTurn | None:
+        return self._live.get(session_id)
+
+    def generation_ids(self) -> list[uuid.UUID]:
+        return [turn.started.generation_id for turn in self._live.values()]
+
+    async def submit(self, *, owner_id: uuid.UUID, submission: Submission) -> Accepted:
+        """Begin a turn. Nothing is written unless it can begin. Raises ChatError, EngineError."""
+        if not self._accepting:
+            raise ShuttingDown
+        check_text(submission.text)
+        if submission.client_id:
+            known = await in_database(
+                selectors.turn_of_client_id, owner_id=owner_id, client_id=submission.client_id
+            )
+            if known:
+                return Accepted(known[0], known[1], self.get(known[0]))
+        codec = await engine.client().codec(submission.model)
+        params = sampling.merged(_defaults(submission.model), submission.sampling)
+        context = await _context(owner_id, submission)
+        messages = [*context.messages, {"role": "user", "content": submission.text}]
+        ids = await asyncio.to_thread(_prompt, codec, submission.model, context.previous, messages)
+        plan = self._plan(submission.model, codec, ids, params)
+        start = in_database(
+            services.turn_start,
+            owner_id=owner_id,
+            session_id=submission.session_id,
+            parent_id=context.parent_id,
+            client_id=submission.client_id,
+            text=submission.text,
+            plan=plan,
+        )
+        return await self._launch(start, _request(owner_id, plan, params, None))
+
+    async def resume(
+        self, *, owner_id: uuid.UUID, session_id: uuid.UUID, message_id: uuid.UUID
+    ) -> Accepted:
+        """Go on with an answer that was stopped, failed or reached its length."""
+        if not self._accepting:
+            raise ShuttingDown
+        context = await in_database(
+            selectors.continue_context,
+            owner_id=owner_id,
+            session_id=session_id,
+            message_id=message_id,
+        )
+        previous = context.previous
+        codec = await engine.client().codec(previous.model)
+        if not _same_tokens(codec, previous):
+            raise ModelChanged(previous.model)
+        ids, answer_start = continue_prompt(
+            previous.prompt_ids, previous.output_ids, answer_start=context.answer_start
+        )
+        if len(ids) >= codec.context_length:
+            raise ContextLengthExceeded(len(ids), codec.context_length)
+        params = sampling.from_json(context.sampling)
+        plan = self._plan(previous.model, codec, ids, params)
+        start = in_database(
+            services.turn_continue,
+            owner_id=owner_id,
+            session_id=session_id,
+            message_id=message_id,
+            plan=plan,
+        )
+        return await self._launch(start, _request(owner_id, plan, params, answer_start))
+
+    async def stop(self, *, owner_id: uuid.UUID, session_id: uuid.UUID) -> LiveTurn | None:
+        """End the session's live turn, if it has one, and keep its text. Raises SessionNotFound."""
+        await in_database(selectors.session_get, owner_id=owner_id, session_id=session_id)
+        stream = self._streams.get(session_id)
+        if stream is not None:
+            stream.cancel()
+        return self.get(session_id)
+
+    async def delete(self, *, owner_id: uuid.UUID, session_id: uuid.UUID) -> None:
+        """Delete a session, ending its live turn first. Raises SessionNotFound."""
+        turn = await self.stop(owner_id=owner_id, session_id=session_id)
+        if turn is not None:
+            await turn.wait_end()
+        await in_database(services.session_delete, owner_id=owner_id, session_id=session_id)
+        await announce(session_id)
+
+    async def drain(self, *, grace_s: float) -> None:
+        """Refuse new turns, give running ones `grace_s` seconds, stop the rest. Text is kept."""
+        self._accepting = False
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace_s)
+        while self._tasks:
+            for stream in self._streams.values():
+                stream.cancel()
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.to_thread(self.log.stop)
+        self._mark.release()
+
+    def _plan(
+        self, model: str, codec: engine.PromptCodec, ids: list[int], params: SamplingParams
+    ) -> TurnPlan:
+        bound = structlog.contextvars.get_contextvars().get("request_id")
+        return TurnPlan(
+            model=model,
+            prompt_ids=ids,
+            sampling=sampling.as_json(params),
+            fingerprint=engine.fingerprint(codec),
+            process=self.process,
+            request_id=request_id(bound),
+        )
+
+    async def _launch(
+        self, start: Coroutine[Any, Any, StartedTurn], request: GenerateRequest
+    ) -> Accepted:
+        """Write the rows and begin. A sender that leaves in between takes neither back."""
+
+        async def begin() -> Accepted:
+            started = await start
+            turn = self._live[started.session_id] = LiveTurn(started)
+            self.log.open(started)
+            self._keep(asyncio.create_task(self._run(turn, request)))
+            await announce(started.session_id)
+            return Accepted(started.session_id, started.seq, turn)
+
+        return await asyncio.shield(self._keep(asyncio.create_task(begin())))
+
+    def _keep(self, task: asyncio.Task[R]) -> asyncio.Task[R]:
+        """The event loop alone would forget a task that nobody waits for; `drain` needs it too."""
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _run(self, turn: LiveTurn, request: GenerateRequest) -> None:
+        session_id = turn.started.session_id
+        stream = self._streams[session_id] = asyncio.create_task(self._stream(turn, request))
+        ending = Ending("DONE")
+        try:
+            await stream
+        except asyncio.CancelledError:
+            ending = Ending("STOPPED")
+        except Exception as error:
+            ending = Ending("FAILED", error)
+        finally:
+            del self._streams[session_id]
+            payload, seq = await end_turn(self.log, turn, request, self.process, ending)
+            del self._live[session_id]
+            turn.end(payload, seq)
+            await announce(session_id)
+
+    async def _stream(self, turn: LiveTurn, request: GenerateRequest) -> None:
+        async with aclosing(engine.client().stream(request)) as events:
+            async for event in events:
+                if isinstance(event, Delta):
+                    payload = turn.grow(event)
+                    if payload is not None:
+                        self.log.append(turn.started, turn.seq, payload, turn.text)
+                elif isinstance(event, Finished):
+                    turn.finished = event
+                else:
+                    turn.wait(event)
+
+
+@cache
+def turns() -> Turns:
+    """This process's turns, made at their first use."""
+    return Turns()
+
+
+def _request(
+    owner_id: uuid.UUID, plan: TurnPlan, params: SamplingParams, answer_start: int | None
+) -> GenerateRequest:
+    return GenerateRequest(
+        request_id=plan.request_id,
+        model=plan.model,
+        prompt_ids=tuple(plan.prompt_ids),
+        sampling=params,
+        answer_start=answer_start,
+        tenant=str(owner_id),
+    )
+
+
+def check_text(text: str) -> None:
+    """Raises EmptyInput, InputTooLong."""
+    if len(text) > MAX_TEXT:
+        raise InputTooLong("input", len(text))
+    if not text.strip():
+        raise EmptyInput("input")
+
+
+def _defaults(model: str) -> SamplingParams:
+    infos = engine.client().models()
+    return next((info.defaults for info in infos if info.name == model), SamplingParams())
+
+
+async def _context(owner_id: uuid.UUID, submission: Submission) -> PromptContext:
+    if submission.session_id is None:
+        return PromptContext(None, [], None)
+    return await in_database(
+        selectors.prompt_context,
+        owner_id=owner_id,
+        session_id=submission.session_id,
+        parent_id=submission.parent_id,
+        newest=submission.newest,
+    )
+
+
+def _prompt(
+    codec: engine.PromptCodec,
+    model: str,
+    previous: PreviousTurn | None,
+    messages: list[dict[str, str]],
+) -> list[int]:
+    if previous is not None and previous.model == model and _same_tokens(codec, previous):
+        return next_prompt(codec, previous.prompt_ids, previous.output_ids, messages)
+    return first_prompt(codec, messages)
+
+
+def _same_tokens(codec: engine.PromptCodec, previous: PreviousTurn) -> bool:
+    """Whether stored token ids still mean the same: same tokenizer, same template."""
+    now = engine.fingerprint(codec)
+    return all(now[part] == previous.fingerprint.get(part) for part in ("tokenizer", "template"))

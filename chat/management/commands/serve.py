@@ -1,0 +1,131 @@
+"""`manage.py serve`: the site and its engine in one process, until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from argparse import ArgumentParser
+from typing import Any
+
+import structlog
+from daphne.server import twisted_loop
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+
+from chat import engine, setup
+from chat.database import in_database
+from chat.generation import turns
+from chat.guard import is_loopback
+from chat.recovery import recover
+from chat.server import PortTaken, SiteServer, listen
+from chat.signals import announce
+
+GRACE_S = 5.0
+"""How long a running answer may go on after SIGTERM before it is stopped and kept."""
+RECOVERY_S = 30.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Command(BaseCommand):
+    help = "Serve the site and run its engine."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--host", default="127.0.0.1", help="address to bind (127.0.0.1)")
+        parser.add_argument("--port", type=int, default=3000, help="port to bind (3000)")
+
+    def handle(self, *args: Any, host: str, port: int, **options: Any) -> None:
+        _refuse_unmigrated()
+        _refuse_open_door(host)
+        try:
+            listener = listen(host, port)
+        except PortTaken:
+            raise CommandError(
+                f"Port {port} on {host} is already taken by another program. "
+                f"Choose another one: manage.py serve --port {port + 1}"
+            ) from None
+        except OSError as error:
+            raise CommandError(f"Cannot listen on {host}, port {port}: {error}") from None
+        from tinyllm_site.asgi import application
+
+        client = engine.create()
+        asyncio.set_event_loop(twisted_loop)
+        twisted_loop.run_until_complete(client.start())
+        engine.install(client)
+        recover(process=turns().process)
+        server = SiteServer(application, listener)
+        self._greet(host, listener.getsockname()[1])
+        life = twisted_loop.create_task(_live(server, client))
+        server.run()
+        if life.done():
+            life.result()
+
+    def _greet(self, host: str, port: int) -> None:
+        name = "localhost" if is_loopback(host) else host
+        base = f"http://{name}:{port}"
+        self.stdout.write(f"TinyLLM is at {base}/  (stop with Ctrl+C)")
+        if not setup.has_administrator():
+            token = setup.setup_token_create()
+            self.stdout.write(
+                f"Make the first administrator (this link works once): {base}/setup/{token}/"
+            )
+        self.stdout.flush()
+
+
+def _refuse_unmigrated() -> None:
+    try:
+        executor = MigrationExecutor(connection)
+        missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except DatabaseError as error:
+        raise CommandError(f"The database cannot be read: {error}") from None
+    if missing:
+        raise CommandError("The database is not up to date. Run: manage.py migrate")
+
+
+def _refuse_open_door(host: str) -> None:
+    if is_loopback(host):
+        return
+    if settings.TINYLLM_LOCAL:
+        raise CommandError(
+            f"Refusing to listen on {host}: in local mode there is no login, so anyone who reaches "
+            "this machine would own everything. Make an administrator first, then set "
+            "TINYLLM_LOCAL=0, SECRET_KEY and ALLOWED_HOSTS."
+        )
+    if not setup.has_account():
+        raise CommandError(
+            f"Refusing to listen on {host}: nobody can sign in yet. Make an account first: "
+            "manage.py createsuperuser"
+        )
+
+
+async def _live(server: SiteServer, client: engine.EngineClient) -> None:
+    """Wait for a signal, then end in order: no new turns, running ones kept, engine, sockets."""
+    ending = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        twisted_loop.add_signal_handler(number, ending.set)
+    recovering = asyncio.create_task(_keep_recovering())
+    try:
+        await ending.wait()
+        _log.info("shutting_down")
+        recovering.cancel()
+        await turns().drain(grace_s=GRACE_S)
+        await client.stop()
+    finally:
+        server.stop()
+
+
+async def _keep_recovering() -> None:
+    """Rows whose process died elsewhere, and our own that a full database would not let end."""
+    while True:
+        await asyncio.sleep(RECOVERY_S)
+        try:
+            sessions = await in_database(
+                recover, process=turns().process, live=turns().generation_ids()
+            )
+        except DatabaseError as error:
+            _log.warning("recovery_failed", reason=str(error))
+            continue
+        for session_id in sessions:
+            await announce(session_id)

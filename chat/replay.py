@@ -1,0 +1,72 @@
+"""Frames of what is past, from the event log. Deltas of one turn are joined into one frame."""
+
+from __future__ import annotations
+
+import uuid
+from itertools import groupby
+from typing import Any
+
+from chat.live import Frame, frame
+from chat.models import Event, Message
+from chat.rendering import render_blocks
+from chat.selectors import session_get
+
+_Row = tuple[int, str, dict[str, Any], uuid.UUID]
+
+
+def replay(
+    *, owner_id: uuid.UUID, session_id: uuid.UUID, after: int, until: int | None
+) -> list[Frame]:
+    """Events above `after`, up to `until` (None: all) as frames. Raises SessionNotFound.
+
+    Events are read before the messages: a text may be longer than its events say, never shorter.
+    """
+    session_get(owner_id=owner_id, session_id=session_id)
+    events = Event.objects.filter(session_id=session_id, seq__gt=after)
+    if until is not None:
+        events = events.filter(seq__lte=until)
+    rows = list(
+        events.order_by("seq").values_list("seq", "kind", "payload", "generation__message_id")
+    )
+    ids = {row[3] for row in rows}
+    texts = dict(Message.objects.filter(id__in=ids).values_list("id", "content"))
+    return [
+        _frame(kind, list(group), texts.get(message_id, ""), session_id)
+        for (kind, message_id), group in groupby(rows, key=lambda row: (row[1], row[3]))
+    ]
+
+
+def is_known(*, session_id: uuid.UUID, seq: int) -> bool:
+    """Whether a reader can be brought up to date from `seq`: the beginning, or a logged event."""
+    return seq == 0 or Event.objects.filter(session_id=session_id, seq=seq).exists()
+
+
+def _frame(kind: str, rows: list[_Row], text: str, session_id: uuid.UUID) -> Frame:
+    seq, _kind, payload, message_id = rows[-1]
+    if kind == "message.delta":
+        start = rows[0][2]["offset"]
+        end = payload["offset"] + len(payload["text"])
+        return frame(
+            "message.delta",
+            seq=seq,
+            session_id=str(session_id),
+            message_id=str(message_id),
+            offset=start,
+            text=text[start:end],
+            blocks=_all_blocks(text[:end]),
+        )
+    if kind == "message.end":
+        return frame(kind, seq=seq, **payload, blocks=_all_blocks(text[: payload["length"]]))
+    return started_frame(seq, payload)
+
+
+def started_frame(seq: int, payload: dict[str, Any]) -> Frame:
+    """turn.started as it goes out: the user's text rendered like any other."""
+    said = payload["user_message"]
+    if said is not None:
+        said = {**said, "html": "".join(render_blocks(said["text"]))}
+    return frame("turn.started", seq=seq, **{**payload, "user_message": said})
+
+
+def _all_blocks(text: str) -> dict[str, Any]:
+    return {"from": 0, "html": render_blocks(text)}

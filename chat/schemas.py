@@ -1,0 +1,88 @@
+"""Shapes of the REST API's bodies. The OpenAPI document is made of these."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from ninja import Schema
+from pydantic import Field
+
+
+class ErrorDetail(Schema):
+    message: str
+    type: str
+    param: str | None = None
+    code: str
+
+
+class ErrorOut(Schema):
+    error: ErrorDetail
+
+
+class SamplingIn(Schema):
+    """Sampling values; one that is absent or null is the model's default."""
+
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    logit_bias: dict[str, float] | None = None
+    seed: int | None = None
+    max_tokens: int | None = None
+    stop: str | list[str] | None = None
+    stop_token_ids: list[int] | None = None
+    ignore_eos: bool | None = None
+
+
+class ChatIn(SamplingIn):
+    input: str = Field(description="What to say to the model; at most 1,000,000 characters.")
+    model: str = Field("chat", description='A model of the catalogue, such as "chat" or "story".')
+    session_id: uuid.UUID | None = Field(None, description="Go on with this session.")
+
+
+class UsageOut(Schema):
+    prompt_tokens: int
+    output_tokens: int
+    cached_tokens: int
+
+
+class ChatOut(Schema):
+    session_id: uuid.UUID
+    response: str
+    model: str
+    message_id: uuid.UUID
+    finish_reason: str
+    usage: UsageOut
+
+
+class SessionOut(Schema):
+    id: uuid.UUID
+    title: str
+    model: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class MessageOut(Schema):
+    id: uuid.UUID
+    parent_id: uuid.UUID | None
+    role: str
+    content: str
+    created_at: datetime
+    model: str
+    status: str
+    finish_reason: str
+    usage: UsageOut | None
+    timings: dict[str, float] | None
+    seed: int | None
+    error: dict[str, Any] | None
+    can_continue: bool
+
+
+class SessionDetailOut(SessionOut):
+    messages: list[MessageOut]

@@ -1,0 +1,240 @@
+"""Reads. Nothing here writes, and no function's query count grows with the rows it returns."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Exists, OuterRef, QuerySet
+
+from chat.errors import CannotContinue, MessageNotFound, SessionNotFound
+from chat.models import Event, Generation, Message, Session
+from chat.packing import unpack
+from chat.services import can_continue
+
+
+@dataclass(frozen=True, slots=True)
+class MessageView:
+    """A message as a page or the API shows it; the numbers are its latest generation's."""
+
+    id: uuid.UUID
+    parent_id: uuid.UUID | None
+    role: str
+    content: str
+    created_at: Any
+    model: str = ""
+    status: str = ""
+    finish_reason: str = ""
+    usage: dict[str, int] | None = None
+    timings: dict[str, float] | None = None
+    seed: int | None = None
+    error: dict[str, Any] | None = None
+    can_continue: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """One branch, oldest message first, without the answer that is being written.
+
+    after: the number from which a reader follows to get the rest. live_message: the answer being
+    written, if one is, with the text that is stored so far.
+    """
+
+    session: Session
+    messages: list[MessageView]
+    after: int
+    live_message: MessageView | None
+
+    @property
+    def live_message_id(self) -> uuid.UUID | None:
+        return self.live_message.id if self.live_message else None
+
+
+@dataclass(frozen=True, slots=True)
+class PreviousTurn:
+    """The generation on which the next prompt is spliced: its exact token ids."""
+
+    model: str
+    fingerprint: dict[str, str]
+    prompt_ids: list[int]
+    output_ids: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class ContinueContext:
+    """answer_start: the index in the prompt at which the answer begins, its earlier parts too."""
+
+    previous: PreviousTurn
+    sampling: dict[str, Any]
+    answer_start: int
+
+
+@dataclass(frozen=True, slots=True)
+class PromptContext:
+    """What a new message builds on. messages: [{role, content}, ...] from the root to parent_id."""
+
+    parent_id: uuid.UUID | None
+    messages: list[dict[str, str]]
+    previous: PreviousTurn | None
+
+
+def session_list(*, owner_id: uuid.UUID) -> QuerySet[Session]:
+    """The owner's sessions, newest first, each with `live`: whether an answer is being written."""
+    running = Generation.objects.filter(session=OuterRef("pk"), status="RUNNING")
+    return Session.objects.filter(owner_id=owner_id).annotate(live=Exists(running))
+
+
+def session_get(*, owner_id: uuid.UUID, session_id: uuid.UUID) -> Session:
+    """Raises SessionNotFound, for another owner's session too."""
+    session = Session.objects.filter(id=session_id, owner_id=owner_id).first()
+    if session is None:
+        raise SessionNotFound(session_id)
+    return session
+
+
+def conversation(*, owner_id: uuid.UUID, session_id: uuid.UUID) -> Conversation:
+    """The newest branch of a session. Raises SessionNotFound.
+
+    The position is read before the messages: what happens in between is then told twice, and
+    never missed.
+    """
+    session = session_get(owner_id=owner_id, session_id=session_id)
+    started = (
+        Event.objects.filter(
+            session=session, kind="turn.started", generation__status=Generation.Status.RUNNING
+        )
+        .values_list("seq", "generation__message_id")
+        .first()
+    )
+    live = started[1] if started else None
+    branch = _branch(Message.objects.filter(session=session))
+    latest = _latest_generations(Generation.objects.filter(session=session))
+    views = [_view(message, latest.get(message.id)) for message in branch]
+    return Conversation(
+        session=session,
+        messages=[view for view in views if view.id != live],
+        after=started[0] - 1 if started else session.last_seq,
+        live_message=next((view for view in views if view.id == live), None),
+    )
+
+
+def _branch(messages: Iterable[Message], leaf: uuid.UUID | None = None) -> list[Message]:
+    """From the root to `leaf`, or to the newest message."""
+    by_id = {message.id: message for message in messages}
+    newest = max(by_id.values(), key=lambda message: message.created_at, default=None)
+    at = by_id.get(leaf) if leaf else newest
+    path: list[Message] = []
+    while at is not None:
+        path.append(at)
+        at = by_id.get(at.parent_id) if at.parent_id else None
+    return path[::-1]
+
+
+def _latest_generations(generations: QuerySet[Generation]) -> dict[uuid.UUID, Generation]:
+    rows = generations.defer("prompt_ids", "output_ids", "token_offsets").order_by("created_at")
+    return {row.message_id: row for row in rows}
+
+
+def _view(message: Message, generation: Generation | None) -> MessageView:
+    base = (message.id, message.parent_id, message.role, message.content, message.created_at)
+    if generation is None:
+        return MessageView(*base)
+    return MessageView(
+        *base,
+        model=generation.model,
+        status=generation.status,
+        finish_reason=generation.finish_reason,
+        usage={
+            "prompt_tokens": generation.prompt_tokens,
+            "output_tokens": generation.output_tokens,
+            "cached_tokens": generation.cached_tokens,
+        },
+        timings=generation.timings,
+        seed=generation.seed,
+        error=generation.error,
+        can_continue=is_continuable(generation),
+    )
+
+
+def prompt_context(
+    *, owner_id: uuid.UUID, session_id: uuid.UUID, parent_id: uuid.UUID | None, newest: bool
+) -> PromptContext:
+    """The branch that ends in `parent_id` (or, if `newest`, in the newest message) and the
+    generation that wrote its end. Raises SessionNotFound, MessageNotFound."""
+    session = session_get(owner_id=owner_id, session_id=session_id)
+    if not newest and parent_id is None:
+        return PromptContext(None, [], None)
+    branch = _branch(Message.objects.filter(session=session), None if newest else parent_id)
+    if not branch:
+        if newest:
+            return PromptContext(None, [], None)
+        raise MessageNotFound(parent_id)
+    leaf = branch[-1]
+    return PromptContext(
+        parent_id=leaf.id,
+        messages=[{"role": message.role, "content": message.content} for message in branch],
+        previous=_previous(leaf.generations.order_by("created_at").last()),
+    )
+
+
+def _previous(generation: Generation | None) -> PreviousTurn | None:
+    if generation is None:
+        return None
+    return PreviousTurn(
+        generation.model,
+        generation.fingerprint,
+        unpack(generation.prompt_ids),
+        output_ids(generation),
+    )
+
+
+def output_ids(generation: Generation) -> list[int]:
+    """The tokens a generation wrote: of the row, or of the log where the row was ended for it."""
+    if generation.output_ids or generation.status in ("DONE", "STOPPED"):
+        return unpack(generation.output_ids)
+    return logged_tokens(generation)[0]
+
+
+def logged_tokens(generation: Generation) -> tuple[list[int], list[int]]:
+    """Ids and text offsets of the deltas that reached the log."""
+    ids: list[int] = []
+    offsets: list[int] = []
+    for payload in generation.events.filter(kind="message.delta").values_list("payload", flat=True):
+        ids += payload["ids"]
+        offsets += payload["offsets"]
+    return ids, offsets
+
+
+def continue_context(
+    *, owner_id: uuid.UUID, session_id: uuid.UUID, message_id: uuid.UUID
+) -> ContinueContext:
+    """What continues an answer that ended early.
+
+    Raises SessionNotFound, MessageNotFound, CannotContinue.
+    """
+    session = session_get(owner_id=owner_id, session_id=session_id)
+    message = Message.objects.filter(id=message_id, session=session).first()
+    if message is None:
+        raise MessageNotFound(message_id)
+    generations = list(message.generations.order_by("created_at"))
+    latest = generations[-1] if generations else None
+    previous = _previous(latest)
+    if latest is None or previous is None or not is_continuable(latest):
+        raise CannotContinue(message_id)
+    return ContinueContext(previous, latest.sampling, len(unpack(generations[0].prompt_ids)))
+
+
+def is_continuable(generation: Generation) -> bool:
+    return can_continue(status=generation.status, finish_reason=generation.finish_reason)
+
+
+def turn_of_client_id(*, owner_id: uuid.UUID, client_id: str) -> tuple[uuid.UUID, int] | None:
+    """(session, number of turn.started) of the message already taken under this name, or None."""
+    found = Event.objects.filter(
+        kind="turn.started",
+        session__owner_id=owner_id,
+        generation__message__parent__client_id=client_id,
+    )
+    return found.values_list("session_id", "seq").order_by("seq").first()

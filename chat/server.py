@@ -1,0 +1,88 @@
+"""Daphne inside `manage.py serve`: a socket opened beforehand, back-pressure, a quiet end."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from typing import Any
+
+from daphne.server import Server
+from twisted.internet import defer, reactor
+
+MAX_FRAME = 16 * 1024 * 1024
+"""Bytes of one websocket message. Text over the site's own limit is refused in words; beyond
+this the connection is closed."""
+UNSENT_POLL_S = 0.02
+
+
+class PortTaken(Exception):
+    """Another program listens there already."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises PortTaken, and OSError for an address that is not ours."""
+    family, kind, proto, _name, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listener = socket.socket(family, kind, proto)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(128)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortTaken from None
+        raise
+    return listener
+
+
+class SiteServer(Server):  # type: ignore[misc]
+    """Serves `application` on `listener` until `stop`; call `run` in the main thread."""
+
+    def __init__(self, application: Any, listener: socket.socket) -> None:
+        super().__init__(
+            application,
+            endpoints=["the listener, see _adopt"],
+            signal_handlers=False,
+            ready_callable=self._adopt,
+            websocket_max_message_size=MAX_FRAME,
+            websocket_max_frame_size=MAX_FRAME,
+            server_name="tinyllm",
+        )
+        self.endpoints: list[str] = []
+        self._listener = listener
+
+    def _adopt(self) -> None:
+        reactor.adoptStreamPort(self._listener.fileno(), self._listener.family, self.http_factory)
+        self._listener.close()
+
+    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+        """Daphne's own never waits: a client that reads slowly would fill our memory.
+
+        Twisted's own signal for this, a producer, is taken by its HTTP channel: so we ask.
+        """
+        await super().handle_reply(protocol, message)
+        while protocol in self.connections and _is_backed_up(protocol):  # noqa: ASYNC110
+            await asyncio.sleep(UNSENT_POLL_S)
+
+    def kill_all_applications(self) -> defer.Deferred[Any]:
+        """Daphne's own fails on a connection that is between two requests."""
+        running = [
+            details["application_instance"]
+            for details in self.connections.values()
+            if "application_instance" in details
+        ]
+        for application in running:
+            application.cancel()
+        return defer.Deferred.fromFuture(
+            asyncio.ensure_future(asyncio.gather(*running, return_exceptions=True))
+        )
+
+
+def _is_backed_up(protocol: Any) -> bool:
+    transport = getattr(protocol, "channel", protocol).transport
+    full = getattr(transport, "_isSendBufferFull", None)
+    return bool(full and transport.connected and full())

@@ -1,0 +1,264 @@
+"""Writes. Each function is one transaction; its arguments are keyword-only.
+
+Events are written with what they record: a reader of the log never sees one without the other.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from chat.errors import MessageNotFound, SessionNotFound, TurnInProgress, TurnLost
+from chat.models import Event, Generation, Message, Session
+from chat.packing import pack
+
+TITLE_LENGTH = 60
+CRASH_STEP = 1_000_000
+"""After a crash numbers go on at the next multiple of this: a number that a client saw and the
+log never got is then recognised, since no event carries it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnPlan:
+    """What a turn will run, decided before anything is written."""
+
+    model: str
+    prompt_ids: Sequence[int]
+    sampling: dict[str, Any]
+    fingerprint: dict[str, str]
+    process: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartedTurn:
+    """The rows of a turn that has begun. seq: the number of its turn.started event. content: the
+    answer's text so far (empty unless it is being continued)."""
+
+    session_id: uuid.UUID
+    message_id: uuid.UUID
+    generation_id: uuid.UUID
+    seq: int
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a turn ended. content: the whole message; the rest is of this generation alone."""
+
+    status: str
+    content: str
+    output_ids: Sequence[int]
+    token_offsets: Sequence[int]
+    finish_reason: str = ""
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    seed: int | None = None
+    timings: dict[str, float] = field(default_factory=dict)
+    error: dict[str, Any] | None = None
+
+
+@transaction.atomic
+def turn_start(
+    *,
+    owner_id: uuid.UUID,
+    session_id: uuid.UUID | None,
+    parent_id: uuid.UUID | None,
+    client_id: str | None,
+    text: str,
+    plan: TurnPlan,
+) -> StartedTurn:
+    """The user's message, an empty answer, its RUNNING generation and the event that tells of them.
+
+    session_id None makes a session. Raises SessionNotFound, MessageNotFound, TurnInProgress.
+    """
+    if session_id is None:
+        session = Session.objects.create(owner_id=owner_id, model=plan.model)
+    else:
+        session = _locked_session(owner_id=owner_id, session_id=session_id)
+    if parent_id and not Message.objects.filter(id=parent_id, session=session).exists():
+        raise MessageNotFound(parent_id)
+    _refuse_second_turn(session)
+    user = Message.objects.create(
+        session=session,
+        parent_id=parent_id,
+        role=Message.Role.USER,
+        content=text,
+        client_id=client_id,
+    )
+    answer = Message.objects.create(session=session, parent=user, role=Message.Role.ASSISTANT)
+    session.title = session.title or title_of(text)
+    told = {"id": str(user.id), "parent_id": str(parent_id) if parent_id else None, "text": text}
+    return _begin(session=session, answer=answer, plan=plan, client_id=client_id, user_message=told)
+
+
+@transaction.atomic
+def turn_continue(
+    *, owner_id: uuid.UUID, session_id: uuid.UUID, message_id: uuid.UUID, plan: TurnPlan
+) -> StartedTurn:
+    """Another generation on an answer that ended early. Raises as `turn_start` does."""
+    session = _locked_session(owner_id=owner_id, session_id=session_id)
+    answer = Message.objects.filter(id=message_id, session=session).first()
+    if answer is None:
+        raise MessageNotFound(message_id)
+    _refuse_second_turn(session)
+    return _begin(session=session, answer=answer, plan=plan, client_id=None, user_message=None)
+
+
+def _locked_session(*, owner_id: uuid.UUID, session_id: uuid.UUID) -> Session:
+    session = Session.objects.select_for_update().filter(id=session_id, owner_id=owner_id).first()
+    if session is None:
+        raise SessionNotFound(session_id)
+    return session
+
+
+def _refuse_second_turn(session: Session) -> None:
+    if session.generations.filter(status=Generation.Status.RUNNING).exists():
+        raise TurnInProgress(session.id)
+
+
+def _begin(
+    *,
+    session: Session,
+    answer: Message,
+    plan: TurnPlan,
+    client_id: str | None,
+    user_message: dict[str, Any] | None,
+) -> StartedTurn:
+    try:
+        generation = Generation.objects.create(
+            session=session,
+            message=answer,
+            model=plan.model,
+            fingerprint=plan.fingerprint,
+            sampling=plan.sampling,
+            seed=plan.sampling.get("seed"),
+            prompt_ids=pack(plan.prompt_ids),
+            prompt_tokens=len(plan.prompt_ids),
+            owner=plan.process,
+            request_id=plan.request_id,
+        )
+    except IntegrityError:
+        raise TurnInProgress(session.id) from None
+    session.last_seq += 1
+    session.model = plan.model
+    session.updated_at = timezone.now()
+    session.save(update_fields=["last_seq", "model", "title", "updated_at"])
+    payload = {
+        "session_id": str(session.id),
+        "client_id": client_id,
+        "title": session.title,
+        "user_message": user_message,
+        "message": {
+            "id": str(answer.id),
+            "parent_id": str(answer.parent_id) if answer.parent_id else None,
+            "model": plan.model,
+        },
+        "continued": user_message is None,
+    }
+    Event.objects.create(
+        session=session,
+        generation=generation,
+        seq=session.last_seq,
+        kind="turn.started",
+        payload=payload,
+    )
+    return StartedTurn(session.id, answer.id, generation.id, session.last_seq, answer.content)
+
+
+@transaction.atomic
+def turn_finish(*, turn: StartedTurn, process: str, seq: int, outcome: Outcome) -> dict[str, Any]:
+    """End the row, keep the text, write message.end as event `seq`. Returns that event's payload.
+
+    Raises TurnLost where not exactly one row was RUNNING in the hands of `process`.
+    """
+    payload = end_payload(turn.session_id, turn.message_id, outcome)
+    changed = Generation.objects.filter(
+        id=turn.generation_id, status=Generation.Status.RUNNING, owner=process
+    ).update(
+        status=outcome.status,
+        output_ids=pack(outcome.output_ids),
+        token_offsets=pack(outcome.token_offsets),
+        prompt_tokens=outcome.prompt_tokens,
+        output_tokens=outcome.output_tokens,
+        cached_tokens=outcome.cached_tokens,
+        seed=outcome.seed,
+        timings=outcome.timings,
+        finish_reason=outcome.finish_reason,
+        error=outcome.error,
+        finished_at=timezone.now(),
+    )
+    if changed != 1:
+        raise TurnLost
+    Message.objects.filter(id=turn.message_id).update(content=outcome.content)
+    Session.objects.filter(id=turn.session_id).update(last_seq=seq, updated_at=timezone.now())
+    Event.objects.create(
+        session_id=turn.session_id,
+        generation_id=turn.generation_id,
+        seq=seq,
+        kind="message.end",
+        payload=payload,
+    )
+    return payload
+
+
+@transaction.atomic
+def turn_fail_row(*, turn: StartedTurn, process: str, error: dict[str, Any]) -> None:
+    """The least that ends a turn, for a database too full for more: two rows change in place.
+
+    The numbers that readers saw and the log did not get are jumped over. Raises TurnLost.
+    """
+    changed = Generation.objects.filter(
+        id=turn.generation_id, status=Generation.Status.RUNNING, owner=process
+    ).update(status=Generation.Status.FAILED, error=error, finished_at=timezone.now())
+    if changed != 1:
+        raise TurnLost
+    last = Session.objects.values_list("last_seq", flat=True).get(id=turn.session_id)
+    Session.objects.filter(id=turn.session_id).update(last_seq=after_crash(last))
+
+
+def session_delete(*, owner_id: uuid.UUID, session_id: uuid.UUID) -> None:
+    """Raises SessionNotFound."""
+    deleted, _rows = Session.objects.filter(id=session_id, owner_id=owner_id).delete()
+    if not deleted:
+        raise SessionNotFound(session_id)
+
+
+def title_of(text: str) -> str:
+    """The first line that says something, short enough for a list."""
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    return line if len(line) <= TITLE_LENGTH else line[: TITLE_LENGTH - 1].rstrip() + "…"
+
+
+def after_crash(seq: int) -> int:
+    """The next multiple of CRASH_STEP above `seq`."""
+    return (seq // CRASH_STEP + 1) * CRASH_STEP
+
+
+def can_continue(*, status: str, finish_reason: str) -> bool:
+    return status in ("FAILED", "STOPPED") or finish_reason == "length"
+
+
+def end_payload(session_id: uuid.UUID, message_id: uuid.UUID, outcome: Outcome) -> dict[str, Any]:
+    return {
+        "session_id": str(session_id),
+        "message_id": str(message_id),
+        "status": outcome.status,
+        "finish_reason": outcome.finish_reason,
+        "usage": {
+            "prompt_tokens": outcome.prompt_tokens,
+            "output_tokens": outcome.output_tokens,
+            "cached_tokens": outcome.cached_tokens,
+        },
+        "timings": outcome.timings,
+        "seed": outcome.seed,
+        "error": outcome.error,
+        "can_continue": can_continue(status=outcome.status, finish_reason=outcome.finish_reason),
+        "length": len(outcome.content),
+    }

@@ -1,0 +1,60 @@
+"""The one-time link that makes the first administrator."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+
+from django.contrib.auth.password_validation import validate_password
+from django.db import transaction
+from django.utils import timezone
+
+from chat.errors import SetupLinkInvalid
+from chat.models import SetupToken, User
+
+
+def has_administrator() -> bool:
+    return User.objects.filter(is_superuser=True, is_active=True).exists()
+
+
+def has_account() -> bool:
+    """Whether anyone can sign in with a password."""
+    users = User.objects.filter(is_active=True)
+    return any(user.has_usable_password() for user in users.iterator())
+
+
+@transaction.atomic
+def setup_token_create() -> str:
+    """A fresh token for /setup/<token>/; earlier ones stop working. Only its hash is kept."""
+    SetupToken.objects.filter(used_at=None).delete()
+    token = secrets.token_urlsafe(32)
+    SetupToken.objects.create(digest=_digest(token))
+    return token
+
+
+def setup_token_is_valid(*, token: str) -> bool:
+    return SetupToken.objects.filter(digest=_digest(token), used_at=None).exists()
+
+
+@transaction.atomic
+def create_first_admin(*, token: str, username: str, password: str) -> User:
+    """Use the token up and make a superuser.
+
+    Raises SetupLinkInvalid, and Django's ValidationError for a weak password or a taken or
+    impossible name; the token stays usable then.
+    """
+    used = SetupToken.objects.filter(digest=_digest(token), used_at=None).update(
+        used_at=timezone.now()
+    )
+    if used != 1:
+        raise SetupLinkInvalid
+    user = User(username=username, is_staff=True, is_superuser=True)
+    validate_password(password, user)
+    user.set_password(password)
+    user.full_clean()
+    user.save()
+    return user
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,55 @@
+"""The channel layer carries one kind of signal: "look at this session again". Never text.
+
+A lost signal costs a reader at most POLL_S, since it looks again by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from channels.layers import get_channel_layer
+
+POLL_S = 15.0
+
+
+def _group(session_id: uuid.UUID) -> str:
+    return f"session.{session_id}"
+
+
+async def announce(session_id: uuid.UUID) -> None:
+    """Something begins or ended in this session, and is already there to be read."""
+    await _layer().group_send(_group(session_id), {"type": "session.changed"})
+
+
+class Listener:
+    def __init__(self, layer: Any, channel: str) -> None:
+        self._layer = layer
+        self._channel = channel
+
+    async def wait(self) -> bool:
+        """Until the next signal, or POLL_S. Returns whether there was one."""
+        try:
+            await asyncio.wait_for(self._layer.receive(self._channel), POLL_S)
+        except TimeoutError:
+            return False
+        return True
+
+
+@asynccontextmanager
+async def listening(session_id: uuid.UUID) -> AsyncIterator[Listener]:
+    """Signals sent after this is entered are kept until `wait` is called."""
+    layer = _layer()
+    channel = await layer.new_channel()
+    await layer.group_add(_group(session_id), channel)
+    try:
+        yield Listener(layer, channel)
+    finally:
+        await layer.group_discard(_group(session_id), channel)
+
+
+def _layer() -> Any:
+    return get_channel_layer()
