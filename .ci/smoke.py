@@ -43,11 +43,11 @@ def wait_until_up(base: str, server: subprocess.Popen[bytes]) -> None:
         if server.poll() is not None:
             sys.exit(f"make serve ended with {server.returncode} before it answered")
         try:
-            with urllib.request.urlopen(f"{base}/healthz", timeout=5):  # noqa: S310 (our own)
+            with urllib.request.urlopen(f"{base}/", timeout=5):  # noqa: S310 (our own)
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.5)
-    sys.exit(f"no answer from {base}/healthz in {START_LIMIT_S} s")
+    sys.exit(f"no answer from {base}/ in {START_LIMIT_S} s")
 
 
 def check_site(base: str) -> None:
