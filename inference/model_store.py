@@ -20,8 +20,8 @@ from inference.downloads import Progress, Silent
 from inference.errors import ModelNotFound, ModelUnavailable
 from inference.fingerprint import fingerprint
 from inference.http_client import HubSettings, SourceError
-from inference.safetensors_file import DamagedFileError, read_header
 from inference.prompt_codec import has_chat_template
+from inference.safetensors_file import DamagedFileError, read_header
 from inference.sources import INDEX, WEIGHTS, fill, shards
 from inference.types import ModelInfo, ModelKind
 
@@ -45,9 +45,10 @@ class ModelStore:
         `models_dir`, or, written with a slash, by path. Raises ModelNotFound."""
         if name in self.catalogue.entries:
             return self.models_dir / self.catalogue.entries[name].weights
-        path = Path(name) if "/" in name else self.models_dir / name
-        if name and (path / "config.json").is_file():
-            return path
+        if "/" in name or not name.startswith("."):
+            path = Path(name) if "/" in name else self.models_dir / name
+            if name and (path / "config.json").is_file():
+                return path
         raise ModelNotFound(name, list(self.catalogue.entries))
 
     def kind(self, name: str) -> ModelKind:
@@ -61,15 +62,16 @@ class ModelStore:
     def state(self, name: str) -> tuple[State, str]:
         """Whether the files are there and whole, and if not, what to do. Reads headers only."""
         directory = self.directory(name)
-        again = f"`manage.py models pull {name}`"
+        pull = f"`manage.py models pull {name}`"
         if not directory.is_dir():
             if any((self._partial(directory.name) / "parts").glob("*")):
-                return "missing", f"Its download was interrupted; {again} continues it."
-            return "missing", f"Not downloaded yet: run {again}."
+                return "missing", f"Its download was interrupted; {pull} continues it."
+            return "missing", f"Not downloaded yet: run {pull}."
         try:
             check_files(directory)
-        except DamagedFileError as error:
-            return "invalid", f"{error}. Fetch it again: {again}."
+        except (DamagedFileError, OSError) as error:
+            advice = f" Fetch it again: {pull}." if name in self.catalogue.entries else ""
+            return "invalid", f"{error}.{advice}"
         return "ready", ""
 
     def infos(self) -> list[ModelInfo]:
@@ -224,9 +226,11 @@ def _check_json(path: Path) -> None:
     """config.json is read; of a tokenizer's megabytes only the end, which truncation loses."""
     if path.name == "config.json":
         try:
-            json.loads(path.read_text(encoding="utf-8"))
+            config = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise DamagedFileError(f"{path.name} is not JSON ({error})") from error
+        if not isinstance(config, dict):
+            raise DamagedFileError(f"{path.name} is not a JSON object")
         return
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 64))

@@ -11,12 +11,51 @@ import torch
 from safetensors.torch import save
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from inference.catalogue import Catalogue
+
 CORPUS = (
     "Once upon a time, in 2024, there were 1,234 cats. They said: hello, hello!",
     "The cat sat on the mat; the cats sat on the mats. What a time it was.",
     "你好，世界。今天天气很好。 café naïve 😀👍🏽",
     "def f(x):\n    return x ** 2  # comment\n\n\tdone   ",
 )
+
+# A model with its own files, one stored in another precision, one that borrows.
+CATALOGUE = """
+[tiny]
+title = "Tiny"
+kind = "chat"
+languages = ["en", "zh"]
+license = "MIT"
+download_mb = 1
+default = true
+defaults = { temperature = 0.5 }
+sources = [{ type = "hub", repo = "someone/tiny" }]
+
+[half]
+title = "Half"
+kind = "completion"
+languages = ["en"]
+license = "MIT"
+download_mb = 1
+dtype = "float16"
+sources = [{ type = "hub", repo = "someone/half" }]
+
+[tale]
+title = "Tale"
+kind = "completion"
+languages = ["en"]
+license = "MIT"
+download_mb = 1
+default = true
+weights = "tiny"
+"""
+
+
+def load_catalogue(folder: Path, text: str = CATALOGUE) -> Catalogue:
+    path = folder / "catalogue.toml"
+    path.write_text(text)
+    return Catalogue.load(path)
 
 
 def weights(*, elements: int = 250_000, dtype: torch.dtype = torch.float32) -> bytes:

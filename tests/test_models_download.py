@@ -221,7 +221,8 @@ def test_a_hub_that_hangs_is_left_for_the_next_source(tmp_path: Path, hub: Hub) 
 
 
 def test_an_unreachable_or_offline_hub_falls_through_to_the_url(tmp_path: Path, hub: Hub) -> None:
-    for number, settings in enumerate(({"endpoint": "http://127.0.0.1:1"}, {"offline": True})):
+    ways: list[dict[str, object]] = [{"endpoint": "http://127.0.0.1:1"}, {"offline": True}]
+    for number, settings in enumerate(ways):
         sources = HubSource(REPO), url_source(hub)
         store = make_store(tmp_path / str(number), hub, *sources, **settings)
         store.pull("tiny")
