@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from kernels.attention import AttentionBatch
+from kernels import AttentionBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +23,3 @@ class ForwardBatch:
     slots: torch.Tensor
     attention: AttentionBatch
     logit_rows: torch.Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class LayerCache:
-    """Keys and values of one layer: [blocks, Hkv, block size, D] each."""
-
-    k: torch.Tensor
-    v: torch.Tensor

@@ -11,13 +11,13 @@ import torch
 
 import kernels
 from inference import architectures
-from inference.batch import ForwardBatch, LayerCache
+from inference.batch import ForwardBatch
 from inference.config import ModelConfig
 from inference.kv_cache import BLOCK_SIZE
 from inference.options import EngineOptions
 from inference.scheduler import Chunk
 from inference.weights import Weights
-from kernels.attention import AttentionBatch
+from kernels import AttentionBatch, CacheLayer
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -45,9 +45,9 @@ class ModelRunner:
         logits = self._architecture.forward(_batch(chunks), self._caches)
         return logits.numpy()
 
-    def _layer_cache(self) -> LayerCache:
+    def _layer_cache(self) -> CacheLayer:
         shape = (self.blocks, self.config.kv_heads, BLOCK_SIZE, self.config.head_dim)
-        return LayerCache(torch.empty(shape, dtype=self.dtype), torch.empty(shape, dtype=self.dtype))
+        return CacheLayer(*(torch.empty(shape, dtype=self.dtype) for _ in range(2)))
 
     def _tune(self, options: EngineOptions, store: Path) -> None:
         shape = (2 * self.config.intermediate_size, self.config.hidden_size)

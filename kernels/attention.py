@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from kernels.cache_layer import CacheLayer
 from kernels.cpu import attention as cpu
-from kernels.cpu.jit import as_array
 from kernels.shapes import check_shapes
 
 
@@ -31,42 +31,31 @@ class AttentionBatch:
     decodes: int
 
 
-def attention(
-    q: torch.Tensor, k_cache: torch.Tensor, v_cache: torch.Tensor, batch: AttentionBatch
-) -> torch.Tensor:
-    """q fp32[T, Hq, D], caches [blocks, Hkv, block size, D] -> fp32[T, Hq, D].
-
-    Scores are scaled by 1/sqrt(D). Hq is a multiple of Hkv.
-    """
-    check_shapes(
-        "attention",
-        q=(q, "T Hq D"),
-        k_cache=(k_cache, "B Hkv S D"),
-        v_cache=(v_cache, "B Hkv S D"),
-    )
+def attention(q: torch.Tensor, cache: CacheLayer, batch: AttentionBatch) -> torch.Tensor:
+    """q fp32[T, Hq, D] -> fp32[T, Hq, D]. Scores are scaled by 1/sqrt(D); Hq is a multiple of
+    Hkv. What lies in the cache past a context's length is never read."""
+    check_shapes("attention", "q[T Hq D] k_cache[B Hkv S D]", q, cache.k)
     out = torch.empty_like(q)
     if batch.decodes:
         cpu.decode(
-            as_array(q[: batch.decodes]),
-            as_array(k_cache),
-            as_array(v_cache),
-            as_array(batch.block_tables),
-            as_array(batch.context_lens),
-            as_array(out),
+            q[: batch.decodes].numpy(),
+            cache.k_array,
+            cache.v_array,
+            batch.block_tables.numpy(),
+            batch.context_lens.numpy(),
+            out.numpy(),
         )
     for i in range(batch.decodes, len(batch.query_starts) - 1):
         start, end = batch.query_starts[i : i + 2]
-        out[start:end] = _prefill(q[start:end], *_gather(k_cache, v_cache, batch, i))
+        out[start:end] = _prefill(q[start:end], *_gather(cache, batch, i))
     return out
 
 
-def _gather(
-    k_cache: torch.Tensor, v_cache: torch.Tensor, batch: AttentionBatch, i: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _gather(cache: CacheLayer, batch: AttentionBatch, i: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Keys and values of sequence i, fp32[Hkv, context, D] each."""
     length = int(batch.context_lens[i])
-    blocks = batch.block_tables[i, : -(-length // k_cache.shape[2])].long()
-    gathered = (c[blocks].transpose(0, 1).flatten(1, 2)[:, :length] for c in (k_cache, v_cache))
+    blocks = batch.block_tables[i, : -(-length // cache.block_size)].long()
+    gathered = (c[blocks].transpose(0, 1).flatten(1, 2)[:, :length] for c in (cache.k, cache.v))
     k, v = (g.float() for g in gathered)
     return k, v
 
@@ -84,14 +73,12 @@ def _prefill(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     return out[0].transpose(0, 1)
 
 
-def reference(
-    q: torch.Tensor, k_cache: torch.Tensor, v_cache: torch.Tensor, batch: AttentionBatch
-) -> torch.Tensor:
+def reference(q: torch.Tensor, cache: CacheLayer, batch: AttentionBatch) -> torch.Tensor:
     """The same, written out: scores, mask, softmax, weighted sum, in q's own precision."""
     out = torch.empty_like(q)
     for i in range(len(batch.query_starts) - 1):
         start, end = batch.query_starts[i : i + 2]
-        k, v = (x.to(q.dtype) for x in _gather(k_cache, v_cache, batch, i))
+        k, v = (x.to(q.dtype) for x in _gather(cache, batch, i))
         group = q.shape[1] // k.shape[0]
         k, v = (x.repeat_interleave(group, dim=0) for x in (k, v))
         scores = q[start:end].transpose(0, 1) @ k.transpose(1, 2) * q.shape[2] ** -0.5

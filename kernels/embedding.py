@@ -9,5 +9,5 @@ from kernels.shapes import check_shapes
 
 def embedding(table: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
     """table[V, H] in its stored precision, ids[T] int64 -> fp32[T, H]."""
-    check_shapes("embedding", table=(table, "V H"), ids=(ids, "T"))
+    check_shapes("embedding", "table[V H] ids[T]", table, ids)
     return table[ids].float()

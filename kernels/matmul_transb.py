@@ -17,78 +17,129 @@ import torch
 from kernels import product_rows
 from kernels.cpu import matmul_transb as cpu
 from kernels.cpu.jit import as_array
+from kernels.rms_norm import Norm, rms_norm
 from kernels.shapes import check_shapes
+from kernels.silu_mul import silu_mul
 
-_EMPTY_ROW = torch.empty(0)
-_EMPTY_ROWS = torch.empty(0, 0)
+_NO_ROW = torch.empty(0).numpy()
+_NO_ROWS = torch.empty(0, 0).numpy()
 _scratch = torch.empty(0)
 
 
+class Matrices:
+    """Weight matrices [N, K] of one precision that share their input, made ready once.
+
+    inputs is K; outputs is the sum of N: the products stand side by side.
+    """
+
+    __slots__ = ("arrays", "inputs", "is_wide", "outputs", "tensors")
+
+    def __init__(self, tensors: Sequence[torch.Tensor]) -> None:
+        for tensor in tensors:
+            check_shapes("matrices", "first[N0 K] other[N K]", tensors[0], tensor)
+        self.tensors = tuple(tensors)
+        self.arrays = tuple(as_array(tensor) for tensor in tensors)
+        self.inputs = tensors[0].shape[1]
+        self.outputs = sum(tensor.shape[0] for tensor in tensors)
+        self.is_wide = tensors[0].dtype == torch.float32
+
+
 def matmul_transb(
-    x: torch.Tensor, weights: Sequence[torch.Tensor], residual: torch.Tensor | None = None
+    x: torch.Tensor,
+    matrices: Matrices,
+    *,
+    norm: Norm | None = None,
+    residual: torch.Tensor | None = None,
+    gated: bool = False,
 ) -> torch.Tensor:
-    """x fp32[M, K], each weight [N, K] of one precision -> fp32[M, sum of N], the products side
-    by side, plus residual fp32[M, sum of N]. Not to be entered by two threads at once."""
-    for weight in weights:
-        check_shapes("matmul_transb", x=(x, "M K"), weight=(weight, "N K"))
-    rows = x.shape[0]
-    if weights[0].dtype == torch.float32:
-        return by_torch(x, weights, residual)
-    if rows > product_rows.limit():
-        return by_torch(x, weights, residual)
-    return by_kernel(x, weights, residual)
+    """x fp32[M, K] -> fp32[M, N]. What usually stands around a product is part of it: the norm of
+    x before; after it residual fp32[M, N] is added, or (gated) the first half of the columns
+    goes through silu and multiplies the second half: fp32[M, N/2]. One thread at a time."""
+    _check(x, matrices, residual, gated=gated)
+    if x.shape[0] == 1 and not matrices.is_wide:
+        return _vector(x, matrices, norm, residual, gated=gated)
+    if norm is not None:
+        x = rms_norm(x, norm)
+    by_us = not matrices.is_wide and x.shape[0] <= product_rows.limit()
+    out = (by_kernel if by_us else by_torch)(x, matrices, residual)
+    return silu_mul(out) if gated else out
+
+
+def _check(
+    x: torch.Tensor, matrices: Matrices, residual: torch.Tensor | None, *, gated: bool
+) -> None:
+    if x.dim() != 2 or x.shape[1] != matrices.inputs:
+        raise ValueError(
+            f"matmul_transb: x has shape {tuple(x.shape)}, expected [M, {matrices.inputs}]"
+        )
+    if residual is not None and (gated or residual.shape != (x.shape[0], matrices.outputs)):
+        raise ValueError(
+            f"matmul_transb: residual has shape {tuple(residual.shape)}, "
+            f"expected {(x.shape[0], matrices.outputs)}, and none with gated"
+        )
+
+
+def _vector(
+    x: torch.Tensor,
+    matrices: Matrices,
+    norm: Norm | None,
+    residual: torch.Tensor | None,
+    *,
+    gated: bool,
+) -> torch.Tensor:
+    """One row: everything in one call, since starting a kernel costs as much as a small one."""
+    out = x.new_empty(1, matrices.outputs // 2 if gated else matrices.outputs)
+    weight, eps = (norm.array, norm.eps) if norm else (_NO_ROW, 0.0)
+    addend = _NO_ROW if residual is None else residual.numpy()[0]
+    cpu.matvec(x.numpy()[0], weight, eps, matrices.arrays, addend, gated, out.numpy()[0])
+    return out
 
 
 def by_kernel(
-    x: torch.Tensor, weights: Sequence[torch.Tensor], residual: torch.Tensor | None = None
+    x: torch.Tensor, matrices: Matrices, residual: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Own kernels: 16-bit weights are read from memory once."""
+    """Own kernel for several rows: 16-bit weights are read from memory once."""
     rows = x.shape[0]
-    padded = 1 if rows == 1 else -(-rows // cpu.ROWS) * cpu.ROWS
-    if padded != rows:
-        x = torch.cat([x, x.new_zeros(padded - rows, x.shape[1])])
+    missing = -rows % cpu.ROWS
+    if missing:
+        x = torch.cat([x, x.new_zeros(missing, matrices.inputs)])
         if residual is not None:
-            residual = torch.cat([residual, residual.new_zeros(padded - rows, residual.shape[1])])
-    out = x.new_empty(padded, sum(w.shape[0] for w in weights))
-    arrays = tuple(as_array(w) for w in weights)
-    if rows == 1:
-        addend = _EMPTY_ROW if residual is None else residual[0]
-        cpu.matvec(as_array(x[0]), arrays, as_array(addend), as_array(out[0]))
-    else:
-        addend = _EMPTY_ROWS if residual is None else residual
-        cpu.matmul(as_array(x), arrays, as_array(addend), as_array(out))
+            residual = torch.cat([residual, residual.new_zeros(missing, matrices.outputs)])
+    out = x.new_empty(rows + missing, matrices.outputs)
+    addends = _NO_ROWS if residual is None else residual.numpy()
+    cpu.matmul(x.numpy(), matrices.arrays, addends, out.numpy())
     return out[:rows]
 
 
 def by_torch(
-    x: torch.Tensor, weights: Sequence[torch.Tensor], residual: torch.Tensor | None = None
+    x: torch.Tensor, matrices: Matrices, residual: torch.Tensor | None = None
 ) -> torch.Tensor:
     """torch's fp32 product, 16-bit weights widened into scratch one matrix at a time."""
-    out = x.new_empty(x.shape[0], sum(w.shape[0] for w in weights))
+    out = x.new_empty(x.shape[0], matrices.outputs)
     start = 0
-    for weight in weights:
-        part = out[:, start : start + weight.shape[0]]
-        torch.mm(x, _widened(weight).t(), out=part)
-        start += weight.shape[0]
+    for tensor in matrices.tensors:
+        torch.mm(x, _widened(tensor).t(), out=out[:, start : start + tensor.shape[0]])
+        start += tensor.shape[0]
     return out if residual is None else out.add_(residual)
 
 
 def reference(
-    x: torch.Tensor, weights: Sequence[torch.Tensor], residual: torch.Tensor | None = None
+    x: torch.Tensor, matrices: Matrices, residual: torch.Tensor | None = None
 ) -> torch.Tensor:
     """The same in plain torch, in x's own precision."""
-    out = x @ torch.cat(list(weights)).to(x.dtype).t()
+    out = x @ torch.cat(matrices.tensors).to(x.dtype).t()
     return out if residual is None else out + residual
 
 
 def tune_products(weight: torch.Tensor, key: str, store: Path) -> None:
     """Set the number of rows at which products change over, from measurements on a matrix like
     the model's own (see `product_rows.choose`)."""
+    matrices = Matrices([weight])
 
     def measure(rows: int) -> tuple[float, float]:
-        x = torch.randn(rows, weight.shape[1])
-        ours = product_rows.best_of(lambda: by_kernel(x, (weight,)))
-        return ours, product_rows.best_of(lambda: by_torch(x, (weight,)))
+        x = torch.randn(rows, matrices.inputs)
+        ours = product_rows.best_of(lambda: by_kernel(x, matrices))
+        return ours, product_rows.best_of(lambda: by_torch(x, matrices))
 
     product_rows.choose(key, store, measure)
 

@@ -8,52 +8,49 @@ from __future__ import annotations
 
 import torch
 
+from kernels.cache_layer import CacheLayer
 from kernels.cpu import rope_append as cpu
-from kernels.cpu.jit import as_array
 from kernels.shapes import check_shapes
 
 
 def rope_append(
-    qkv: torch.Tensor,
-    cos: torch.Tensor,
-    sin: torch.Tensor,
-    k_cache: torch.Tensor,
-    v_cache: torch.Tensor,
-    slots: torch.Tensor,
+    qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, cache: CacheLayer, slots: torch.Tensor
 ) -> torch.Tensor:
     """qkv fp32[T, (Hq + 2·Hkv)·D] (queries, keys, values); cos and sin fp32[T, D/2] of each
-    token's position; caches [blocks, Hkv, block size, D]; slots int64[T] = block · size + offset.
-    Returns the rotated queries, fp32[T, Hq, D]; keys and values are written to their slots."""
+    token's position; slots int64[T]. Returns the rotated queries, fp32[T, Hq, D]; keys and values
+    are written to their slots."""
     sizes = check_shapes(
-        "rope_append",
-        qkv=(qkv, "T W"),
-        cos=(cos, "T D/2"),
-        sin=(sin, "T D/2"),
-        k_cache=(k_cache, "B Hkv S D"),
-        v_cache=(v_cache, "B Hkv S D"),
-        slots=(slots, "T"),
+        "rope_append", "qkv[T W] cos[T D/2] sin[T D/2] slots[T]", qkv, cos, sin, slots
     )
-    head, kv_heads = sizes["D"], sizes["Hkv"]
-    q = qkv.new_empty(sizes["T"], sizes["W"] // head - 2 * kv_heads, head)
-    cpu.rope_append(*map(as_array, (qkv, cos, sin, k_cache, v_cache, slots, q)))
+    heads = sizes["W"] // cache.head - 2 * cache.kv_heads
+    if 2 * sizes["D/2"] != cache.head or heads < 1 or sizes["W"] % cache.head:
+        raise ValueError(
+            f"rope_append: qkv of width {sizes['W']} and cos of width {sizes['D/2']} do not fit "
+            f"a cache of {cache.kv_heads} heads of size {cache.head}"
+        )
+    q = qkv.new_empty(sizes["T"], heads, cache.head)
+    cpu.rope_append(
+        qkv.numpy(),
+        cos.numpy(),
+        sin.numpy(),
+        cache.k_array,
+        cache.v_array,
+        slots.numpy(),
+        q.numpy(),
+    )
     return q
 
 
 def reference(
-    qkv: torch.Tensor,
-    cos: torch.Tensor,
-    sin: torch.Tensor,
-    k_cache: torch.Tensor,
-    v_cache: torch.Tensor,
-    slots: torch.Tensor,
+    qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, cache: CacheLayer, slots: torch.Tensor
 ) -> torch.Tensor:
-    """The same in plain torch."""
-    _, kv_heads, block_size, head = k_cache.shape
-    heads = qkv.unflatten(-1, (-1, head))
-    q, k, v = heads.split([heads.shape[1] - 2 * kv_heads, kv_heads, kv_heads], dim=1)
-    block, offset = slots // block_size, slots % block_size
-    k_cache[block, :, offset] = _rotate(k, cos, sin).to(k_cache.dtype)
-    v_cache[block, :, offset] = v.to(v_cache.dtype)
+    """The same in plain torch, in qkv's own precision."""
+    heads = qkv.unflatten(-1, (-1, cache.head))
+    groups = [heads.shape[1] - 2 * cache.kv_heads, cache.kv_heads, cache.kv_heads]
+    q, k, v = heads.split(groups, dim=1)
+    block, offset = slots // cache.block_size, slots % cache.block_size
+    cache.k[block, :, offset] = _rotate(k, cos, sin).to(cache.k.dtype)
+    cache.v[block, :, offset] = v.to(cache.v.dtype)
     return _rotate(q, cos, sin)
 
 

@@ -10,6 +10,12 @@ from kernels.shapes import check_shapes
 
 def silu_mul(gate_up: torch.Tensor) -> torch.Tensor:
     """gate_up fp32[T, 2·I], gate first -> fp32[T, I]."""
-    check_shapes("silu_mul", gate_up=(gate_up, "T 2I"))
+    check_shapes("silu_mul", "gate_up[T 2I]", gate_up)
     gate, up = gate_up.chunk(2, dim=-1)
     return F.silu(gate).mul_(up)
+
+
+def reference(gate_up: torch.Tensor) -> torch.Tensor:
+    """The same, written out, in its own precision."""
+    gate, up = gate_up.chunk(2, dim=-1)
+    return gate / (1 + torch.exp(-gate)) * up

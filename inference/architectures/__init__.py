@@ -7,15 +7,16 @@ from typing import Protocol
 import torch
 
 from inference.architectures.llama import Llama
-from inference.batch import ForwardBatch, LayerCache
+from inference.batch import ForwardBatch
 from inference.config import ModelConfig
 from inference.weights import Weights
+from kernels import CacheLayer
 
 
 class Architecture(Protocol):
     """A model: weights in, logits out."""
 
-    def forward(self, batch: ForwardBatch, caches: list[LayerCache]) -> torch.Tensor:
+    def forward(self, batch: ForwardBatch, caches: list[CacheLayer]) -> torch.Tensor:
         """fp32[L, V]: the logits of the rows that the batch asks for."""
 
 

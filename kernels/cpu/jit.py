@@ -55,11 +55,10 @@ def jit(*, parallel: bool = False) -> Callable[[Callable[..., None]], Callable[.
 
 def as_array(tensor: torch.Tensor) -> Array:
     """A numpy view of a CPU tensor, 16-bit floats as the integers described above."""
-    if tensor.dtype == torch.float16:
-        return tensor.numpy().view(np.uint16)
     if tensor.dtype == torch.bfloat16:
         return tensor.view(torch.int16).numpy()
-    return tensor.numpy()
+    array: Array = tensor.numpy()
+    return array.view(np.uint16) if tensor.dtype == torch.float16 else array
 
 
 @intrinsic

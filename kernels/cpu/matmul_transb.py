@@ -14,6 +14,8 @@ import numpy as np
 from numba import njit, prange
 
 from kernels.cpu.jit import jit, prefetch, widen
+from kernels.cpu.rms_norm import norm_row
+from kernels.cpu.silu_mul import silu_mul_row
 
 ROWS = 4
 # Rows of one task of a parallel loop: enough to hide what starting it costs, few enough to share.
@@ -42,12 +44,21 @@ def _locate(w: Any, task: Any) -> Any:
 
 
 @jit(parallel=True)
-def matvec(x: Any, w: Any, residual: Any, out: Any) -> None:
-    """x[K], w tuple of [N, K], residual[N] or empty, out[N]."""
+def matvec(x: Any, norm: Any, eps: Any, w: Any, residual: Any, gated: Any, out: Any) -> None:
+    """x[K], w tuple of [N, K], out[sum of N]. norm[K] or empty: the norm of x comes first.
+    residual[sum of N] or empty. gated: out[half of that] is silu(first half) · second half."""
+    if norm.size:
+        vector = np.empty_like(x)
+        norm_row(x, norm, eps, vector)
+    else:
+        vector = x
+    product = np.empty(2 * out.shape[0], np.float32) if gated else out
     for task in prange(_tasks(w)):
         which, first, column = _locate(w, np.int64(task))
         last = min(first + TASK_ROWS, w[which].shape[0])
-        _rows_times_vector(x, w[which][first:last], residual, out, column + first)
+        _rows_times_vector(vector, w[which][first:last], residual, product, column + first)
+    if gated:
+        silu_mul_row(product, out)
 
 
 @njit(fastmath=True)  # type: ignore[untyped-decorator]
@@ -77,7 +88,8 @@ def _rows_times_vector(x: Any, w: Any, residual: Any, out: Any, column: Any) -> 
 
 @jit(parallel=True)
 def matmul(x: Any, w: Any, residual: Any, out: Any) -> None:
-    """x[M, K] with M a multiple of 4, w tuple of [N, K], residual[M, N] or empty, out[M, N]."""
+    """x[M, K] with M a multiple of 4, w tuple of [N, K], residual[M, sum of N] or empty,
+    out[M, sum of N]."""
     for task in prange(_tasks(w)):
         which, first, column = _locate(w, np.int64(task))
         last = min(first + TASK_ROWS, w[which].shape[0])

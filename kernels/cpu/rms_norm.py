@@ -6,19 +6,25 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba import njit
 
-from kernels.cpu.jit import jit, widen
+from kernels.cpu.jit import jit
+
+
+@njit(fastmath=True)  # type: ignore[untyped-decorator]
+def norm_row(x: Any, weight: Any, eps: Any, out: Any) -> None:
+    """x[H], weight[H] -> out[H]."""
+    size = x.shape[0]
+    squares = np.float32(0)
+    for h in range(size):
+        squares += x[h] * x[h]
+    scale = np.float32(1) / np.sqrt(squares / np.float32(size) + np.float32(eps))
+    for h in range(size):
+        out[h] = x[h] * scale * weight[h]
 
 
 @jit()
 def rms_norm(x: Any, weight: Any, eps: Any, out: Any) -> None:
     """x[T, H], weight[H], out[T, H]."""
-    rows, size = x.shape
-    for t in range(rows):
-        row = x[t]
-        squares = np.float32(0)
-        for h in range(size):
-            squares += row[h] * row[h]
-        scale = np.float32(1) / np.sqrt(squares / np.float32(size) + np.float32(eps))
-        for h in range(size):
-            out[t, h] = row[h] * scale * widen(weight[h])
+    for t in range(x.shape[0]):
+        norm_row(x[t], weight, eps, out[t])
