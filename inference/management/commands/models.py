@@ -59,6 +59,9 @@ class Command(BaseCommand):
                 self.stdout.write(_("%(name)s removed.") % {"name": options["name"]})
         except EngineError as error:
             raise CommandError(str(error)) from error
+        except KeyboardInterrupt as error:
+            stopped = _("Stopped. What has arrived is kept: the same command goes on from there.")
+            raise CommandError(stopped, returncode=130) from error
 
     def _pull(self, store: ModelStore, names: Sequence[str], *, default: bool) -> None:
         if default:
