@@ -8,6 +8,7 @@ and chat_template.jinja. No torch here.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ from inference.errors import InvalidParameter, ModelInvalid, ModelUnavailable
 from inference.types import ModelFingerprint, ModelKind
 
 REPLACEMENT = "\ufffd"
-_BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+BYTE_TOKENS = {f"<0x{byte:02X}>": byte for byte in range(256)}
 
 
 class TokenizerCodec:
@@ -45,11 +46,8 @@ class TokenizerCodec:
         self._tokenizer = tokenizer
         self._template = template
         self._special_ids = special_ids
-        self._bytes = {
-            id: int(match[1], 16)
-            for token, id in tokenizer.get_vocab().items()
-            if (match := _BYTE_TOKEN.fullmatch(token))
-        }
+        decoder = tokenizer.decoder
+        self._byte_fallback = decoder is not None and b"ByteFallback" in decoder.__getstate__()
 
     def render(self, messages: Sequence[dict[str, Any]], *, add_generation_prompt: bool) -> str:
         """The chat template over messages. Raises InvalidParameter if it refuses them."""
@@ -73,26 +71,22 @@ class TokenizerCodec:
         UTF-8 sequence is one U+FFFD, however the tokenizer stores bytes."""
         kept = [id for id in ids if id not in self._special_ids]
         text = str(self._tokenizer.decode(kept, skip_special_tokens=False))
-        if self._bytes and REPLACEMENT in text:
+        if self._byte_fallback and REPLACEMENT in text:
             return self._decode_broken_bytes(kept)
         return text
 
     def _decode_broken_bytes(self, ids: Sequence[int]) -> str:
         """A byte-fallback decoder gives up a whole run of bytes when one of them is wrong, also
         characters that were shown long ago. Here only the wrong ones are lost."""
+        known = [token for id in ids if (token := self._tokenizer.id_to_token(id)) is not None]
         tokens: list[str] = []
-        run = bytearray()
-        for id in [*ids, None]:
-            if id in self._bytes:
-                run.append(self._bytes[id])
+        for in_bytes, run in itertools.groupby(known, BYTE_TOKENS.__contains__):
+            if not in_bytes:
+                tokens += run
                 continue
-            for character in run.decode(errors="replace"):
+            for character in bytes(map(BYTE_TOKENS.__getitem__, run)).decode(errors="replace"):
                 whole = character != REPLACEMENT
                 tokens += [f"<0x{b:02X}>" for b in character.encode()] if whole else [character]
-            run.clear()
-            token = None if id is None else self._tokenizer.id_to_token(id)
-            if token is not None:
-                tokens.append(token)
         return str(self._tokenizer.decoder.decode(tokens))
 
 
