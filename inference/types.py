@@ -77,7 +77,7 @@ class SamplingParams:
         if self.max_tokens is not None:
             _check_integer("max_tokens", self.max_tokens, 1, None)
         _check(
-            len(self.stop) <= MAX_STOP_STRINGS and all(isinstance(s, str) and s for s in self.stop),
+            len(self.stop) <= MAX_STOP_STRINGS and all(self.stop),
             "stop",
             self.stop,
             f"at most {MAX_STOP_STRINGS} non-empty strings",
@@ -97,9 +97,10 @@ def _check_number(param: str, value: object, low: float, high: float) -> None:
 
 
 def _check_integer(param: str, value: object, low: int, high: int | None) -> None:
-    ok = isinstance(value, int) and not isinstance(value, bool) and value >= low
-    allowed = f"an integer of at least {low}" if high is None else f"an integer from {low} to {high}"
-    _check(ok and (high is None or value <= high), param, value, allowed)  # type: ignore[operator]
+    top = math.inf if high is None else high
+    ok = isinstance(value, int) and not isinstance(value, bool) and low <= value <= top
+    bounds = f"of at least {low}" if high is None else f"from {low} to {high}"
+    _check(ok, param, value, f"an integer {bounds}")
 
 
 @dataclass(frozen=True, slots=True)

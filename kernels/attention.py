@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
+from torch.nn import functional
 
 from kernels.cache_layer import CacheLayer
 from kernels.cpu import attention as cpu
@@ -67,7 +67,7 @@ def _prefill(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     k, v = (x.repeat_interleave(group, dim=0)[None] for x in (k, v))
     whole = n == context
     mask = None if whole else torch.ones(n, context, dtype=torch.bool).tril(context - n)
-    out = F.scaled_dot_product_attention(
+    out = functional.scaled_dot_product_attention(
         q.transpose(0, 1)[None], k, v, attn_mask=mask, is_causal=whole
     )
     return out[0].transpose(0, 1)

@@ -45,7 +45,7 @@ def reference(
     qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, cache: CacheLayer, slots: torch.Tensor
 ) -> torch.Tensor:
     """The same in plain torch, in qkv's own precision."""
-    heads = qkv.unflatten(-1, (-1, cache.head))
+    heads = qkv.view(qkv.shape[0], -1, cache.head)
     groups = [heads.shape[1] - 2 * cache.kv_heads, cache.kv_heads, cache.kv_heads]
     q, k, v = heads.split(groups, dim=1)
     block, offset = slots // cache.block_size, slots % cache.block_size

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
+from torch.nn import functional
 
 from kernels.shapes import check_shapes
 
@@ -12,7 +12,7 @@ def silu_mul(gate_up: torch.Tensor) -> torch.Tensor:
     """gate_up fp32[T, 2·I], gate first -> fp32[T, I]."""
     check_shapes("silu_mul", "gate_up[T 2I]", gate_up)
     gate, up = gate_up.chunk(2, dim=-1)
-    return F.silu(gate).mul_(up)
+    return functional.silu(gate).mul_(up)
 
 
 def reference(gate_up: torch.Tensor) -> torch.Tensor:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
-from kernels.cpu.jit import exp_nonpositive, jit, widen
+from kernels.cpu.jit import device, exp_nonpositive, jit, widen
 
 # Below this many multiply-adds a parallel loop costs more than it saves.
 PARALLEL_WORK = 300_000
@@ -51,7 +51,7 @@ def _decode_serial(
             _one(q[s, heads], k_cache, v_cache, block_tables[s], context_lens[s], h, out[s, heads])
 
 
-@njit(fastmath=True, nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@device
 def _one(q: Any, k_cache: Any, v_cache: Any, table: Any, context: Any, h: Any, out: Any) -> None:
     """One sequence and one KV head h: q[group, D], out[group, D]."""
     group, size = q.shape
@@ -81,7 +81,7 @@ def _one(q: Any, k_cache: Any, v_cache: Any, table: Any, context: Any, h: Any, o
                 out[g, i] += weight * row[i]
 
 
-@njit(fastmath=True)  # type: ignore[untyped-decorator]
+@device
 def _softmax(scores: Any) -> None:
     largest = scores[0]
     for j in range(scores.shape[0]):

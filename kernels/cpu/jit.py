@@ -11,7 +11,7 @@ import ctypes
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import llvmlite.binding as llvm
 import numba
@@ -46,11 +46,23 @@ _use_full_vectors()
 _use_tbb()
 
 
-def jit(*, parallel: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
+Kernel = Callable[..., None]
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def jit(*, parallel: bool = False) -> Callable[[Kernel], Kernel]:
     """Compile on first use, keep on disk, free the GIL while running. Sums may be reordered,
     in one way for one machine: the same input gives the same bits."""
-    options = {"nogil": True, "cache": True, "fastmath": True, "parallel": parallel}
-    return numba.njit(**options)  # type: ignore[no-any-return]
+    compiler: Callable[[Kernel], Kernel] = numba.njit(
+        nogil=True, cache=True, fastmath=True, parallel=parallel
+    )
+    return compiler
+
+
+def device(function: _Function) -> _Function:
+    """A function that only kernels call: compiled into them."""
+    compiled: _Function = numba.njit(fastmath=True, nogil=True)(function)
+    return compiled
 
 
 def as_array(tensor: torch.Tensor) -> Array:
@@ -108,7 +120,7 @@ def _prefetch_line(_typing: Any, array: Any, _offset: Any) -> Any:
     return types.void(array, types.int64), codegen
 
 
-@numba.njit  # type: ignore[untyped-decorator]
+@device
 def prefetch(array: Any, start: Any, count: Any) -> None:
     """Ask for `count` bytes from byte `start` of the array on; they may lie past its end."""
     for line in range(start, start + count, 64):
@@ -149,7 +161,7 @@ def _narrow(value: Any, like: Any) -> Any:
     return lambda value, like: value
 
 
-@numba.njit(fastmath=True)  # type: ignore[untyped-decorator]
+@device
 def exp_nonpositive(x: Any) -> Any:
     """e to the x for x <= 0 in fp32, within 2 units in the last place; written without a call so
     that the loop around it is turned into vectors. Below -87 it is 0."""

@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
-from kernels.cpu.jit import jit, prefetch, widen
+from kernels.cpu.jit import device, jit, prefetch, widen
 from kernels.cpu.rms_norm import norm_row
 from kernels.cpu.silu_mul import silu_mul_row
 
@@ -22,7 +22,7 @@ ROWS = 4
 TASK_ROWS = 32
 
 
-@njit  # type: ignore[untyped-decorator]
+@device
 def _tasks(w: Any) -> Any:
     total = 0
     for matrix in w:
@@ -30,7 +30,7 @@ def _tasks(w: Any) -> Any:
     return total
 
 
-@njit  # type: ignore[untyped-decorator]
+@device
 def _locate(w: Any, task: Any) -> Any:
     """Which matrix holds the rows of a task, the first of them there, and that matrix's first
     column in out."""
@@ -61,7 +61,7 @@ def matvec(x: Any, norm: Any, eps: Any, w: Any, residual: Any, gated: Any, out: 
         silu_mul_row(product, out)
 
 
-@njit(fastmath=True)  # type: ignore[untyped-decorator]
+@device
 def _rows_times_vector(x: Any, w: Any, residual: Any, out: Any, column: Any) -> None:
     """out[column + i] = x · w[i] for every row i of w."""
     rows = w.shape[0]
@@ -96,7 +96,7 @@ def matmul(x: Any, w: Any, residual: Any, out: Any) -> None:
         _rows_times_matrix(x, w[which][first:last], residual, out, column + first)
 
 
-@njit(fastmath=True)  # type: ignore[untyped-decorator]
+@device
 def _rows_times_matrix(x: Any, w: Any, residual: Any, out: Any, column: Any) -> None:
     """out[m, column + i] = x[m] · w[i]. A group of four rows of w is widened once into the first
     cache level, then meets the rows of x four at a time: sixteen sums stay in registers."""
@@ -120,7 +120,7 @@ def _rows_times_matrix(x: Any, w: Any, residual: Any, out: Any, column: Any) -> 
                     out[m + j, n] = value + residual[m + j, n] if residual.size else value
 
 
-@njit(fastmath=True)  # type: ignore[untyped-decorator]
+@device
 def _tile(x: Any, w: Any, sums: Any) -> None:
     """x[4, K] · w[4, K]ᵀ: sixteen dot products at once."""
     x0, x1, x2, x3 = x[0], x[1], x[2], x[3]

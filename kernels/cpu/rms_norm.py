@@ -6,12 +6,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from kernels.cpu.jit import jit
+from kernels.cpu.jit import device, jit
 
 
-@njit(fastmath=True)  # type: ignore[untyped-decorator]
+@device
 def norm_row(x: Any, weight: Any, eps: Any, out: Any) -> None:
     """x[H], weight[H] -> out[H]."""
     size = x.shape[0]

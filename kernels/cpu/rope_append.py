@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
-from kernels.cpu.jit import jit, narrow
+from kernels.cpu.jit import device, jit, narrow
 
 
-@njit(fastmath=True)  # type: ignore[untyped-decorator]
+@device
 def _rotate(x: Any, cos: Any, sin: Any, out: Any) -> None:
     half = cos.shape[0]
     for i in range(half):

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from kernels.cpu.jit import exp_nonpositive
+from kernels.cpu.jit import device, exp_nonpositive
 
 
-@njit(fastmath=True)  # type: ignore[untyped-decorator]
+@device
 def silu_mul_row(gate_up: Any, out: Any) -> None:
     """gate_up[2·I], gate first -> out[I]. The exponent is never positive, so nothing overflows:
     1 / (1 + e^-g) = e^-|g| / (1 + e^-|g|) where g is negative."""
