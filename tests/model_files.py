@@ -81,11 +81,13 @@ def write_files(directory: Path, files: dict[str, bytes]) -> None:
 
 
 def small_tokenizer() -> Tokenizer:
-    """Byte-level BPE with single digits and two special tokens, trained on CORPUS."""
+    """Byte-level BPE that reads digits one by one, and three special tokens.
+
+    Trained on CORPUS without that rule, so that it knows numbers which it must not use.
+    """
     tokenizer = Tokenizer(models.BPE())
-    digits = pre_tokenizers.Digits(individual_digits=True)
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, byte_level])
+    tokenizer.pre_tokenizer = byte_level
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=400,
@@ -93,7 +95,9 @@ def small_tokenizer() -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(CORPUS, trainer)
+    tokenizer.train_from_iterator([*CORPUS, "42 " * 50], trainer)
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, byte_level])
     return tokenizer
 
 

@@ -137,6 +137,8 @@ def test_gguf_tokenizer_encodes_and_decodes_like_the_original(
         assert found.encode(text).ids == ids, text
         assert found.decode(ids) == tokenizer.decode(ids)
     assert found.get_vocab() == tokenizer.get_vocab()
+    assert "42" in found.get_vocab()
+    assert found.encode("42").tokens == ["4", "2"]
     assert found.encode("a<|im_end|>").ids[-1] == 2
     assert found.decode([2]) == ""
 

@@ -140,8 +140,10 @@ def test_a_piece_longer_than_the_file_is_fetched_from_zero(tmp_path: Path, hub: 
         store.pull("tiny")
     [piece] = [path for path in parts(store) if path.name.startswith(WEIGHTS)]
     piece.write_bytes(FILES[WEIGHTS] + b"more")
+    hub.log.clear()
     store.pull("tiny")
     assert_whole(store)
+    assert [seen.range for seen in hub.bodies(WEIGHTS)] == [None]
 
 
 @pytest.mark.parametrize("file", ["config.json", WEIGHTS])
