@@ -52,6 +52,7 @@ def convert_gguf(path: Path, directory: Path, *, dtype: DType = "float16") -> Ro
     except (ValueError, IndexError, UnicodeDecodeError) as error:
         raise ConversionError(f"{path.name} is not a whole GGUF file: {error}") from error
     metadata = {name: field.contents() for name, field in reader.fields.items()}
+    _check_architecture(metadata.get("general.architecture"))
     config = _config(metadata, {tensor.name: tensor for tensor in reader.tensors}, dtype)
     build_tokenizer(metadata).save(str(directory / "tokenizer.json"))
     _write_json(directory / "tokenizer_config.json", tokenizer_config(metadata))
@@ -74,15 +75,16 @@ def unpermute(rows: np.ndarray[Any, Any], heads: int) -> np.ndarray[Any, Any]:
     return pairs.swapaxes(1, 2).reshape(rows.shape)
 
 
-def _config(
-    metadata: Mapping[str, Any], tensors: Mapping[str, ReaderTensor], dtype: DType
-) -> dict[str, Any]:
-    architecture = metadata.get("general.architecture")
+def _check_architecture(architecture: object) -> None:
     if architecture not in ARCHITECTURES:
         raise ConversionError(
             f"general.architecture is {architecture!r}; supported are: {', '.join(ARCHITECTURES)}"
         )
 
+
+def _config(
+    metadata: Mapping[str, Any], tensors: Mapping[str, ReaderTensor], dtype: DType
+) -> dict[str, Any]:
     def value(key: str, default: Any = None) -> Any:
         found = metadata.get(f"llama.{key}", default)
         if found is None:
