@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer, processors
+from tokenizers import Tokenizer
 
 from inference.chat_template import ChatTemplate
 from inference.errors import InvalidParameter, ModelInvalid, ModelUnavailable
@@ -58,7 +58,11 @@ class TokenizerCodec:
 
     def encode(self, text: str, *, add_special_tokens: bool = False) -> list[int]:
         """Token ids of text. Raises InvalidParameter for text that is not Unicode (half a
-        surrogate pair)."""
+        surrogate pair).
+
+        add_special_tokens: as tokenizer.json's own processor does. Where there is that file,
+        tokenizer_config.json's add_bos_token has no say (nor has it in transformers).
+        """
         try:
             text.encode()
         except UnicodeEncodeError as error:
@@ -102,7 +106,7 @@ def load(directory: Path, kind: ModelKind, weights_fingerprint: str, dtype: str)
     config = _read_json(directory / "config.json", required=True)
     tokenizer_config = _read_json(directory / "tokenizer_config.json")
     special_tokens = _special_tokens(directory, tokenizer_config)
-    tokenizer = _tokenizer(path, raw, tokenizer_config, special_tokens)
+    tokenizer = _tokenizer(path, raw)
     template = None
     if kind is ModelKind.CHAT:
         template = ChatTemplate(*_template_source(directory, tokenizer_config), special_tokens)
@@ -165,9 +169,7 @@ def _special_tokens(directory: Path, tokenizer_config: Mapping[str, Any]) -> dic
     return {name: value for name, value in contents.items() if isinstance(value, str)}
 
 
-def _tokenizer(
-    path: Path, raw: bytes, config: Mapping[str, Any], special_tokens: Mapping[str, str]
-) -> Tokenizer:
+def _tokenizer(path: Path, raw: bytes) -> Tokenizer:
     try:
         tokenizer = Tokenizer.from_str(raw.decode())
     # The library raises a bare Exception for whatever does not parse.
@@ -176,27 +178,7 @@ def _tokenizer(
     # Kept in the file for training; a prompt is never cut or filled up.
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    if "add_bos_token" in config or "add_eos_token" in config:
-        tokenizer.post_processor = _bos_and_eos(path, tokenizer, config, special_tokens)
     return tokenizer
-
-
-def _bos_and_eos(
-    path: Path, tokenizer: Tokenizer, config: Mapping[str, Any], special_tokens: Mapping[str, str]
-) -> processors.TemplateProcessing:
-    """tokenizer_config.json's add_bos_token and add_eos_token replace the file's own processor,
-    as they do for the Llama tokenizers that carry them."""
-    pattern, used = ["$A"], []
-    for flag, name, place in (("add_bos_token", "bos_token", 0), ("add_eos_token", "eos_token", 9)):
-        token = special_tokens.get(name)
-        if not config.get(flag) or token is None:
-            continue
-        id = tokenizer.token_to_id(token)
-        if id is None:
-            raise _invalid(path, f"it has no token {token!r}, which is the {name}")
-        pattern.insert(place, token)
-        used.append((token, id))
-    return processors.TemplateProcessing(single=pattern, special_tokens=used)
 
 
 def _special_ids(tokenizer: Tokenizer, special_tokens: Mapping[str, str]) -> frozenset[int]:
@@ -216,7 +198,8 @@ def _template_source(directory: Path, tokenizer_config: Mapping[str, Any]) -> tu
     path = directory / "tokenizer_config.json"
     source = tokenizer_config.get("chat_template")
     if isinstance(source, list):
-        named = {entry.get("name"): entry.get("template") for entry in source}
+        entries = [entry for entry in source if isinstance(entry, dict)]
+        named = {entry.get("name"): entry.get("template") for entry in entries}
         source = named.get("default")
     if not isinstance(source, str):
         detail = "a chat model needs a chat template, in chat_template.jinja or in this file"
@@ -245,6 +228,6 @@ def _eos_ids(directory: Path, config: Mapping[str, Any]) -> frozenset[int]:
     if value is None:
         path, value = directory / "config.json", config.get("eos_token_id")
     ids = value if isinstance(value, list) else [] if value is None else [value]
-    if not all(isinstance(id, int) for id in ids):
+    if not all(isinstance(id, int) and not isinstance(id, bool) for id in ids):
         raise _invalid(path, f"eos_token_id is {value!r}, and must be an integer or a list of them")
     return frozenset(ids)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from random import Random
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,8 +23,7 @@ from tests.fixtures_models import (
 __all__ = ["chat_codec", "chat_model_dir", "codec", "model_dir", "model_dirs"]
 
 # Bytes that build, break and cut characters of one to four bytes.
-BYTES = [b"a", b" ", b"\n", b"\x80", b"\xbf", b"\xc3", b"\xa9", b"\xe4\xbd", b"\xe4", b"\xbd"]
-BYTES += [b"\xa0", b"\xf0", b"\x9f", b"\x8e", b"\x89", b"\xf0\x9f", b"\xff", b"\xed", b"\xef\xbf"]
+BYTES = b"a \n\x80\xbf\xc3\xa9\xe4\xbd\xa0\xf0\x9f\x8e\x89\xff\xed\xef\xbf\xbd"
 
 quick = settings(
     max_examples=150,
@@ -37,22 +37,53 @@ def settled(text: str) -> str:
     return text.removesuffix("\ufffd")
 
 
-def token_ids(codec: TokenizerCodec, data: st.DataObject) -> list[int]:
-    """A mixture of text, of text cut anywhere, of single bytes, of special and of any tokens."""
+def byte_id(codec: TokenizerCodec, byte: int) -> int | None:
+    """The token of one byte: <0x80>, or the letter that byte-level tokenizers write for it."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [other for other in range(256) if other not in printable]
+    letter = chr(byte if byte in printable else 256 + others.index(byte))
     tokenizer = codec._tokenizer
-    size = tokenizer.get_vocab_size()
-    byte_ids = [tokenizer.token_to_id(f"<0x{b:02X}>") for b in b"".join(BYTES)]
-    byte_ids += [id for b in BYTES for id in codec.encode(b.decode("latin-1"))]
-    known = [id for id in byte_ids if id is not None]
+    fallback = tokenizer.token_to_id(f"<0x{byte:02X}>")
+    return fallback if fallback is not None else tokenizer.token_to_id(letter)
+
+
+def awkward_ids(codec: TokenizerCodec) -> list[int]:
+    """Bytes, special tokens, an id without a token, and spaces that decoders strip."""
+    tokenizer = codec._tokenizer
+    names = [tokenizer.token_to_id(name) for name in ("▁", "▁▁", "▁a", "a", "Ġ", "\n", "Ċ")]
+    found = [byte_id(codec, byte) for byte in BYTES] + names
+    return [0, 1, 2, tokenizer.get_vocab_size() + 1, *(id for id in found if id is not None)]
+
+
+def token_ids(codec: TokenizerCodec, data: st.DataObject) -> list[int]:
+    """A mixture of text, of text cut anywhere, of awkward and of any tokens."""
     pieces = st.one_of(
-        st.lists(st.integers(0, size + 3), max_size=8),
-        st.lists(st.sampled_from(known), max_size=20),
-        st.lists(st.integers(0, 2), max_size=4),
+        st.lists(st.integers(0, codec._tokenizer.get_vocab_size() + 3), max_size=8),
+        st.lists(st.sampled_from(awkward_ids(codec)), max_size=20),
         st.sampled_from(TEXTS).map(lambda text: codec.encode(text)[:20]),
         st.sampled_from(TEXTS).map(lambda text: codec.encode(text)[1::2][:20]),
         st.text(max_size=12).map(codec.encode),
     )
     return [id for piece in data.draw(st.lists(pieces, max_size=6)) for id in piece]
+
+
+def assert_settles_in_step(codec: TokenizerCodec, ids: list[int]) -> None:
+    """After each token the text is exactly what a full decode of the tokens so far settles."""
+    detokenizer = Detokenizer(codec.decode)
+    text = ""
+    for index, id in enumerate(ids):
+        text += detokenizer.push(id)
+        assert text == settled(codec.decode(ids[: index + 1])), ids[: index + 1]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_few_awkward_tokens_in_long_rows(codec: TokenizerCodec, seed: int) -> None:
+    """Rows of a handful of different tokens, which sampling from all of them would never draw."""
+    random = Random(seed)
+    awkward = awkward_ids(codec)
+    for _ in range(250):
+        pool = random.sample(awkward, min(len(awkward), random.choice([2, 3, 5, 9])))
+        assert_settles_in_step(codec, random.choices(pool, k=random.choice([5, 12, 30])))
 
 
 @quick
@@ -124,10 +155,17 @@ def test_a_broken_byte_is_shown_once_it_cannot_be_completed(chat_codec: Tokenize
     assert detokenizer.push(chat_codec.encode("a")[0]) == "\ufffda"
 
 
+@pytest.mark.parametrize("count", range(LONG_WINDOW - 4, LONG_WINDOW + 8))
+def test_characters_after_a_long_run_of_broken_bytes(codec: TokenizerCodec, count: int) -> None:
+    ids = [byte_id(codec, byte) for byte in b"\x80" * count + "é你🎉".encode() * 2]
+    known = [id for id in ids if id is not None] or codec.encode("\ufffd" * count)
+    assert_settles_in_step(codec, known)
+
+
 @pytest.mark.parametrize("pattern", ["text", "broken", "special", "broken and special"])
 def test_the_cost_of_a_token_does_not_grow(codec: TokenizerCodec, pattern: str) -> None:
     """Counted in decoded ids, not in seconds."""
-    byte = codec._tokenizer.token_to_id("<0x80>") or codec.encode("好")[-1]
+    byte = byte_id(codec, 0x80) or codec.encode("好")[-1]
     ids = {
         "text": codec.encode("Tell me a story. " * 60),
         "broken": [byte] * 300,
