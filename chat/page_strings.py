@@ -34,6 +34,7 @@ def page_strings() -> dict[str, str]:
         "first_title": _("From sending to the first token, with the wait in the queue"),
         "seed": _("seed {n}"),
         "seed_title": _("The same seed, text and settings give the same answer again"),
+        "caution": _("A small model is often wrong. Check what matters."),
         "other_language": _(
             "{title} was trained on {languages}. Your text looks like {language}; "
             "the answer may be poor."

@@ -72,12 +72,14 @@ def _context(owner: uuid.UUID, conversation: selectors.Conversation | None) -> d
     current = conversation.session if conversation else None
     model = next((each for each in models if current and each.name == current.model), None)
     kind = model.kind if model else ModelKind.CHAT
-    messages = conversation.messages if conversation else []
+    messages = [*conversation.messages] if conversation else []
+    if conversation and conversation.live_message:
+        # As far as it is saved; the rest, and what was written over it, follows by websocket.
+        messages.append(conversation.live_message)
     return {
         "session": current,
         "sessions": selectors.session_list(owner_id=owner),
         "models": [each for each in models if _is_offered(each)],
-        "model_title": model.title if model else current and current.model,
         "kind": kind if current else "",
         "messages": [_row(message, kind) for message in messages],
         "after": conversation.after if conversation else 0,

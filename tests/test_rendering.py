@@ -192,7 +192,7 @@ def test_hostile_text_becomes_text(text: str) -> None:
     assert inspect(whole(text)).text
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(TEXT)
 def test_only_listed_tags_and_links_come_out(text: str) -> None:
     inspect(whole(text))
@@ -239,7 +239,7 @@ def test_extreme_text_neither_fails_nor_escapes(text: str) -> None:
 # --- In pieces ------------------------------------------------------------------------------
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(TEXT, st.lists(st.integers(0, 1000), max_size=12))
 def test_any_chunking_finishes_as_the_whole(text: str, places: list[int]) -> None:
     renderer, page = StreamRenderer(), Page()
@@ -249,7 +249,7 @@ def test_any_chunking_finishes_as_the_whole(text: str, places: list[int]) -> Non
     assert page.blocks == render_blocks(text)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(TEXT.filter(lambda text: "]:" not in text), st.lists(st.integers(0, 1000), max_size=12))
 def test_every_moment_shows_what_the_text_so_far_renders_to(text: str, places: list[int]) -> None:
     """Apart from link definitions, which reach back, a stream is never behind or wrong."""

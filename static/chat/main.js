@@ -88,8 +88,6 @@ function started(frame) {
   history.replaceState(null, "", `/sessions/${session_id}/`);
   conversation.root.dataset.session = session_id;
   models.fix(message.model);
-  byId("model-badge").textContent = models.current?.title ?? message.model;
-  byId("model-badge").hidden = false;
   composer.renameDraft(session_id);
 }
 

@@ -23,6 +23,7 @@ export class Message {
   set id(id) {
     this.element.dataset.messageId = id;
     this.element.classList.remove("pending");
+    delete this.element.dataset.clientId;
   }
 
   get status() {

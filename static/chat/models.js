@@ -57,7 +57,7 @@ export class Models {
           languages: model.languages.map(languageName).join(", "),
           language: languageName(code),
         })
-      : "";
+      : say("caution");
   }
 
   #choose(name) {

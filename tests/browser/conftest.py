@@ -1,0 +1,256 @@
+"""A real Chromium in front of `manage.py serve` with the real engine, each in its own process."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+import pytest
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Page,
+    WebSocketRoute,
+    expect,
+    sync_playwright,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+OUTPUT = ROOT / "test-output"
+CHROMIUM_FLAGS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PATIENCE_MS = 120_000  # an upper bound on waiting for a condition, on a busy machine
+
+# The page leaves sampling to the model's defaults; a test needs an answer that it can count on.
+GREEDY = {"temperature": 0, "max_tokens": 600}
+
+expect.set_options(timeout=PATIENCE_MS)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.real_engine)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A running server. `text_of` reads what its database keeps, past the server."""
+
+    url: str
+    database: Path
+
+    def text_of(self, message_id: str) -> str:
+        query = "SELECT content FROM chat_message WHERE id = ?"
+        with closing(sqlite3.connect(self.database)) as connection:
+            row = connection.execute(query, [message_id.replace("-", "")]).fetchone()
+        assert row is not None, f"no message {message_id}"
+        return str(row[0])
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    if not (ROOT / "models/chat/model.safetensors").exists():
+        pytest.fail("The chat model is missing. Run: make models")
+    data = tmp_path_factory.mktemp("data")
+    manage = ["env", f"TINYLLM_DATA_DIR={data}", sys.executable, "manage.py"]
+    subprocess.run([*manage, "migrate", "--verbosity", "0"], cwd=ROOT, check=True)
+    with (
+        (data / "log").open("w") as log,
+        subprocess.Popen(
+            [*manage, "serve", "--port", "0"],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        ) as server,
+    ):
+        assert server.stdout is not None
+        greeting = server.stdout.readline()
+        address = re.search(r"http://\S+:\d+", greeting)
+        assert address, f"the server did not start: {greeting}{(data / 'log').read_text()}"
+        yield Site(address[0], data / "db.sqlite3")
+        server.terminate()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        pytest.fail("Chromium is missing. Run: make browser (or: apt-get install chromium)")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+        yield chromium
+        chromium.close()
+
+
+WIRES: WeakKeyDictionary[BrowserContext, Wire] = WeakKeyDictionary()
+
+
+class Wire:
+    """All websockets of a context pass here. They can be cut, and new ones refused."""
+
+    def __init__(self, context: BrowserContext) -> None:
+        self.lines: list[WebSocketRoute] = []
+        self.refuse = 0
+        context.route_web_socket("**/ws/chat/", self._connect)
+
+    def cut(self) -> None:
+        self.lines[-1].close()
+
+    def _connect(self, line: WebSocketRoute) -> None:
+        self.lines.append(line)
+        if self.refuse:
+            self.refuse -= 1
+            line.close()
+            return
+        server = line.connect_to_server()
+        line.on_message(lambda text: server.send(_made_greedy(str(text))))
+
+
+def _made_greedy(text: str) -> str:
+    frame = json.loads(text)
+    if frame["type"] == "turn.submit":
+        frame["sampling"] = GREEDY
+    return json.dumps(frame)
+
+
+@pytest.fixture
+def new_context(browser: Browser) -> Iterator[Callable[..., BrowserContext]]:
+    """Makes browser contexts. A console error or warning, an exception or a failed request in any
+    of their pages fails the test."""
+    troubles: list[str] = []
+    contexts: list[BrowserContext] = []
+
+    def make(width: int = 1280, height: int = 800, **options: object) -> BrowserContext:
+        size = {"width": width, "height": height}
+        context = browser.new_context(viewport=size, **options)  # type: ignore[arg-type]
+        context.set_default_timeout(PATIENCE_MS)
+        context.on("page", lambda page: _watch(page, troubles))
+        WIRES[context] = Wire(context)
+        contexts.append(context)
+        return context
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert troubles == []
+
+
+def _watch(page: Page, troubles: list[str]) -> None:
+    page.on(
+        "console",
+        lambda message: (
+            message.type in ("error", "warning")
+            and troubles.append(f"console {message.type}: {message.text}")
+        ),
+    )
+    page.on("pageerror", lambda error: troubles.append(f"exception: {error}"))
+    page.on("requestfailed", lambda request: troubles.append(f"{request.url}: {request.failure}"))
+
+
+@pytest.fixture
+def context(new_context: Callable[..., BrowserContext]) -> BrowserContext:
+    return new_context()
+
+
+@pytest.fixture
+def wire(context: BrowserContext) -> Wire:
+    return WIRES[context]
+
+
+@pytest.fixture
+def chat(context: BrowserContext, site: Site) -> Chat:
+    return Chat.open(context, site)
+
+
+class Chat:
+    """The page, as a person uses it."""
+
+    def __init__(self, page: Page, site: Site) -> None:
+        self.page = page
+        self.site = site
+        self.text = page.locator("#text")
+        self.answer = page.locator(".message.assistant").last
+        self.status = page.locator("#status")
+
+    @classmethod
+    def open(cls, context: BrowserContext, site: Site, path: str = "/") -> Chat:
+        chat = cls(context.new_page(), site)
+        chat.page.goto(site.url + path)
+        chat.wait_connected()
+        return chat
+
+    @property
+    def path(self) -> str:
+        return self.page.url.removeprefix(self.site.url)
+
+    @property
+    def raw(self) -> str:
+        """The exact text that the page holds of the newest answer."""
+        return str(self.answer.evaluate("element => element.message.text"))
+
+    @property
+    def shown(self) -> list[list[str]]:
+        """Of each message its kind, the HTML of its text, and what stands below."""
+        messages: list[list[str]] = self.page.locator(".message").evaluate_all(
+            """elements => elements.map(element => [
+                element.className,
+                element.querySelector(".content").innerHTML,
+                element.querySelector(".below").innerText,
+            ])"""
+        )
+        return messages
+
+    @property
+    def message_id(self) -> str:
+        return self.answer.get_attribute("data-message-id") or ""
+
+    def wait_connected(self) -> None:
+        expect(self.page.locator("html")).to_have_attribute("data-connected", "true")
+
+    def reload(self) -> None:
+        self.page.reload()
+        self.wait_connected()
+
+    def send(self, text: str) -> None:
+        self.text.fill(text)
+        self.text.press("Enter")
+
+    def wait_text(self, characters: int) -> None:
+        """Until the newest answer is being written and is at least so long."""
+        self.page.wait_for_function(
+            """length => [...document.querySelectorAll('[data-status="RUNNING"]')]
+                .some(element => element.message.text.length >= length)""",
+            arg=characters,
+        )
+
+    def wait_end(self, status: str = "DONE") -> None:
+        expect(self.answer).to_have_attribute("data-status", status)
+
+    def check_saved(self) -> str:
+        """The newest answer's text, after making sure that the database has the same."""
+        assert self.raw == self.site.text_of(self.message_id)
+        return self.raw
+
+    def screenshot(self, name: str) -> None:
+        """For a person to look at; test-output/ is not in git."""
+        self.page.screenshot(path=OUTPUT / f"{name}.png")

@@ -1,0 +1,185 @@
+"""Send, stream, stop, reload, watch from elsewhere: what is shown is what is kept."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import BrowserContext, expect
+
+from tests.browser.conftest import Chat, Site, Wire
+
+SHORT = "What is the capital of France?"
+LONG = "Write a long story about a dragon, a lighthouse and a very patient cat."
+
+
+def test_send_stream_and_find_again(chat: Chat) -> None:
+    chat.send(SHORT)
+    expect(chat.page.locator(".message.user .content")).to_have_text(SHORT)
+    expect(chat.text).to_have_value("")
+    chat.wait_end()
+
+    answer = chat.check_saved()
+    assert answer.strip()
+    assert re.fullmatch(r"/sessions/[0-9a-f-]{36}/", chat.path)
+    expect(chat.page).to_have_title(f"{SHORT} · TinyLLM")
+    expect(chat.page.locator("[data-session] [aria-current]")).to_contain_text(SHORT)
+    numbers = chat.answer.locator(".numbers")
+    expect(numbers).to_contain_text(re.compile(r"\d+ tokens.*tokens/s.*first token after.*seed \d"))
+
+    streamed = chat.shown
+    chat.reload()
+    assert chat.shown == streamed
+    assert chat.check_saved() == answer
+
+
+def test_the_page_shows_each_piece_as_it_comes(chat: Chat) -> None:
+    chat.page.evaluate(
+        """() => {
+            window.lengths = [];
+            new MutationObserver(() => {
+                const running = document.querySelector('[data-status="RUNNING"]');
+                if (running) window.lengths.push(running.message.text.length);
+            }).observe(document.getElementById("conversation"), {childList: true, subtree: true});
+        }"""
+    )
+    chat.send(LONG)
+    chat.wait_text(100)
+    chat.page.locator("#stop").click()
+    chat.wait_end("STOPPED")
+    lengths = chat.page.evaluate("window.lengths")
+    assert lengths == sorted(lengths)
+    assert len(set(lengths)) > 5
+
+
+def test_stop_keeps_the_text_and_continue_goes_on(chat: Chat) -> None:
+    chat.send(LONG)
+    chat.wait_text(60)
+    expect(chat.page.locator("#send")).to_be_hidden()
+    chat.text.press("Escape")
+    chat.wait_end("STOPPED")
+    stopped = chat.check_saved()
+    assert len(stopped) >= 60
+    expect(chat.answer.locator(".outcome")).to_have_text("Stopped.")
+
+    chat.reload()
+    assert chat.check_saved() == stopped
+    chat.answer.locator(".continue").click()
+    chat.wait_text(len(stopped) + 40)
+    chat.page.locator("#stop").click()
+    chat.wait_end("STOPPED")
+    assert chat.check_saved().startswith(stopped)
+    expect(chat.page.locator(".message.assistant")).to_have_count(1)
+
+
+def test_reload_in_mid_answer(chat: Chat) -> None:
+    chat.send(LONG)
+    chat.wait_text(80)
+    before = chat.raw
+    chat.reload()
+    chat.wait_text(len(before) + 20)
+    assert chat.raw.startswith(before)
+    chat.page.locator("#stop").click()
+    chat.wait_end("STOPPED")
+    final, shown = chat.check_saved(), chat.shown
+    chat.reload()
+    assert (chat.check_saved(), chat.shown) == (final, shown)
+
+
+def test_reload_while_a_stopped_answer_is_continued(chat: Chat) -> None:
+    chat.send(LONG)
+    chat.wait_text(60)
+    chat.page.locator("#stop").click()
+    chat.wait_end("STOPPED")
+    chat.answer.locator(".continue").click()
+    chat.wait_text(len(chat.site.text_of(chat.message_id)) + 30)
+    chat.reload()
+    chat.page.locator("#stop").click()
+    chat.wait_end("STOPPED")
+    chat.check_saved()
+
+
+def test_closing_the_tab_does_not_lose_an_answer(context: BrowserContext, site: Site) -> None:
+    first = Chat.open(context, site)
+    first.send(SHORT)
+    first.wait_text(1)
+    path = first.path
+    first.page.close()
+    second = Chat.open(context, site, path)
+    second.wait_end()
+    assert second.check_saved().strip()
+
+
+def test_a_second_tab_sees_everything(context: BrowserContext, site: Site) -> None:
+    first = Chat.open(context, site)
+    first.send(SHORT)
+    first.wait_end()
+    second = Chat.open(context, site, first.path)
+    first.send(LONG)
+    second.wait_text(60)
+    second.page.locator("#stop").click()
+    first.wait_end("STOPPED")
+    second.wait_end("STOPPED")
+    assert first.check_saved() == second.check_saved()
+    expect(second.page.locator(".message.user").last).to_contain_text(LONG)
+    visible = "() => [...document.querySelectorAll('.message')].map(e => e.innerText)"
+    assert first.page.evaluate(visible) == second.page.evaluate(visible)
+
+
+def test_a_lost_connection_loses_nothing(chat: Chat, wire: Wire) -> None:
+    chat.send(LONG)
+    chat.wait_text(40)
+    wire.cut()
+    expect(chat.page.locator("html")).to_have_attribute("data-connected", "false")
+    chat.wait_connected()
+    expect(chat.page.locator("#offline")).to_be_hidden()
+    chat.wait_text(len(chat.raw) + 40)
+    chat.page.locator("#stop").click()
+    chat.wait_end("STOPPED")
+    chat.check_saved()
+    assert len(wire.lines) == 2
+
+
+def test_what_was_sent_without_a_connection_goes_out_later(chat: Chat, wire: Wire) -> None:
+    wire.refuse = 2
+    wire.cut()
+    expect(chat.page.locator("#offline")).to_be_visible()
+    chat.send(SHORT)
+    expect(chat.page.locator(".message.user")).to_contain_text(SHORT)
+    chat.wait_end()
+    chat.check_saved()
+    expect(chat.page.locator(".message.user")).to_have_count(1)
+    assert len(wire.lines) == 4
+
+
+def test_a_refused_message_is_put_back_and_the_reason_named(
+    context: BrowserContext, site: Site
+) -> None:
+    first = Chat.open(context, site)
+    first.send(SHORT)
+    first.wait_end()
+    second = Chat.open(context, site, first.path)
+    second.page.locator("[data-session]:has([aria-current])").hover()
+    second.page.locator("[data-session]:has([aria-current]) .delete").click()
+    second.page.locator("#confirm-delete button[value=delete]").click()
+    second.page.wait_for_url(f"{site.url}/")
+
+    first.send("Are you still there?")
+    error = first.page.locator("#error")
+    expect(error).to_contain_text("There is no session")
+    expect(first.text).to_have_value("Are you still there?")
+    expect(first.page.locator(".message.pending")).to_have_count(0)
+    error.get_by_role("button").click()
+    expect(error).to_be_hidden()
+
+
+def test_delete_asks_first(chat: Chat) -> None:
+    chat.send(SHORT)
+    chat.wait_end()
+    item = chat.page.locator("[data-session]:has([aria-current])")
+    item.hover()
+    item.locator(".delete").click()
+    expect(chat.page.locator("#confirm-delete")).to_contain_text(SHORT)
+    chat.page.keyboard.press("Escape")
+    expect(item).to_be_visible()
+    chat.reload()
+    chat.check_saved()
