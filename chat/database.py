@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -15,7 +16,10 @@ from django.db import connection
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="chat-db")
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=4, thread_name_prefix="chat-db")
 
 
 async def in_database(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -32,4 +36,10 @@ async def in_database(function: Callable[P, R], *args: P.args, **kwargs: P.kwarg
             if connection.errors_occurred:
                 connection.close()
 
-    return await sync_to_async(call, thread_sensitive=False, executor=_pool)()
+    return await sync_to_async(call, thread_sensitive=False, executor=_pool())()
+
+
+def close() -> None:
+    """End the threads, and with them their connections; the next call starts afresh."""
+    _pool().shutdown()
+    _pool.cache_clear()

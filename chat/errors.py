@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import structlog
+from django.db import OperationalError
 from django.utils.translation import gettext as _
 
 from inference.errors import EngineError
@@ -149,10 +150,21 @@ class StorageFailed(ChatError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(
-            _("The answer could not be saved (%(reason)s). Copy what you need, make room, retry.")
+            _("The database refused to save this (%(reason)s). Keep what you need, then try again.")
             % {"reason": reason},
             reason=reason,
         )
+
+
+class DatabaseBusy(ChatError):
+    """Another program has held the database's lock for longer than we wait."""
+
+    code = "database_busy"
+    status = 503
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__(_("The database is busy. Send it again in a moment."))
 
 
 class TurnLost(ChatError):
@@ -209,6 +221,9 @@ _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_
 
 def wire(error: BaseException) -> WireError:
     """Any exception as a WireError. An unexpected one is logged whole and told in general words."""
+    if isinstance(error, OperationalError):
+        _log.error("database_refused", reason=str(error))
+        error = DatabaseBusy() if "locked" in str(error) else StorageFailed(str(error))
     if isinstance(error, ChatError | EngineError):
         fields = {key: _plain(value) for key, value in error.fields.items()}
         return WireError(error.code, error.message, error.status, error.retryable, fields)

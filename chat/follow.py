@@ -27,7 +27,7 @@ async def follow(
         live = turns().get(session_id)
         last = live.seq if live else session.last_seq
         known = (live is not None and live.has(after)) or await in_database(
-            is_known, session_id=session_id, seq=after
+            is_known, session_id=session_id, seq=after, last_seq=last
         )
         if not known:
             yield frame("session.reset", seq=last, session_id=str(session_id))

@@ -34,6 +34,9 @@ from chat.signals import announce
 from inference.errors import ContextLengthExceeded
 from inference.types import Delta, Finished, GenerateRequest, SamplingParams
 
+READERS_S = 1.0
+"""How long the end of the server waits for readers to be told of the end of their turn."""
+
 R = TypeVar("R")
 
 
@@ -162,10 +165,14 @@ class Turns:
         self._accepting = False
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace_s)
+        turns = list(self._live.values())
         while self._tasks:
             for stream in self._streams.values():
                 stream.cancel()
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        if turns:
+            told = [asyncio.create_task(turn.wait_readers()) for turn in turns]
+            await asyncio.wait(told, timeout=READERS_S)
         await asyncio.to_thread(self.log.stop)
         self._mark.release()
 

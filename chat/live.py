@@ -43,6 +43,7 @@ class LiveTurn:
         self._waiting: Queued | PromptProgress | None = None
         self._end: Frame | None = None
         self._changed = asyncio.Event()
+        self._readers = 0
         self._blocks = _Blocks(started.content, started.seq)
 
     @property
@@ -94,6 +95,15 @@ class LiveTurn:
         The first delta comes at once, later ones at most every FRAME_INTERVAL_S. A reader's first
         frame carries all blocks, so it needs no memory of how earlier ones were rendered.
         """
+        self._readers += 1
+        try:
+            async for event in self._frames(after):
+                yield event
+        finally:
+            self._readers -= 1
+            self._notify()
+
+    async def _frames(self, after: int) -> AsyncGenerator[Frame, None]:
         cursor, seen_blocks, told = after, None, None
         next_at = 0.0
         while True:
@@ -107,10 +117,8 @@ class LiveTurn:
                 yield delta
             elif self._end is not None:
                 if self._end["seq"] > cursor:
-                    yield {
-                        **self._end,
-                        "blocks": self._blocks.finished(self.text, self.seq, seen_blocks),
-                    }
+                    blocks = self._blocks.finished(self.text, self.seq, seen_blocks)
+                    yield {**self._end, "blocks": blocks}
                 return
             elif self._waiting is not told and self._waiting is not None:
                 told = self._waiting
@@ -122,6 +130,11 @@ class LiveTurn:
         while self._end is None:
             await self._changed.wait()
         return self._end
+
+    async def wait_readers(self) -> None:
+        """Until every reader that follows this turn has been given its end."""
+        while self._readers:
+            await self._changed.wait()
 
     def has(self, seq: int) -> bool:
         """Whether `seq` is the number of an event of this turn."""

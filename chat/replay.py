@@ -10,6 +10,7 @@ from chat.live import Frame, frame
 from chat.models import Event, Message
 from chat.rendering import render_blocks
 from chat.selectors import session_get
+from chat.services import CRASH_STEP
 
 _Row = tuple[int, str, dict[str, Any], uuid.UUID]
 
@@ -36,9 +37,14 @@ def replay(
     ]
 
 
-def is_known(*, session_id: uuid.UUID, seq: int) -> bool:
-    """Whether a reader can be brought up to date from `seq`: the beginning, or a logged event."""
-    return seq == 0 or Event.objects.filter(session_id=session_id, seq=seq).exists()
+def is_known(*, session_id: uuid.UUID, seq: int, last_seq: int) -> bool:
+    """Whether a reader can be brought up to date from `seq`: the beginning, a logged event, or a
+    number that a crash jumped to. Numbers that were jumped over are what a reader saw and the log
+    never got."""
+    if seq > last_seq:
+        return False
+    is_logged = Event.objects.filter(session_id=session_id, seq=seq).exists()
+    return seq % CRASH_STEP == 0 or is_logged
 
 
 def _frame(kind: str, rows: list[_Row], text: str, session_id: uuid.UUID) -> Frame:

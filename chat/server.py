@@ -8,12 +8,16 @@ import socket
 from typing import Any
 
 from daphne.server import Server
+from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet import defer, reactor
 
 MAX_FRAME = 16 * 1024 * 1024
 """Bytes of one websocket message. Text over the site's own limit is refused in words; beyond
 this the connection is closed."""
 UNSENT_POLL_S = 0.02
+GOING_AWAY = 1001
+GOODBYE_POLL_S = 0.02
+GOODBYE_POLLS = 50
 
 
 class PortTaken(Exception):
@@ -68,6 +72,15 @@ class SiteServer(Server):  # type: ignore[misc]
         while protocol in self.connections and _is_backed_up(protocol):  # noqa: ASYNC110
             await asyncio.sleep(UNSENT_POLL_S)
 
+    async def say_goodbye(self) -> None:
+        """Close every websocket, after what was sent on it, and give clients a moment to agree."""
+        for protocol in [each for each in self.connections if _is_open_socket(each)]:
+            protocol.serverClose(code=GOING_AWAY)
+        for _ in range(GOODBYE_POLLS):
+            if not any(_is_open_socket(each) for each in self.connections):
+                return
+            await asyncio.sleep(GOODBYE_POLL_S)
+
     def kill_all_applications(self) -> defer.Deferred[Any]:
         """Daphne's own fails on a connection that is between two requests."""
         running = [
@@ -80,6 +93,10 @@ class SiteServer(Server):  # type: ignore[misc]
         return defer.Deferred.fromFuture(
             asyncio.ensure_future(asyncio.gather(*running, return_exceptions=True))
         )
+
+
+def _is_open_socket(protocol: Any) -> bool:
+    return isinstance(protocol, WebSocketProtocol) and protocol.state != protocol.STATE_CLOSED
 
 
 def _is_backed_up(protocol: Any) -> bool:

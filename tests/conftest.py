@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from chat import engine
+from chat import database, engine
 from tests.fake_engine import FakeEngine
 
 
@@ -56,3 +57,23 @@ def make_user(db: None) -> Any:
         return User.objects.create_user(username=username, password="a-password-9", **fields)
 
     return make
+
+
+@pytest.fixture
+async def site(
+    fake_engine: FakeEngine, settings: Any, tmp_path: Path, transactional_db: None
+) -> AsyncIterator[FakeEngine]:
+    """The site in this process, in local mode, on the scripted engine; all its turns end with it."""
+    from channels.layers import get_channel_layer
+
+    from chat.generation import turns
+
+    settings.TINYLLM_LOCAL = True
+    settings.TINYLLM_DATA_DIR = tmp_path
+    turns.cache_clear()
+    layer: Any = get_channel_layer()
+    await layer.flush()
+    yield fake_engine
+    await turns().drain(grace_s=0)
+    turns.cache_clear()
+    database.close()

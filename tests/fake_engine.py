@@ -96,7 +96,7 @@ class FakeEngine:
         self.requests: list[GenerateRequest] = []
         self.cancelled: list[str] = []
         self.started = False
-        self._codecs = {
+        self.codecs = {
             "chat": ByteCodec(ModelKind.CHAT, context_length=context_length),
             "story": ByteCodec(ModelKind.COMPLETION, context_length=context_length),
         }
@@ -108,7 +108,7 @@ class FakeEngine:
         self.started = False
 
     def models(self) -> list[ModelInfo]:
-        defaults = SamplingParams(max_tokens=512)
+        defaults = SamplingParams(temperature=0.5)
         languages = ("en",)
         return [
             ModelInfo(
@@ -129,11 +129,11 @@ class FakeEngine:
         ]
 
     async def codec(self, model: str) -> ByteCodec:
-        if model in self._codecs:
-            return self._codecs[model]
+        if model in self.codecs:
+            return self.codecs[model]
         if model == "absent":
             raise ModelUnavailable("The files of 'absent' are missing.", model=model)
-        raise ModelNotFound(model, sorted([*self._codecs, "absent"]))
+        raise ModelNotFound(model, sorted([*self.codecs, "absent"]))
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[EngineEvent, None]:
         if not self.started:

@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from chat import engine, setup
+from chat import database, engine, setup
 from chat.database import in_database
 from chat.generation import turns
 from chat.guard import is_loopback
@@ -112,6 +112,8 @@ async def _live(server: SiteServer, client: engine.EngineClient) -> None:
         recovering.cancel()
         await turns().drain(grace_s=GRACE_S)
         await client.stop()
+        await server.say_goodbye()
+        await asyncio.to_thread(database.close)
     finally:
         server.stop()
 

@@ -1,0 +1,90 @@
+"""`manage.py serve` in a process of its own, on a database of its own and the scripted engine."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class ServerProcess:
+    """Made with `directory` as its data folder; `start` waits until it says where it listens."""
+
+    def __init__(self, directory: Path, **environment: str) -> None:
+        self.directory = directory
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("TINYLLM_")},
+            "TINYLLM_DATA_DIR": str(directory),
+            "TINYLLM_ENGINE_FACTORY": "tests.fake_engine.build",
+            **environment,
+        }
+        self.environment.pop("DATABASE_URL", None)
+        self.process: subprocess.Popen[str] | None = None
+        self.greeting: list[str] = []
+        self.port = 0
+
+    def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def migrate(self) -> ServerProcess:
+        done = self.manage("migrate", "-v0")
+        assert done.returncode == 0, done.stderr
+        return self
+
+    def start(self, *arguments: str) -> ServerProcess:
+        with (self.directory / "log").open("a") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "manage.py", "serve", "--port", "0", *arguments],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        assert self.process.stdout is not None
+        self.greeting = []
+        for line in self.process.stdout:
+            self.greeting.append(line)
+            if found := re.search(r"http://[^:]+:(\d+)/  ", line):
+                self.port = int(found[1])
+                return self
+        raise AssertionError(f"serve ended: {(self.directory / 'log').read_text()}")
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send the signal and wait. Returns the exit status."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        rest, _ = self.process.communicate(timeout=30)
+        self.greeting += rest.splitlines()
+        return self.process.returncode
+
+    def rows(self, query: str, parameters: Mapping[str, Any] | None = None) -> list[Any]:
+        connection = sqlite3.connect(self.directory / "db.sqlite3")
+        try:
+            return connection.execute(query, parameters or {}).fetchall()
+        finally:
+            connection.close()
+
+    @property
+    def socket_url(self) -> str:
+        return f"ws://localhost:{self.port}/ws/chat/"
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.port}"
