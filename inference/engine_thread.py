@@ -18,7 +18,7 @@ import structlog
 import kernels
 from inference.client import PromptCodec
 from inference.engine import Engine
-from inference.errors import EngineError, EngineStopped, ModelUnavailable, RequestFailed
+from inference.errors import EngineError, EngineStopped, ModelNotFound, RequestFailed
 from inference.loading import load_codec, load_engine
 from inference.mailbox import Mailbox
 from inference.model_store import ModelStore
@@ -73,11 +73,10 @@ class EngineThread:
         return self._store.infos()
 
     async def codec(self, model: str) -> PromptCodec:
+        if "/" in model:  # a path is for commands, not for what comes over the network
+            raise ModelNotFound(model, list(self._store.catalogue.entries))
         if model not in self._codecs:
-            state, detail = self._store.state(model)
-            if state != "ready":
-                raise ModelUnavailable(f"The model {model} cannot be used: {detail}", model=model)
-            directory, kind = self._store.directory(model), self._store.kind(model)
+            directory, kind = self._store.ready_directory(model), self._store.kind(model)
             self._codecs[model] = await asyncio.to_thread(
                 load_codec, directory, kind, self._options
             )

@@ -51,13 +51,15 @@ class KVCache:
 
     def check_integrity(self) -> None:
         """Every block is free or held, once. Raises AssertionError that names the numbers."""
-        free, held = set(self._free), set(self._held)
-        owned = sum(len(s.blocks) for s in {id(s): s for s in self._held.values()}.values())
+        free, held = set(self._free), {(b, id(s)) for b, s in self._held.items()}
+        owned = [(b, id(s)) for s in set(self._held.values()) for b in s.blocks]
         problems = {
             "free twice": len(self._free) - len(free),
-            "free and held": len(free & held),
-            "lost": self._total - len(free | held),
-            "held but not in their sequence": len(held) - owned,
+            "free and held": len(free & self._held.keys()),
+            "lost": self._total - len(free | self._held.keys()),
+            "held but not in their sequence": len(held - set(owned)),
+            "in a sequence but not held by it": len(set(owned) - held),
+            "in a sequence twice": len(owned) - len(set(owned)),
         }
         wrong = {name: count for name, count in problems.items() if count}
         assert not wrong, f"KV cache of {self._total} blocks: {wrong}"

@@ -23,7 +23,7 @@ from inference.http_client import HubSettings, SourceError
 from inference.prompt_codec import has_chat_template
 from inference.safetensors_file import DamagedFileError, read_header
 from inference.sources import INDEX, WEIGHTS, fill, shards
-from inference.types import ModelInfo, ModelKind
+from inference.types import ModelInfo, ModelKind, SamplingParams
 
 State = Literal["ready", "missing", "invalid"]
 
@@ -73,6 +73,18 @@ class ModelStore:
             advice = f" Fetch it again: {pull}." if name in self.catalogue.entries else ""
             return "invalid", f"{error}.{advice}"
         return "ready", ""
+
+    def ready_directory(self, name: str) -> Path:
+        """Where a whole model's files are. Raises ModelNotFound, ModelUnavailable."""
+        state, detail = self.state(name)
+        if state != "ready":
+            raise ModelUnavailable(f"The model {name} cannot be used: {detail}", model=name)
+        return self.directory(name)
+
+    def defaults(self, name: str) -> SamplingParams:
+        """The sampling values a model is best used with."""
+        entry = self.catalogue.entries.get(name)
+        return entry.defaults if entry else SamplingParams()
 
     def infos(self) -> list[ModelInfo]:
         """The catalogue with the state of each model."""

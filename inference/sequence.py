@@ -1,8 +1,8 @@
 """A request on its way through the engine. All arithmetic on its lengths is written here, once.
 
-    |<------------ tokens ------------------------------>|
-    |<------ prompt ------------>|<------ output ------->|
-    |<------------ computed (in the KV cache) -->|<- pending ->|
+|<------------ tokens ------------------------------>|
+|<------ prompt ------------>|<------ output ------->|
+|<------------ computed (in the KV cache) -->|<- pending ->|
 """
 
 from __future__ import annotations

@@ -33,6 +33,9 @@ class Weights:
                 for name in file.keys():  # noqa: SIM118 (safe_open is not a dict)
                     self._tensors[name] = file.get_tensor(name)
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._tensors
+
     @property
     def dtype(self) -> torch.dtype:
         """The precision of the largest tensor as it will be handed out."""

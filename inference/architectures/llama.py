@@ -63,7 +63,7 @@ class Llama:
         """Takes every tensor it needs; raises ModelInvalid for missing, extra or misshapen ones."""
         self._cos, self._sin = rope_tables(config)
         vocabulary = (config.vocab_size, config.hidden_size)
-        self._embedding = weights.take("model.embed_tokens.weight", *vocabulary)
+        self._embedding = weights.take(_embedding_name(config, weights), *vocabulary)
         self._layers = [_layer(config, weights, i) for i in range(config.layers)]
         last_norm = weights.take("model.norm.weight", config.hidden_size)
         self._norm = kernels.Norm(last_norm, config.norm_eps)
@@ -84,6 +84,12 @@ class Llama:
             gated = layer.gate_up.gated(hidden, layer.mlp_norm)
             hidden = layer.down(gated, residual=hidden)
         return kernels.matmul_transb(hidden[batch.logit_rows], self._head, norm=self._norm)
+
+
+def _embedding_name(config: ModelConfig, weights: Weights) -> str:
+    """A tied matrix has two names, and files may hold it under either."""
+    only_head = "lm_head.weight" in weights and "model.embed_tokens.weight" not in weights
+    return "lm_head.weight" if config.tied_embeddings and only_head else "model.embed_tokens.weight"
 
 
 def _attend(

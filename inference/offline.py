@@ -1,0 +1,58 @@
+"""Generation without a server: one model directory, one request, the same engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from inference.client import PromptCodec
+from inference.engine import Engine, run_to_end
+from inference.errors import EngineError
+from inference.loading import load_codec, load_engine
+from inference.options import EngineOptions
+from inference.types import Delta, EngineEvent, Finished, GenerateRequest, ModelKind, SamplingParams
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """One continuation: its text, its tokens and how it ended."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    finished: Finished
+
+
+class OfflineModel:
+    """A model from a directory, driven by the calling thread."""
+
+    def __init__(self, directory: Path, kind: ModelKind, options: EngineOptions) -> None:
+        """Raises ModelUnavailable and its subclasses."""
+        self.codec: PromptCodec = load_codec(directory, kind, options)
+        self.engine: Engine = load_engine(directory, self.codec, options)
+
+    def generate(
+        self,
+        prompt_ids: Sequence[int],
+        sampling: SamplingParams,
+        on_text: Callable[[str], None] = lambda text: None,
+    ) -> Generated:
+        """Run one request to its end. Raises EngineError."""
+        deltas = [Delta("", (), ())]
+        ends: list[Finished] = []
+
+        def collect(events: Sequence[tuple[str, EngineEvent | EngineError]]) -> None:
+            for _, event in events:
+                if isinstance(event, EngineError):
+                    raise event
+                if isinstance(event, Delta):
+                    deltas.append(event)
+                    on_text(event.text)
+                elif isinstance(event, Finished):
+                    ends.append(event)
+
+        request = GenerateRequest("offline", "offline", tuple(prompt_ids), sampling)
+        run_to_end(self.engine, [request], collect)
+        text = "".join(delta.text for delta in deltas)
+        token_ids = tuple(token for delta in deltas for token in delta.token_ids)
+        return Generated(text, token_ids, ends[0])
