@@ -1,0 +1,47 @@
+"""`make soak` leaves a file that says what was counted, with which seed, and how it went."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def soak(folder: Path, body: str) -> dict[str, Any] | None:
+    """Run one test file with the report in a folder of its own; what was written, if anything."""
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    (folder / "test_long.py").write_text(body)
+    options = ["-p", "tests.soak_report", "-p", "no:django", "-p", "no:cacheprovider", "-q"]
+    subprocess.run(
+        [sys.executable, "-m", "pytest", *options, "test_long.py"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+    )
+    report = folder / "docs/benchmarks/soak.json"
+    return json.loads(report.read_text()) if report.exists() else None
+
+
+def test_report_holds_counts_seed_and_outcome(tmp_path: Path) -> None:
+    written = soak(
+        tmp_path,
+        "def test_turns(record_property):\n"
+        "    record_property('turns', 1000)\n"
+        "    record_property('seed', 7)\n"
+        "def test_breaks():\n"
+        "    assert False\n",
+    )
+    assert written is not None
+    first, second = written["results"]
+    assert (first["turns"], first["seed"], first["outcome"]) == (1000, 7, "passed")
+    assert second["outcome"] == "failed"
+    assert written["versions"]["torch"].startswith("2.13.0")
+
+
+def test_nothing_is_written_where_nothing_ran(tmp_path: Path) -> None:
+    assert soak(tmp_path, "") is None
