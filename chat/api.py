@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.utils.translation import gettext as _
-from ninja import NinjaAPI
+from ninja import NinjaAPI, Status
 from ninja.errors import HttpError, ValidationError
 from ninja.utils import check_csrf
 
@@ -87,10 +87,10 @@ async def session(request: HttpRequest, session_id: str) -> Any:
 
 
 @api.delete("/sessions/{session_id}", response={204: None, 401: ErrorOut, 404: ErrorOut})
-async def delete_session(request: HttpRequest, session_id: str) -> tuple[int, None]:
+async def delete_session(request: HttpRequest, session_id: str) -> Status[None]:
     """Delete a session and all its messages. An answer that is being written is stopped first."""
     await turns().delete(owner_id=_owner_of(request), session_id=_uuid(session_id))
-    return 204, None
+    return Status(204, None)
 
 
 @api.get("/sessions/{session_id}/events", response={200: None, 401: ErrorOut, 404: ErrorOut})

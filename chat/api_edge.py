@@ -55,8 +55,9 @@ class ApiEdgeMiddleware:
 def _refusal(request: HttpRequest) -> HttpResponseBase | None:
     if not request.path_info.startswith(PREFIX) or request.method in ("GET", "HEAD", "OPTIONS"):
         return None
-    has_body = request.headers.get("content-length", "0") != "0"
-    if request.content_type == "application/json" or (request.method == "DELETE" and not has_body):
+    length = request.headers.get("content-length") or "0"
+    has_body = length != "0" or "transfer-encoding" in request.headers
+    if request.content_type == "application/json" or not (has_body or request.content_type):
         return None
     return _envelope(
         415,

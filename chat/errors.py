@@ -185,6 +185,18 @@ class SetupLinkInvalid(ChatError):
         super().__init__(_("This setup link is unknown or was used already."))
 
 
+def check_unicode(param: str, text: str) -> None:
+    """JSON can carry half of a surrogate pair, UTF-8 cannot. Raises InvalidRequest."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidRequest(
+            _("%(name)s must be valid Unicode, without half of a surrogate pair.")
+            % {"name": param},
+            param=param,
+        ) from None
+
+
 @dataclass(frozen=True, slots=True)
 class WireError:
     """An error as a client reads it. `as_dict` is for sockets and records, `envelope` for REST."""

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.utils.translation import gettext as _
 
-from chat.errors import InvalidRequest
+from chat.errors import InvalidRequest, check_unicode
 
 VERSION = 1
 MAX_CLIENT_ID = 64
@@ -117,8 +117,7 @@ class _Fields:
         value = self.data.get(name)
         if not isinstance(value, str):
             raise self.wrong(name, _("text"))
-        if any("\ud800" <= character <= "\udfff" for character in value):
-            raise self.wrong(name, _("valid Unicode, without half of a surrogate pair"))
+        check_unicode(name, value)
         return value
 
     def uuid(self, name: str) -> UUID:

@@ -22,6 +22,7 @@ from chat.errors import (
     InputTooLong,
     ModelChanged,
     ShuttingDown,
+    check_unicode,
 )
 from chat.event_log import EventLog
 from chat.live import LiveTurn
@@ -260,11 +261,12 @@ def _request(
 
 
 def check_text(text: str) -> None:
-    """Raises EmptyInput, InputTooLong."""
+    """Raises EmptyInput, InputTooLong, InvalidRequest."""
     if len(text) > MAX_TEXT:
         raise InputTooLong("input", len(text))
     if not text.strip():
         raise EmptyInput("input")
+    check_unicode("input", text)
 
 
 def _defaults(model: str) -> SamplingParams:
