@@ -17,6 +17,7 @@ import numpy as np
 from inference.types import SamplingParams
 
 Array = np.ndarray[Any, np.dtype[Any]]
+_Counter = tuple[int, int, int, int]
 
 # A distribution is looked at through its largest entries first: sorting all is seldom needed.
 _HEAD = 1024
@@ -31,7 +32,8 @@ def sample(
     if params.temperature == 0:
         return int(logits.argmax())
     # the largest logit becomes 0, so that exp neither overflows nor loses it
-    scaled = (logits - logits.max()).astype(np.float64) / params.temperature
+    with np.errstate(over="ignore"):  # next to temperature 0 the others become -inf
+        scaled = (logits.astype(np.float64) - logits.max()) / params.temperature
     ids, weights = _candidates(np.exp(scaled), params)
     cumulative = np.cumsum(weights)
     point = uniform(seed, len(prompt) + len(output)) * cumulative[-1]
@@ -39,21 +41,24 @@ def sample(
 
 
 def uniform(seed: int, position: int) -> float:
-    """A number in (0, 1) from Philox-4x32-10 (Salmon et al., 2011): key = seed, counter =
-    position."""
-    mask = 0xFFFFFFFF
-    key = [seed & mask, (seed >> 32) & mask]
-    counter = [position & mask, (position >> 32) & mask, 0, 0]
+    """A number in (0, 1), the same for the same seed and position."""
+    low, high = _halves(position)
+    return (philox((low, high, 0, 0), _halves(seed))[0] + 0.5) / 2**32
+
+
+def philox(counter: _Counter, key: tuple[int, int]) -> _Counter:
+    """Philox-4x32-10 (Salmon et al., 2011): four random 32-bit numbers for each counter."""
     for _ in range(10):
-        low, high = counter[0] * 0xD2511F53, counter[2] * 0xCD9E8D57
-        counter = [
-            (high >> 32) ^ counter[1] ^ key[0],
-            high & mask,
-            (low >> 32) ^ counter[3] ^ key[1],
-            low & mask,
-        ]
-        key = [(key[0] + 0x9E3779B9) & mask, (key[1] + 0xBB67AE85) & mask]
-    return (counter[0] + 0.5) / 2**32
+        high_0, low_0 = divmod(counter[0] * 0xD2511F53, 2**32)
+        high_2, low_2 = divmod(counter[2] * 0xCD9E8D57, 2**32)
+        counter = (high_2 ^ counter[1] ^ key[0], low_2, high_0 ^ counter[3] ^ key[1], low_0)
+        key = ((key[0] + 0x9E3779B9) % 2**32, (key[1] + 0xBB67AE85) % 2**32)
+    return counter
+
+
+def _halves(number: int) -> tuple[int, int]:
+    """The low and the high 32 bits."""
+    return number % 2**32, (number >> 32) % 2**32
 
 
 def _has_penalty(params: SamplingParams) -> bool:
