@@ -69,6 +69,12 @@ class Engine:
     def is_idle(self) -> bool:
         return self._scheduler.is_idle
 
+    @property
+    def in_prefill(self) -> bool:
+        """Whether a prompt is still being read, or waits to be."""
+        waiting = self._scheduler.waiting
+        return bool(waiting) or any(s.in_prefill for s in self._scheduler.running)
+
     def add(self, request: GenerateRequest) -> None:
         """Queue a request. Raises InvalidParameter, ContextLengthExceeded, QueueFull."""
         self._check(request)

@@ -51,7 +51,7 @@ class ModelRunner:
 
     def _tune(self, options: EngineOptions, store: Path) -> None:
         shape = (2 * self.config.intermediate_size, self.config.hidden_size)
-        key = f"{_processor()}, {options.threads} threads, {self.dtype}, {shape[0]}x{shape[1]}"
+        key = f"{processor()}, {options.threads} threads, {self.dtype}, {shape[0]}x{shape[1]}"
         kernels.tune_products(torch.empty(shape, dtype=self.dtype).normal_(0, 0.05), key, store)
 
 
@@ -92,7 +92,7 @@ def _tables(chunks: tuple[Chunk, ...]) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(table), torch.tensor(lengths, dtype=torch.int32)
 
 
-def _processor() -> str:
+def processor() -> str:
     """The processor's name, since a measured choice holds for one kind of processor only."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

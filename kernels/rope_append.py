@@ -47,7 +47,7 @@ def reference(
     """The same in plain torch, in qkv's own precision."""
     heads = qkv.view(qkv.shape[0], -1, cache.head)
     groups = [heads.shape[1] - 2 * cache.kv_heads, cache.kv_heads, cache.kv_heads]
-    q, k, v = heads.split(groups, dim=1)
+    q, k, v = torch.split(heads, groups, dim=1)
     block, offset = slots // cache.block_size, slots % cache.block_size
     cache.k[block, :, offset] = _rotate(k, cos, sin).to(cache.k.dtype)
     cache.v[block, :, offset] = v.to(cache.v.dtype)

@@ -32,53 +32,60 @@ def _decode_parallel(
     q: Any, k_cache: Any, v_cache: Any, block_tables: Any, context_lens: Any, out: Any
 ) -> None:
     kv_heads = k_cache.shape[1]
-    group = q.shape[1] // kv_heads
     for job in prange(q.shape[0] * kv_heads):
         s, h = divmod(np.int64(job), kv_heads)
-        heads = slice(h * group, (h + 1) * group)
-        _one(q[s, heads], k_cache, v_cache, block_tables[s], context_lens[s], h, out[s, heads])
+        _attend(q[s], k_cache, v_cache, block_tables[s], context_lens[s], h, out[s])
 
 
 @jit()
 def _decode_serial(
     q: Any, k_cache: Any, v_cache: Any, block_tables: Any, context_lens: Any, out: Any
 ) -> None:
-    kv_heads = k_cache.shape[1]
-    group = q.shape[1] // kv_heads
     for s in range(q.shape[0]):
-        for h in range(kv_heads):
-            heads = slice(h * group, (h + 1) * group)
-            _one(q[s, heads], k_cache, v_cache, block_tables[s], context_lens[s], h, out[s, heads])
+        for h in range(k_cache.shape[1]):
+            _attend(q[s], k_cache, v_cache, block_tables[s], context_lens[s], h, out[s])
 
 
 @device
-def _one(q: Any, k_cache: Any, v_cache: Any, table: Any, context: Any, h: Any, out: Any) -> None:
-    """One sequence and one KV head h: q[group, D], out[group, D]."""
-    group, size = q.shape
+def _attend(q: Any, k_cache: Any, v_cache: Any, table: Any, context: Any, h: Any, out: Any) -> None:
+    """One sequence and one KV head h: q[Hq, D], out[Hq, D], of which its group's rows count."""
+    size = q.shape[1]
     block_size = k_cache.shape[2]
+    group = q.shape[0] // k_cache.shape[1]
     scale = np.float32(1) / np.sqrt(np.float32(size))
     scores = np.empty((group, context), np.float32)
     row = np.empty(size, np.float32)
     for j in range(context):
-        key = k_cache[table[j // block_size], h, j % block_size]
-        for i in range(size):
-            row[i] = widen(key[i])
+        _widen_row(k_cache[table[j // block_size], h, j % block_size], row)
         for g in range(group):
-            total = np.float32(0)
-            for i in range(size):
-                total += q[g, i] * row[i]
-            scores[g, j] = total * scale
+            scores[g, j] = _dot(q[h * group + g], row) * scale
     for g in range(group):
         _softmax(scores[g])
-    out[:] = 0
+        out[h * group + g] = 0
     for j in range(context):
-        value = v_cache[table[j // block_size], h, j % block_size]
-        for i in range(size):
-            row[i] = widen(value[i])
+        _widen_row(v_cache[table[j // block_size], h, j % block_size], row)
         for g in range(group):
-            weight = scores[g, j]
-            for i in range(size):
-                out[g, i] += weight * row[i]
+            _add_scaled(out[h * group + g], scores[g, j], row)
+
+
+@device
+def _widen_row(stored: Any, out: Any) -> None:
+    for i in range(out.shape[0]):
+        out[i] = widen(stored[i])
+
+
+@device
+def _dot(a: Any, b: Any) -> Any:
+    total = np.float32(0)
+    for i in range(a.shape[0]):
+        total += a[i] * b[i]
+    return total
+
+
+@device
+def _add_scaled(out: Any, factor: Any, row: Any) -> None:
+    for i in range(row.shape[0]):
+        out[i] += factor * row[i]
 
 
 @device

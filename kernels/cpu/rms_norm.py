@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba import prange
 
 from kernels.cpu.jit import device, jit
 
@@ -22,8 +23,9 @@ def norm_row(x: Any, weight: Any, eps: Any, out: Any) -> None:
         out[h] = x[h] * scale * weight[h]
 
 
-@jit()
+@jit(parallel=True)
 def rms_norm(x: Any, weight: Any, eps: Any, out: Any) -> None:
     """x[T, H], weight[H], out[T, H]."""
-    for t in range(x.shape[0]):
+    for task in prange(x.shape[0]):
+        t = np.int64(task)
         norm_row(x[t], weight, eps, out[t])

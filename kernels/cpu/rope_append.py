@@ -4,34 +4,56 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from numba import prange
+
 from kernels.cpu.jit import device, jit, narrow
+
+# Below this many tokens a parallel loop costs more than it saves.
+PARALLEL_TOKENS = 8
 
 
 @device
 def _rotate(x: Any, cos: Any, sin: Any, out: Any) -> None:
+    """x[D] -> out[D]. The halves are arrays of their own, so that indices are plainly within
+    bounds and the loop becomes vectors."""
     half = cos.shape[0]
+    low, high = x[:half], x[half:]
+    out_low, out_high = out[:half], out[half:]
     for i in range(half):
-        low, high = x[i], x[i + half]
-        out[i] = narrow(low * cos[i] - high * sin[i], out[i])
-        out[i + half] = narrow(high * cos[i] + low * sin[i], out[i + half])
+        out_low[i] = narrow(low[i] * cos[i] - high[i] * sin[i], out_low[i])
+        out_high[i] = narrow(high[i] * cos[i] + low[i] * sin[i], out_high[i])
 
 
-@jit()
+@jit(parallel=True)
 def rope_append(
     qkv: Any, cos: Any, sin: Any, k_cache: Any, v_cache: Any, slots: Any, q: Any
 ) -> None:
     """Shapes as in the binding; D is even and every slot lies inside the cache."""
+    if qkv.shape[0] < PARALLEL_TOKENS:
+        for i in range(qkv.shape[0]):
+            _token(qkv[i], cos[i], sin[i], k_cache, v_cache, slots[i], q[i])
+    else:
+        for task in prange(qkv.shape[0]):
+            t = np.int64(task)
+            _token(qkv[t], cos[t], sin[t], k_cache, v_cache, slots[t], q[t])
+
+
+@device
+def _token(qkv: Any, cos: Any, sin: Any, k_cache: Any, v_cache: Any, slot: Any, q: Any) -> None:
     _, kv_heads, block_size, size = k_cache.shape
-    heads = q.shape[1]
-    for t in range(qkv.shape[0]):
-        block, offset = slots[t] // block_size, slots[t] % block_size
-        row = qkv[t]
-        for h in range(heads):
-            _rotate(row[h * size : (h + 1) * size], cos[t], sin[t], q[t, h])
-        for h in range(kv_heads):
-            start = (heads + h) * size
-            _rotate(row[start : start + size], cos[t], sin[t], k_cache[block, h, offset])
-            start += kv_heads * size
-            target = v_cache[block, h, offset]
-            for i in range(size):
-                target[i] = narrow(row[start + i], target[i])
+    block, offset = divmod(slot, block_size)
+    heads = q.shape[0]
+    for h in range(heads):
+        _rotate(qkv[h * size : (h + 1) * size], cos, sin, q[h])
+    for h in range(kv_heads):
+        key = (heads + h) * size
+        _rotate(qkv[key : key + size], cos, sin, k_cache[block, h, offset])
+        value = key + kv_heads * size
+        _store(qkv[value : value + size], v_cache[block, h, offset])
+
+
+@device
+def _store(x: Any, out: Any) -> None:
+    for i in range(x.shape[0]):
+        out[i] = narrow(x[i], out[i])
