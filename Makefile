@@ -21,7 +21,7 @@ test: install-dev models browser ## run all tests, real models and a real browse
 soak: install-dev models browser ## run the long counts and write docs/benchmarks/soak.json
 	$(PY) -m pytest -p tests.soak_report --soak -m soak
 
-bench: models ## measure this machine and write JSON into docs/benchmarks/
+bench: install-dev models ## measure this machine and write JSON into docs/benchmarks/
 	$(MANAGE) bench latency --output docs/benchmarks
 
 lint: install-dev ## check style, types, migrations and the lock files

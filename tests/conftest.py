@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ import pytest
 from chat import database, engine
 from tests.fake_engine import FakeEngine
 
+_ENGINE_MARKS = ("real_engine", "fake_engine")
+ENGINES = pytest.StashKey[Counter[str]]()
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="run the long counts too")
@@ -18,12 +22,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The long counts are another command's work (`make soak`), so they are not even selected."""
-    if config.getoption("--soak"):
-        return
     soak = [item for item in items if item.get_closest_marker("soak")]
-    if soak:
+    if soak and not config.getoption("--soak"):
         config.hook.pytest_deselected(items=soak)
         items[:] = [item for item in items if item not in soak]
+    config.stash[ENGINES] = Counter(
+        mark for item in items for mark in _ENGINE_MARKS if item.get_closest_marker(mark)
+    )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How much of what is proved here was proved on the real thing."""
+    counts = terminalreporter.config.stash.get(ENGINES, Counter())
+    said = ", ".join(f"{counts[mark]} {mark}" for mark in _ENGINE_MARKS)
+    terminalreporter.write_line(f"tests by the engine they use: {said}")
 
 
 @pytest.fixture(scope="session")
