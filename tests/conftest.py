@@ -75,7 +75,7 @@ def make_user(db: None) -> Any:
 async def site(
     fake_engine: FakeEngine, settings: Any, tmp_path: Path, transactional_db: None
 ) -> AsyncIterator[FakeEngine]:
-    """The site in this process, in local mode, on the scripted engine; all its turns end with it."""
+    """The site in this process, in local mode, scripted engine. All its turns end with it."""
     from channels.layers import get_channel_layer
 
     from chat.generation import turns
