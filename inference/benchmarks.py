@@ -150,7 +150,7 @@ def _transformers(directory: Path, options: EngineOptions) -> list[float]:
     from transformers import AutoModelForCausalLM
 
     torch.set_num_threads(options.threads)
-    model = AutoModelForCausalLM.from_pretrained(directory, dtype="auto")
+    model: Any = AutoModelForCausalLM.from_pretrained(directory, dtype="auto")
     prompt = torch.randint(model.config.vocab_size, (1, PROMPT_TOKENS))
 
     def generate(count: int) -> None:

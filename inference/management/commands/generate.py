@@ -97,7 +97,7 @@ def _prompt(codec: PromptCodec, options: dict[str, Any]) -> list[int]:
 
 def _messages(text: str) -> list[dict[str, Any]]:
     try:
-        messages = json.loads(text)
+        messages: list[dict[str, Any]] = json.loads(text)
     except ValueError as error:
         raise CommandError(f"--messages is not JSON: {error}") from error
     shaped = isinstance(messages, list) and all(
