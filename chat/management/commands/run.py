@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from argparse import ArgumentParser
+from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
 from uuid import uuid4
@@ -61,7 +62,7 @@ class _Conversation:
         self._prompt: list[int] = []
         self._output: list[int] = []
 
-    async def turn(self, text: str, show: Any) -> None:
+    async def turn(self, text: str, show: Callable[[str], None]) -> None:
         """One turn; a refused one leaves the conversation as it was."""
         messages = [*self._messages, {"role": "user", "content": text}]
         if self._prompt:
@@ -69,7 +70,8 @@ class _Conversation:
         else:
             prompt = prompting.first_prompt(self._codec, messages)
         request = GenerateRequest(uuid4().hex, self.info.name, tuple(prompt), self.info.defaults)
-        answer, output = "", []
+        answer = ""
+        output: list[int] = []
         async with aclosing(self._client.stream(request)) as events:
             async for event in events:
                 if isinstance(event, Delta):

@@ -97,7 +97,7 @@ def _prompt(codec: PromptCodec, options: dict[str, Any]) -> list[int]:
 
 def _messages(text: str) -> list[dict[str, Any]]:
     try:
-        messages: list[dict[str, Any]] = json.loads(text)
+        messages: Any = json.loads(text)
     except ValueError as error:
         raise CommandError(f"--messages is not JSON: {error}") from error
     shaped = isinstance(messages, list) and all(
@@ -106,7 +106,7 @@ def _messages(text: str) -> list[dict[str, Any]]:
     )
     if not shaped or not messages:
         raise CommandError('--messages must look like [{"role": "user", "content": "Hello"}].')
-    return messages
+    return list(messages)
 
 
 def _read(path: str) -> str:
