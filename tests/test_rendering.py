@@ -139,12 +139,19 @@ class Inspector(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.text = ""
         self.links: list[dict[str, str | None]] = []
+        self.roots = 0
+        self._depth = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         assert tag in ALLOWED, tag
         assert {name for name, _ in attrs} <= ALLOWED[tag], (tag, attrs)
+        self.roots += self._depth == 0
+        self._depth += tag not in ("br", "hr")
         if tag == "a":
             self.links.append(dict(attrs))
+
+    def handle_endtag(self, tag: str) -> None:
+        self._depth -= 1
 
     def handle_data(self, data: str) -> None:
         self.text += data
@@ -196,6 +203,14 @@ def test_hostile_text_becomes_text(text: str) -> None:
 @given(TEXT)
 def test_only_listed_tags_and_links_come_out(text: str) -> None:
     inspect(whole(text))
+
+
+@settings(max_examples=150, deadline=None)
+@given(TEXT)
+def test_each_block_is_one_element(text: str) -> None:
+    """The page replaces its n-th child when the n-th block changes."""
+    for block in render_blocks(text):
+        assert inspect(block).roots == 1
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ CHROMIUM_FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PATIENCE_MS = 120_000  # an upper bound on waiting for a condition, on a busy machine
+PATIENCE_MS = 20_000  # an upper bound on waiting for a condition, on a busy machine
 
 # The page leaves sampling to the model's defaults; a test needs an answer that it can count on.
 GREEDY = {"temperature": 0, "max_tokens": 600}
