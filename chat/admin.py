@@ -1,0 +1,219 @@
+"""The admin: users, and the record to look at, search, export and delete, never to edit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.db.models import Count, Model, QuerySet
+from django.http import HttpRequest, StreamingHttpResponse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+from unfold.admin import ModelAdmin
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+from chat.models import Generation, Message, Session, User
+from chat.packing import unpack
+
+EXPORT_CHUNK = 500
+PREVIEW = 80
+
+
+class RecordAdmin(ModelAdmin):  # type: ignore[misc]
+    """What a person said and what a model answered: read, export, delete. Nothing is edited here,
+    since an edited record would no longer be one."""
+
+    actions = ("export_json",)
+    # A count in the query drops the model's own order.
+    ordering = ("-created_at",)
+    show_full_result_count = False
+    list_per_page = 50
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    @admin.action(description=_("Export the selected rows as JSON"), permissions=["view"])
+    def export_json(self, request: HttpRequest, rows: QuerySet[Any]) -> StreamingHttpResponse:
+        """A JSON array, one row at a time: memory does not grow with the selection."""
+        name = self.model._meta.model_name
+        return StreamingHttpResponse(
+            json_array(rows),
+            content_type="application/json",
+            headers={"Content-Disposition": f'attachment; filename="{name}s.json"'},
+        )
+
+
+def json_array(rows: QuerySet[Any]) -> Iterator[str]:
+    separator = "[\n"
+    for row in rows.iterator(chunk_size=EXPORT_CHUNK):
+        yield separator + json.dumps(_exported(row), default=str, ensure_ascii=False)
+        separator = ",\n"
+    yield "]\n" if separator != "[\n" else "[]\n"
+
+
+def _exported(row: Model) -> dict[str, Any]:
+    values = {field.attname: field.value_from_object(row) for field in row._meta.concrete_fields}
+    return {
+        name: unpack(value) if isinstance(value, bytes | memoryview) else value
+        for name, value in values.items()
+    }
+
+
+@admin.register(User)
+class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+    list_display = (
+        "username",
+        "is_staff",
+        "is_active",
+        "sessions",
+        "last_login",
+    )
+    search_fields = (
+        "username",
+        "email",
+    )
+    readonly_fields = (
+        "last_login",
+        "date_joined",
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        rows: QuerySet[User] = super().get_queryset(request)
+        return rows.annotate(session_count=Count("sessions"))
+
+    @admin.display(description=_("sessions"), ordering="session_count")
+    def sessions(self, user: User) -> int:
+        return user.session_count  # type: ignore[attr-defined,no-any-return]
+
+
+@admin.register(Session)
+class SessionAdmin(RecordAdmin):
+    list_display = (
+        "__str__",
+        "owner",
+        "model",
+        "messages",
+        "updated_at",
+    )
+    list_filter = (
+        "model",
+        "updated_at",
+    )
+    list_select_related = ("owner",)
+    search_fields = (
+        "title",
+        "owner__username",
+        "messages__content",
+        "=id",
+    )
+    search_help_text = _("Title, owner, text of a message, or id")
+    date_hierarchy = "created_at"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Session]:
+        rows: QuerySet[Session] = super().get_queryset(request)
+        return rows.annotate(message_count=Count("messages", distinct=True))
+
+    @admin.display(description=_("messages"), ordering="message_count")
+    def messages(self, session: Session) -> int:
+        return session.message_count  # type: ignore[attr-defined,no-any-return]
+
+
+@admin.register(Message)
+class MessageAdmin(RecordAdmin):
+    list_display = (
+        "preview",
+        "role",
+        "session",
+        "generations",
+        "created_at",
+    )
+    list_filter = (
+        "role",
+        "created_at",
+    )
+    list_select_related = ("session",)
+    search_fields = (
+        "content",
+        "session__title",
+        "=id",
+    )
+    autocomplete_fields = (
+        "session",
+        "parent",
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Message]:
+        rows: QuerySet[Message] = super().get_queryset(request)
+        return rows.annotate(generation_count=Count("generations"))
+
+    @admin.display(description=_("content"), ordering="content")
+    def preview(self, message: Message) -> str:
+        return message.content[:PREVIEW] or "-"
+
+    @admin.display(description=_("generations"), ordering="generation_count")
+    def generations(self, message: Message) -> int:
+        return message.generation_count  # type: ignore[attr-defined,no-any-return]
+
+
+@admin.register(Generation)
+class GenerationAdmin(RecordAdmin):
+    list_display = (
+        "id",
+        "status",
+        "model",
+        "session",
+        "prompt_tokens",
+        "output_tokens",
+        "finish_reason",
+        "created_at",
+    )
+    list_filter = (
+        "status",
+        "finish_reason",
+        "model",
+        "created_at",
+    )
+    list_select_related = ("session",)
+    search_fields = (
+        "=id",
+        "=request_id",
+        "session__title",
+        "model",
+    )
+    autocomplete_fields = (
+        "session",
+        "message",
+    )
+    readonly_fields = (
+        "prompt_token_ids",
+        "output_token_ids",
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Generation]:
+        rows: QuerySet[Generation] = super().get_queryset(request)
+        match = request.resolver_match
+        if match is not None and match.url_name == "chat_generation_changelist":
+            return rows.defer("prompt_ids", "output_ids", "token_offsets")
+        return rows
+
+    @admin.display(description=_("prompt token ids"))
+    def prompt_token_ids(self, generation: Generation) -> SafeString:
+        return _ids(generation.prompt_ids)
+
+    @admin.display(description=_("output token ids"))
+    def output_token_ids(self, generation: Generation) -> SafeString:
+        return _ids(generation.output_ids)
+
+
+def _ids(packed: bytes | memoryview) -> SafeString:
+    return format_html("<code>{}</code>", " ".join(map(str, unpack(packed))))

@@ -1,0 +1,174 @@
+"""The admin: what it lists and finds, what it refuses, and that its queries do not grow."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from chat.models import Generation, Message, Session, User
+from chat.packing import pack
+
+pytestmark = pytest.mark.django_db
+
+LISTS = ["user", "session", "message", "generation"]
+
+
+def fill(owner: User, count: int) -> None:
+    for number in range(count):
+        session = Session.objects.create(owner=owner, title=f"Title {number}", model="chat")
+        said = Message.objects.create(session=session, role="user", content=f"Question {number}")
+        answer = Message.objects.create(
+            session=session, parent=said, role="assistant", content=f"Answer {number}"
+        )
+        Generation.objects.create(
+            session=session,
+            message=answer,
+            status="DONE",
+            model="chat",
+            prompt_ids=pack([1, 2]),
+            output_ids=pack([3, 4, 5]),
+            request_id=f"request-{number}",
+        )
+
+
+@pytest.fixture
+def staff(make_user: Any) -> Client:
+    client = Client()
+    client.force_login(make_user("boss", is_staff=True, is_superuser=True))
+    return client
+
+
+def queries(client: Client, path: str) -> int:
+    with CaptureQueriesContext(
+        connection,
+    ) as captured:
+        assert client.get(path).status_code == 200
+    return len(captured)
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_costs_the_same_for_one_row_and_for_forty(
+    staff: Client, make_user: Any, name: str
+) -> None:
+    path = f"/admin/chat/{name}/"
+    fill(make_user("ada"), 1)
+    few = queries(staff, path)
+    for number in range(5):
+        fill(make_user(f"user{number}"), 8)
+    assert queries(staff, path) == few
+    assert few <= 9
+
+
+@pytest.mark.parametrize("name", LISTS[1:])
+def test_a_row_is_shown_and_cannot_be_changed(staff: Client, make_user: Any, name: str) -> None:
+    fill(make_user("ada"), 1)
+    model: Any = {"session": Session, "message": Message, "generation": Generation}[name]
+    row = model.objects.first()
+    assert row is not None
+    path = f"/admin/chat/{name}/{row.pk}/change/"
+    assert staff.get(path).status_code == 200
+    assert staff.post(path, {"title": "changed"}).status_code == 403
+    assert staff.get(f"/admin/chat/{name}/add/").status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("name", "query", "found"),
+    [
+        ("session", "Title 3", 1),
+        ("session", "Answer 2", 1),
+        ("session", "ada", 5),
+        ("message", "Question 4", 1),
+        ("generation", "request-1", 1),
+        ("generation", "Title", 5),
+        ("user", "ada", 1),
+        ("session", "nothing", 0),
+    ],
+)
+def test_search_finds(staff: Client, make_user: Any, name: str, query: str, found: int) -> None:
+    fill(make_user("ada"), 5)
+    answer = staff.get(f"/admin/chat/{name}/", {"q": query})
+    assert answer.context["cl"].result_count == found
+
+
+def test_counts_are_shown(staff: Client, make_user: Any) -> None:
+    fill(make_user("ada"), 3)
+    (row,) = staff.get("/admin/chat/session/", {"q": "Answer 1"}).context["cl"].result_list
+    assert row.message_count == 2
+    (user,) = staff.get("/admin/chat/user/", {"q": "ada"}).context["cl"].result_list
+    assert user.session_count == 3
+
+
+def test_filters_narrow_a_list(staff: Client, make_user: Any) -> None:
+    fill(make_user("ada"), 2)
+    Generation.objects.filter(request_id="request-0").update(status="FAILED")
+    answer = staff.get("/admin/chat/generation/", {"status__exact": "FAILED"})
+    assert [row.request_id for row in answer.context["cl"].result_list] == ["request-0"]
+
+
+@pytest.mark.parametrize("name", LISTS[1:])
+def test_export_is_json_that_says_everything(staff: Client, make_user: Any, name: str) -> None:
+    fill(make_user("ada"), 3)
+    model: Any = {"session": Session, "message": Message, "generation": Generation}[name]
+    chosen = [str(pk) for pk in model.objects.values_list("pk", flat=True)]
+    answer: Any = staff.post(
+        f"/admin/chat/{name}/", {"action": "export_json", "_selected_action": chosen}
+    )
+    assert answer["content-disposition"] == f'attachment; filename="{name}s.json"'
+    rows = json.loads(b"".join(answer.streaming_content))
+    assert sorted(row["id"] for row in rows) == sorted(chosen)
+    if name == "generation":
+        assert rows[0]["output_ids"] == [3, 4, 5]
+    if name == "message":
+        assert {"Question 1", "Answer 1"} <= {row["content"] for row in rows}
+
+
+def test_export_takes_memory_for_one_row_at_a_time(staff: Client, make_user: Any) -> None:
+    fill(make_user("ada"), 3)
+    from chat.admin import json_array
+
+    pieces = json_array(Session.objects.all())
+    assert "Title" in next(pieces)
+    assert "".join(json_array(Session.objects.none())) == "[]\n"
+
+
+def test_bulk_delete_takes_everything_below(staff: Client, make_user: Any) -> None:
+    fill(make_user("ada"), 3)
+    chosen = [str(pk) for pk in Session.objects.values_list("pk", flat=True)[:2]]
+    answer = staff.post(
+        "/admin/chat/session/",
+        {"action": "delete_selected", "_selected_action": chosen, "post": "yes"},
+    )
+    assert answer.status_code == 302
+    counts = [model.objects.count() for model in (Session, Message, Generation)]
+    assert counts == [1, 2, 1]
+
+
+def test_autocomplete_answers(staff: Client, make_user: Any) -> None:
+    fill(make_user("ada"), 2)
+    answer = staff.get(
+        "/admin/autocomplete/",
+        {"app_label": "chat", "model_name": "message", "field_name": "session", "term": "Title 1"},
+    )
+    assert len(answer.json()["results"]) == 1
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_only_staff_with_the_right_may_look(make_user: Any, name: str) -> None:
+    path = f"/admin/chat/{name}/"
+    client = Client()
+    assert client.get(path).status_code == 302
+    client.force_login(make_user("ada"))
+    assert client.get(path).status_code == 302
+    helper = make_user("helper", is_staff=True)
+    client.force_login(helper)
+    assert client.get(path).status_code == 403
+    helper.user_permissions.add(
+        Permission.objects.get(codename=f"view_{name}", content_type__app_label="chat")
+    )
+    assert client.get(path).status_code == 200
