@@ -108,9 +108,9 @@ def _fitting(codec: Codec, ids: list[int]) -> list[int]:
 def _tail(codec: Codec, messages: Sequence[Message]) -> str | None:
     """What the template puts after the last answer, or None when it changes what is before it.
 
-    A sentinel in the answer's place shows where the answer ends. Three things must hold: the
-    template shows the answer once; it puts in front of it what it put there before the answer was
-    made; and it shows the answer as it is (spaces around it apart), not without its thinking, say.
+    A sentinel in the answer's place shows where the answer ends. The template must put in front of
+    it what it put there before the answer was made, and show the answer once and as it is (spaces
+    around it apart), not without its thinking, say.
     """
     index = _last_answer(messages)
     if index is None:
@@ -123,7 +123,7 @@ def _tail(codec: Codec, messages: Sequence[Message]) -> str | None:
         return codec.render(conversation, add_generation_prompt=True)
 
     head, *tails = rendered(sentinel).split(sentinel)
-    if len(tails) != 1 or head != codec.render(before, add_generation_prompt=True):
+    if not tails or head != codec.render(before, add_generation_prompt=True):
         return None
     content = answer["content"].strip()
     if rendered(content) != head + content + tails[0]:

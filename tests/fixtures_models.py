@@ -11,7 +11,15 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 
 from inference import prompt_codec
 from inference.prompt_codec import TokenizerCodec
@@ -101,6 +109,9 @@ def byte_fallback_tokenizer() -> Tokenizer:
             decoders.Strip(" ", 1, 0),
         ]
     )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 1)]
+    )
     return tokenizer
 
 
@@ -142,7 +153,7 @@ def model_dirs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             eos_token="<|im_end|>",
         ),
         "tiny-byte-fallback": write_model(
-            root / "byte-fallback", byte_fallback_tokenizer(), add_bos_token=True, **llama
+            root / "byte-fallback", byte_fallback_tokenizer(), **llama
         ),
         "tiny-metaspace": write_model(root / "metaspace", metaspace_tokenizer(), **llama),
         "tinystories-656k": SHARED_STORY,

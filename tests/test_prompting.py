@@ -114,13 +114,25 @@ def test_the_answer_ends_once(chat_codec: TokenizerCodec, end: list[int]) -> Non
     assert next_prompt(chat_codec, prompt, output, messages) == first_prompt(chat_codec, messages)
 
 
-def test_another_end_token_is_kept(chat_codec: TokenizerCodec) -> None:
+def test_another_end_token_is_kept(tmp_path: Path) -> None:
     """<|endoftext|> is not the template's end of turn, so that one still follows."""
-    codec = chat_codec
+    write_json(tmp_path / "generation_config.json", {"eos_token_id": [0, IM_END]})
+    codec = with_template(tmp_path, CHATML)
     messages = [user("Hi"), assistant("Yo"), user("<|endoftext|> again")]
     output = [*codec.encode("Yo"), 0]
     made = next_prompt(codec, first_prompt(codec, messages[:1]), output, messages)
-    assert written(codec, made).count("Yo<|endoftext|><|im_end|>\n<|im_start|>user\n") == 1
+    assert "Yo<|endoftext|><|im_end|>\n<|im_start|>user\n<|endoftext|> again" in written(
+        codec, made
+    )
+
+
+def test_only_an_end_token_is_dropped(tmp_path: Path) -> None:
+    """An answer that was stopped after a line break has that one, and the template's."""
+    codec = with_template(tmp_path, CHATML.replace("'<|im_end|>'", "''"))
+    messages = [user("Hi"), assistant("Yo\n"), user("More")]
+    prompt, output = first_prompt(codec, messages[:1]), codec.encode("Yo\n")
+    text = written(codec, next_prompt(codec, prompt, output, messages))
+    assert "Yo\n\n<|im_start|>user\nMore" in text
 
 
 def test_an_answer_that_tokenizes_differently_keeps_its_tokens(chat_codec: TokenizerCodec) -> None:
@@ -178,6 +190,7 @@ SYSTEM_LAST = (
     "{% for m in messages %}{% if loop.last %}Be kind. {% endif %}[{{ m['content'] }}]{% endfor %}"
 )
 REPEATS = CHATML + "{{ messages[1]['content'] if messages | length > 1 }}"
+ONLY_FIRST = "{{ messages[0]['content'] }}"
 HIDES = "{% for m in messages if m.role == 'user' %}{{ m['content'] }}{% endfor %}"
 
 
@@ -189,8 +202,9 @@ HIDES = "{% for m in messages if m.role == 'user' %}{{ m['content'] }}{% endfor 
         (SYSTEM_LAST, "Hello"),
         (REPEATS, "Hello"),
         (HIDES, "Hello"),
+        (ONLY_FIRST, "Hello"),
     ],
-    ids=["strips thinking", "opens thinking", "system last", "repeats", "hides"],
+    ids=["strips thinking", "opens thinking", "system last", "repeats", "hides", "only first"],
 )
 def test_a_template_that_rewrites_the_past_is_rendered_anew(
     tmp_path: Path, template: str, answer: str

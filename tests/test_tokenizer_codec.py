@@ -91,8 +91,17 @@ def test_special_tokens_written_by_the_user_become_their_ids(chat_codec: Tokeniz
 
 def test_special_tokens_have_no_text(codec: TokenizerCodec) -> None:
     ids = codec.encode("one day")
-    assert codec.decode([2, *ids, 1, 2]) == codec.decode(ids)
-    assert codec.decode([1, 2]) == ""
+    assert codec.decode([2, *ids, 0, 1, 2]) == codec.decode(ids)
+    assert codec.decode([0, 1, 2]) == ""
+
+
+def test_a_token_named_as_special_has_no_text(tmp_path: Path) -> None:
+    """Also where tokenizer.json has it among the ordinary ones."""
+    directory = write_model(tmp_path, byte_level_tokenizer(), eos_token="!")
+    reference = PreTrainedTokenizerFast.from_pretrained(directory)
+    codec = load(directory)
+    ids = codec.encode("stop!")
+    assert codec.decode(ids) == reference.decode(ids, skip_special_tokens=True) == "stop"
 
 
 def test_an_id_without_a_token_has_no_text(codec: TokenizerCodec) -> None:
@@ -139,8 +148,9 @@ def test_prompts_are_never_cut_or_padded(tmp_path: Path) -> None:
     tokenizer = byte_level_tokenizer()
     tokenizer.enable_truncation(3)
     tokenizer.enable_padding(length=64)
-    codec = load(write_model(tmp_path, tokenizer))
-    assert codec.decode(codec.encode("a longer text")) == "a longer text"
+    codec = load(write_model(tmp_path / "trained", tokenizer))
+    plain = load(write_model(tmp_path / "plain", byte_level_tokenizer()))
+    assert codec.encode("a longer text") == plain.encode("a longer text")
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\udfffb", "\ud83c\udf89"])
