@@ -18,6 +18,7 @@ import pytest
 from playwright.sync_api import (
     Browser,
     BrowserContext,
+    ConsoleMessage,
     Page,
     WebSocketRoute,
     expect,
@@ -36,7 +37,7 @@ CHROMIUM_FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PATIENCE_MS = 20_000  # an upper bound on waiting for a condition, on a busy machine
+PATIENCE_MS = 120_000  # an upper bound on waiting for a condition, on a busy machine
 
 # The page leaves sampling to the model's defaults; a test needs an answer that it can count on.
 GREEDY = {"temperature": 0, "max_tokens": 600}
@@ -156,13 +157,11 @@ def new_context(browser: Browser) -> Iterator[Callable[..., BrowserContext]]:
 
 
 def _watch(page: Page, troubles: list[str]) -> None:
-    page.on(
-        "console",
-        lambda message: (
-            message.type in ("error", "warning")
-            and troubles.append(f"console {message.type}: {message.text}")
-        ),
-    )
+    def console(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            troubles.append(f"console {message.type}: {message.text}")
+
+    page.on("console", console)
     page.on("pageerror", lambda error: troubles.append(f"exception: {error}"))
     page.on("requestfailed", lambda request: troubles.append(f"{request.url}: {request.failure}"))
 
