@@ -8,6 +8,7 @@ constant expressions.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -133,7 +134,9 @@ def _limit_memory() -> None:
         import resource
     except ImportError:  # Windows has no such limit; the time limit still holds.
         return
-    resource.setrlimit(resource.RLIMIT_AS, (PROBE_MEMORY_BYTES, PROBE_MEMORY_BYTES))
+    # ValueError: whoever started us has set a lower limit already.
+    with contextlib.suppress(ValueError):
+        resource.setrlimit(resource.RLIMIT_AS, (PROBE_MEMORY_BYTES, PROBE_MEMORY_BYTES))
 
 
 def _detail(error: Exception) -> str:

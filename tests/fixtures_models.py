@@ -127,6 +127,11 @@ def metaspace_tokenizer() -> Tokenizer:
     return tokenizer
 
 
+def load_chat(directory: Path) -> TokenizerCodec:
+    """The codec of a chat model's directory."""
+    return prompt_codec.load(directory, ModelKind.CHAT, "weights", "float32")
+
+
 def require_model(name: str) -> Path:
     """The directory of a real model that `make test` fetches first."""
     directory = Path(settings.TINYLLM_MODELS_DIR) / name
@@ -174,4 +179,4 @@ def codec(model_dir: Path) -> TokenizerCodec:
 
 @pytest.fixture(scope="session")
 def chat_codec(chat_model_dir: Path) -> TokenizerCodec:
-    return prompt_codec.load(chat_model_dir, ModelKind.CHAT, "weights", "float16")
+    return load_chat(chat_model_dir)
