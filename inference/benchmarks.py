@@ -54,6 +54,7 @@ def latency(directory: Path, options: EngineOptions, peer: bool) -> dict[str, An
     """The whole report, ready for JSON. peer: run transformers' generate as well, if installed."""
     torch.manual_seed(0)
     runner = ModelRunner(directory, options)
+    runner.warm_up()
     codec = load_codec(directory, ModelKind.COMPLETION, options)
     engine = Engine(runner, codec, options)
     weight_bytes = sum(path.stat().st_size for path in weight_files(directory))

@@ -59,9 +59,22 @@ class EngineThread:
         self._worker: _Worker | None = None
 
     async def start(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._worker = _Worker(self._commands, self._options, loop)
+        """Ready when the models that a fresh installation has, as far as they are here, are
+        loaded: nobody's first message waits for that."""
+        self._worker = _Worker(self._commands, self._options, asyncio.get_running_loop())
+        for entry in self._store.catalogue.defaults():
+            if self._store.state(entry.name)[0] != "ready":
+                continue
+            try:
+                await self._load(entry.name)
+            except EngineError as error:  # said again to whoever asks for this model
+                log.warning("model.invalid", model=entry.name, detail=error.message)
         self._worker.start()
+
+    async def _load(self, model: str) -> None:
+        assert self._worker is not None
+        codec, directory = await self.codec(model), self._store.directory(model)
+        await asyncio.to_thread(self._worker.load, directory, codec)
 
     async def stop(self) -> None:
         worker, self._worker = self._worker, None
@@ -145,21 +158,19 @@ class _Worker(threading.Thread):
     def _submit(self, command: _Submit) -> None:
         request_id = command.request.request_id
         try:
-            self._engine(command).add(command.request)
+            self.load(command.directory, command.codec).add(command.request)
         except Exception as error:
             failure = error if isinstance(error, EngineError) else _unexpected(error)
             self._post([(command.mailbox, failure)])
             return
         self._mailboxes[request_id] = command.mailbox
 
-    def _engine(self, command: _Submit) -> Engine:
-        """The engine of the model's directory, loaded on its first use."""
-        if command.directory not in self._engines:
-            log.info("model.loading", directory=command.directory.name)
-            self._engines[command.directory] = load_engine(
-                command.directory, command.codec, self._options
-            )
-        return self._engines[command.directory]
+    def load(self, directory: Path, codec: PromptCodec) -> Engine:
+        """The engine of a model's directory, loaded on its first use."""
+        if directory not in self._engines:
+            log.info("model.loading", directory=directory.name)
+            self._engines[directory] = load_engine(directory, codec, self._options)
+        return self._engines[directory]
 
     def _cancel(self, request_id: str) -> None:
         self._mailboxes.pop(request_id, None)

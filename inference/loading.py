@@ -18,5 +18,8 @@ def load_codec(directory: Path, kind: ModelKind, options: EngineOptions) -> Prom
 
 
 def load_engine(directory: Path, codec: PromptCodec, options: EngineOptions) -> Engine:
-    """Map the weights and take memory for the cache; about half a second for a small model."""
-    return Engine(ModelRunner(directory, options), codec, options)
+    """Map the weights, take memory for the cache, make the kernels ready: about a second for a
+    small model, half a minute the first time on a machine."""
+    runner = ModelRunner(directory, options)
+    runner.warm_up()
+    return Engine(runner, codec, options)

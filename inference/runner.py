@@ -13,9 +13,11 @@ import kernels
 from inference import architectures
 from inference.batch import ForwardBatch
 from inference.config import ModelConfig
-from inference.kv_cache import BLOCK_SIZE
+from inference.kv_cache import BLOCK_SIZE, KVCache
 from inference.options import EngineOptions
 from inference.scheduler import Chunk
+from inference.sequence import Sequence
+from inference.types import GenerateRequest
 from inference.weights import Weights
 from kernels import AttentionBatch, CacheLayer
 
@@ -44,6 +46,16 @@ class ModelRunner:
         one row for each chunk that completes its sequence's known tokens, in order."""
         logits = self._architecture.forward(_batch(chunks), self._caches)
         return logits.numpy()
+
+    def warm_up(self) -> None:
+        """Run a few tokens through an empty cache, so that kernels are compiled before somebody
+        waits for them: half a minute the first time on a machine, then read from disk."""
+        sequence = Sequence(GenerateRequest("warm-up", "", (0,) * 5), 6, 0, 0)
+        KVCache(self.blocks).reserve(sequence, sequence.limit)
+        for length in (5, 1):
+            self.run((Chunk(sequence, length),))
+            sequence.computed += length
+            sequence.tokens.append(0)
 
     def _layer_cache(self) -> CacheLayer:
         shape = (self.blocks, self.config.kv_heads, BLOCK_SIZE, self.config.head_dim)

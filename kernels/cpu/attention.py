@@ -17,32 +17,21 @@ from kernels.cpu.jit import device, exp_nonpositive, jit, widen
 PARALLEL_WORK = 300_000
 
 
+@jit(parallel=True)
 def decode(
     q: Any, k_cache: Any, v_cache: Any, block_tables: Any, context_lens: Any, out: Any
 ) -> None:
     """q[S, Hq, D], caches [blocks, Hkv, block size, D], block_tables[>=S, blocks],
     context_lens[>=S] of at least 1, out[>=S, Hq, D]."""
-    work = int(context_lens[: q.shape[0]].sum()) * q.shape[1] * q.shape[2]
-    kernel = _decode_parallel if work > PARALLEL_WORK else _decode_serial
-    kernel(q, k_cache, v_cache, block_tables, context_lens, out)
-
-
-@jit(parallel=True)
-def _decode_parallel(
-    q: Any, k_cache: Any, v_cache: Any, block_tables: Any, context_lens: Any, out: Any
-) -> None:
     kv_heads = k_cache.shape[1]
-    for job in prange(q.shape[0] * kv_heads):
-        s, h = divmod(np.int64(job), kv_heads)
-        _attend(q[s], k_cache, v_cache, block_tables[s], context_lens[s], h, out[s])
-
-
-@jit()
-def _decode_serial(
-    q: Any, k_cache: Any, v_cache: Any, block_tables: Any, context_lens: Any, out: Any
-) -> None:
-    for s in range(q.shape[0]):
-        for h in range(k_cache.shape[1]):
+    work = context_lens[: q.shape[0]].sum() * q.shape[1] * q.shape[2]
+    if work < PARALLEL_WORK:
+        for i in range(q.shape[0] * kv_heads):
+            s, h = divmod(i, kv_heads)
+            _attend(q[s], k_cache, v_cache, block_tables[s], context_lens[s], h, out[s])
+    else:
+        for job in prange(q.shape[0] * kv_heads):
+            s, h = divmod(np.int64(job), kv_heads)
             _attend(q[s], k_cache, v_cache, block_tables[s], context_lens[s], h, out[s])
 
 
