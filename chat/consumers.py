@@ -12,6 +12,9 @@ from typing import Any
 
 import structlog
 from channels.generic.websocket import AsyncWebsocketConsumer
+from django.http import HttpRequest
+from django.utils import translation
+from django.utils.translation import gettext as _
 
 from chat import frames, identity
 from chat.database import in_database
@@ -31,6 +34,7 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def connect(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
         self._follows: dict[uuid.UUID, asyncio.Task[None]] = {}
+        translation.activate(_language(self.scope))
         try:
             self.owner_id = await in_database(identity.owner_id, self.scope.get("user"))
         except NotSignedIn:
@@ -47,9 +51,9 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         structlog.contextvars.bind_contextvars(request_id=request_id())
         try:
             if text_data is None:
-                raise InvalidRequest("A frame must be text, not binary.")
+                raise InvalidRequest(_("A frame must be text, not binary."))
             if len(self._tasks) >= MAX_TASKS:
-                raise InvalidRequest("Too many frames at once on this socket.")
+                raise InvalidRequest(_("Too many frames at once on this socket."))
             parsed = frames.parse(text_data)
         except InvalidRequest as error:
             await self._send_error(error, frames.client_id(text_data or ""))
@@ -130,3 +134,12 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def _send(self, event: dict[str, Any]) -> None:
         await self.send(text_data=json.dumps(event, ensure_ascii=False))
+
+
+def _language(scope: dict[str, Any]) -> str:
+    """The language that the page was shown in: by cookie, then by what the browser accepts."""
+    request = HttpRequest()
+    request.COOKIES = scope.get("cookies", {})
+    accepted = dict(scope["headers"]).get(b"accept-language", b"").decode("latin-1")
+    request.META["HTTP_ACCEPT_LANGUAGE"] = accepted
+    return translation.get_language_from_request(request)

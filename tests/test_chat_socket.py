@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.chat_client import Page
+from tests.chat_client import LOOPBACK_HEADERS, Page, communicator
 from tests.fake_engine import FakeEngine
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.fake_engine]
@@ -109,3 +109,20 @@ async def test_stopping_what_does_not_run_changes_nothing(site: FakeEngine) -> N
         await page.send("turn.stop", session_id=end["session_id"])
         await page.submit("Ho", session_id=end["session_id"], parent_id=end["message_id"])
         assert (await page.until("message.end"))["status"] == "DONE"
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ((b"accept-language", b"zh-CN,zh;q=0.9"), "先写点"),
+        ((b"cookie", b"django_language=en"), "empty"),
+    ],
+)
+async def test_errors_are_told_in_the_reader_s_language(
+    site: FakeEngine, header: tuple[bytes, bytes], message: str
+) -> None:
+    page = Page()
+    page.socket = communicator([*LOOPBACK_HEADERS, header])
+    async with page:
+        await page.submit(" ")
+        assert message in (await page.receive())["message"]
