@@ -5,18 +5,12 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pygments.token import _TokenType
 
-from chat.highlighting import PALETTE, stylesheet
 from chat.rendering import StreamRenderer, render_blocks
-
-LIGHT_CODE_BACKGROUND = "#f4f3ee"  # --code in static/chat/base.css, light and dark
-DARK_CODE_BACKGROUND = "#1d1e21"
 
 # fmt: off
 PIECES = st.sampled_from([
@@ -301,30 +295,3 @@ def test_a_definition_further_down_is_put_right_at_the_end() -> None:
 def test_an_empty_push_changes_nothing() -> None:
     renderer = streamed(["a\n\nb"])
     assert renderer.push("") == (2, [])
-
-
-# --- The stylesheet -------------------------------------------------------------------------
-
-
-def test_the_stylesheet_is_up_to_date() -> None:
-    path = Path(__file__).parent.parent / "static/chat/highlight.css"
-    assert path.read_text() == stylesheet(), "see the first lines of chat/highlighting.py"
-
-
-@pytest.mark.parametrize("kind", PALETTE, ids=str)
-def test_code_colours_can_be_read(kind: _TokenType) -> None:
-    light, dark = PALETTE[kind]
-    assert contrast(light, LIGHT_CODE_BACKGROUND) >= 4.5
-    assert contrast(dark, DARK_CODE_BACKGROUND) >= 4.5
-
-
-def contrast(one: str, other: str) -> float:
-    """WCAG 2 contrast ratio of two #rrggbb colours."""
-    bright, dim = sorted((luminance(one), luminance(other)), reverse=True)
-    return (bright + 0.05) / (dim + 0.05)
-
-
-def luminance(colour: str) -> float:
-    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
