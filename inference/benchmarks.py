@@ -6,22 +6,26 @@ measured in the same run as its speed.
 
 from __future__ import annotations
 
+import logging
 import platform
 import resource
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import structlog
 import torch
 
 from inference.engine import Engine, run_to_end
 from inference.kv_cache import KVCache
 from inference.loading import load_codec
-from inference.options import EngineOptions
+from inference.options import EngineOptions, all_cores
 from inference.runner import ModelRunner, processor
 from inference.scheduler import Chunk
 from inference.sequence import Sequence
@@ -50,44 +54,51 @@ class Row:
     logit_error: float | None = None
 
 
-def latency(directory: Path, options: EngineOptions, peer: bool) -> dict[str, Any]:
-    """The whole report, ready for JSON. peer: run transformers' generate as well, if installed."""
+def latency(directory: Path, threads: tuple[int, ...], options: EngineOptions) -> dict[str, Any]:
+    """The whole report, ready for JSON: a run for each number of threads, each in a process of
+    its own, whose memory and thread pools no other run has touched."""
+    runs = []
+    for count in threads:
+        with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as process:
+            runs.append(process.submit(_run, directory, replace(options, threads=count)).result())
+    return {"machine": machine(), "model": directory.name, "runs": runs}
+
+
+def _run(directory: Path, options: EngineOptions) -> dict[str, Any]:
     torch.manual_seed(0)
+    logging.getLogger("inference").setLevel(logging.WARNING)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     runner = ModelRunner(directory, options)
     runner.warm_up()
-    codec = load_codec(directory, ModelKind.COMPLETION, options)
-    engine = Engine(runner, codec, options)
+    engine = Engine(runner, load_codec(directory, ModelKind.COMPLETION, options), options)
     weight_bytes = sum(path.stat().st_size for path in weight_files(directory))
+    prefill, decode = _prefill(engine), {batch: _decode(engine, batch) for batch in BATCHES}
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     bandwidth = read_bandwidth()
     decode_error, prefill_error = _errors(directory, runner, options)
-    rows = [_row(f"prefill {PREFILL_TOKENS}", _prefill(engine), logit_error=prefill_error)]
-    for batch in BATCHES:
-        rates = _decode(engine, batch)
+    rows = [_row(f"prefill {PREFILL_TOKENS}", prefill, logit_error=prefill_error)]
+    for batch, rates in decode.items():
         read = statistics.median(rates) / batch * weight_bytes / 1e9
-        share = read / bandwidth
         error = decode_error if batch == 1 else None
-        rows.append(
-            _row(f"decode batch {batch}", rates, gb_per_s=read, share=share, logit_error=error)
-        )
-    own_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    if peer:
-        rows.append(_row("transformers decode batch 1", _transformers(directory, options)))
+        name = f"decode batch {batch}"
+        share = read / bandwidth
+        rows.append(_row(name, rates, gb_per_s=read, share=share, logit_error=error))
+    rows.append(_row("transformers decode batch 1", _transformers(directory, options)))
     return {
-        "machine": machine(options),
-        "model": directory.name,
+        "threads": options.threads,
         "stored_as": str(runner.dtype).removeprefix("torch."),
         "read_bandwidth_gb_per_s": bandwidth,
-        "peak_memory_gb": own_memory,
+        "peak_memory_gb": memory,
         "rows": [asdict(row) for row in rows],
     }
 
 
-def machine(options: EngineOptions) -> dict[str, Any]:
+def machine() -> dict[str, Any]:
     """What the figures hold for."""
     packages = ("torch", "numba", "transformers")
     return {
         "processor": processor(),
-        "threads": options.threads,
+        "cores": all_cores(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in packages},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -23,22 +22,21 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("what", choices=["latency"])
         parser.add_argument("--model", default="chat", help="a name in the catalogue, or a folder")
-        parser.add_argument("--threads", type=int, default=all_cores())
-        parser.add_argument("--no-peer", action="store_true", help="leave transformers out")
+        parser.add_argument(
+            "--threads", type=int, nargs="+", help="default: all cores, and all but one as served"
+        )
         parser.add_argument("--output", type=Path, help="a folder for latency.json")
 
     def handle(self, *args: Any, **options: Any) -> None:
         from inference import benchmarks  # loads torch: not for --help
 
-        logging.getLogger("inference").setLevel(logging.WARNING)
         store = ModelStore(settings.TINYLLM_MODELS_DIR, Catalogue.load())
-        engine_options = EngineOptions(
-            threads=options["threads"],
-            tuning_file=settings.TINYLLM_DATA_DIR / "product_rows.json",
-        )
+        cores = all_cores()
+        threads = options["threads"] or sorted({cores, max(1, cores - 1)}, reverse=True)
+        engine_options = EngineOptions(tuning_file=settings.TINYLLM_DATA_DIR / "product_rows.json")
         try:
             directory = store.ready_directory(options["model"])
-            report = benchmarks.latency(directory, engine_options, peer=not options["no_peer"])
+            report = benchmarks.latency(directory, tuple(threads), engine_options)
         except EngineError as error:
             raise CommandError(error.message) from error
         self.stdout.write(_table(report))
@@ -50,20 +48,22 @@ class Command(BaseCommand):
 
 def _table(report: dict[str, Any]) -> str:
     machine = report["machine"]
+    title = f"{report['model']} on {machine['processor']}, torch {machine['versions']['torch']}"
+    return "\n\n".join([title, *(_run_table(run) for run in report["runs"])])
+
+
+def _run_table(run: dict[str, Any]) -> str:
     lines = [
-        f"{report['model']}, {report['stored_as']}, {machine['threads']} threads of "
-        f"{machine['processor']}, torch {machine['versions']['torch']}",
-        f"memory read at {report['read_bandwidth_gb_per_s']:.1f} GB/s, "
-        f"peak memory {report['peak_memory_gb']:.2f} GB",
-        "",
-        f"{'':<30}{'tokens/s':>9}{'(from to)':>16}{'GB/s':>7}{'share':>7}{'logit error':>13}",
+        f"{run['threads']} threads, {run['stored_as']} weights, memory read at "
+        f"{run['read_bandwidth_gb_per_s']:.1f} GB/s, peak memory {run['peak_memory_gb']:.2f} GB",
+        f"{'':<30}{'tokens/s':>9}{'(from to)':>18}{'GB/s':>7}{'share':>7}{'logit error':>13}",
     ]
-    for row in report["rows"]:
+    for row in run["rows"]:
         spread = f"({row['slowest']:.1f} {row['fastest']:.1f})"
         read = f"{row['gb_per_s']:.1f}" if row["gb_per_s"] else ""
         share = f"{row['share']:.0%}" if row["share"] else ""
         error = f"{row['logit_error']:.1e}" if row["logit_error"] is not None else ""
         lines.append(
-            f"{row['name']:<30}{row['tokens_per_s']:>9.1f}{spread:>16}{read:>7}{share:>7}{error:>13}"
+            f"{row['name']:<30}{row['tokens_per_s']:>9.1f}{spread:>18}{read:>7}{share:>7}{error:>13}"
         )
     return "\n".join(lines)
