@@ -11,10 +11,15 @@ export class Scroll {
     box.addEventListener("scroll", () => this.#look(), { passive: true });
     button.addEventListener("click", () => this.toNewest());
     // Also when a font arrives or the window turns, not only when text does.
-    const grown = new ResizeObserver(() => this.following && this.#down());
-    for (const child of box.children) grown.observe(child);
-    grown.observe(box);
+    this.grown = new ResizeObserver(() => this.following && this.#down());
+    this.watch();
     this.#down();
+  }
+
+  /** Again after a child was exchanged. */
+  watch() {
+    this.grown.disconnect();
+    for (const element of [this.box, ...this.box.children]) this.grown.observe(element);
   }
 
   toNewest() {

@@ -117,6 +117,10 @@ class Wire:
     def cut(self) -> None:
         self.lines[-1].close()
 
+    def tell(self, frame: dict[str, object]) -> None:
+        """A frame to the page, as if the server had sent it."""
+        self.lines[-1].send(json.dumps({"v": 1, **frame}))
+
     def _connect(self, line: WebSocketRoute) -> None:
         self.lines.append(line)
         if self.refuse:

@@ -151,6 +151,23 @@ def test_what_was_sent_without_a_connection_goes_out_later(chat: Chat, wire: Wir
     assert len(wire.lines) == 4
 
 
+def test_a_reset_rewinds_the_page_and_goes_on(chat: Chat, wire: Wire) -> None:
+    """What a server says that lost events in a crash: the page's copy may be ahead of the log."""
+    chat.send(LONG)
+    chat.wait_text(60)
+    chat.answer.evaluate(
+        "element => { element.message.write(5, 'never logged', {from: 0, html: []}); }"
+    )
+    session = chat.path.split("/")[2]
+    wire.tell({"type": "session.reset", "session_id": session, "seq": 1_000_000})
+    chat.page.wait_for_function("() => !document.body.innerText.includes('never logged')")
+    chat.wait_text(120)
+    chat.page.locator("#stop").click()
+    chat.wait_end("STOPPED")
+    chat.check_saved()
+    expect(chat.page.locator(".message")).to_have_count(2)
+
+
 def test_a_refused_message_is_put_back_and_the_reason_named(
     context: BrowserContext, site: Site
 ) -> None:
