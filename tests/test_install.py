@@ -24,6 +24,11 @@ IMPORTED_AS = {
     "django-unfold": "unfold",
     "markdown-it-py": "markdown_it",
 }
+# Imported where they are, with the reason why a user need not have them.
+OPTIONAL = {
+    "cupy": "only for NVIDIA GPUs",
+    "transformers": "the peer that `manage.py bench` measures; a development dependency",
+}
 # Never imported, with the reason why they are asked for.
 NOT_IMPORTED = {
     "daphne": "an installed app",
@@ -93,8 +98,7 @@ def test_product_imports_exactly_what_requirements_in_names() -> None:
                 elif isinstance(node, ast.ImportFrom):
                     imported.add((node.module or "").partition(".")[0])
     asked = {IMPORTED_AS.get(name, name) for name in names(ROOT / "requirements.in")}
-    optional = {"cupy"}  # only where an NVIDIA GPU is
-    assert imported - ours - optional - sys.stdlib_module_names - asked == set()
+    assert imported - ours - OPTIONAL.keys() - sys.stdlib_module_names - asked == set()
     assert asked - imported - NOT_IMPORTED.keys() == set()
 
 
