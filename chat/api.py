@@ -17,8 +17,9 @@ from chat import identity, selectors
 from chat.database import in_database
 from chat.errors import ChatError, InvalidRequest, SessionNotFound, WireError, wire
 from chat.event_stream import event_stream, last_event
-from chat.generation import Submission, turns
+from chat.generation import turns
 from chat.schemas import ChatIn, ChatOut, ErrorOut, SessionDetailOut, SessionOut, UsageOut
+from chat.submission import Submission
 from inference.errors import EngineError
 
 _REFUSALS = dict.fromkeys((400, 401, 404, 409, 413, 415, 500, 503), ErrorOut)

@@ -21,8 +21,9 @@ from chat.database import in_database
 from chat.errors import InvalidRequest, NotSignedIn, wire
 from chat.follow import follow
 from chat.frames import SessionOpen, TurnContinue, TurnStop, TurnSubmit
-from chat.generation import Accepted, Submission, turns
+from chat.generation import Accepted, turns
 from chat.middleware import request_id
+from chat.submission import Submission
 
 MAX_TASKS = 64
 """Frames being worked on and sessions followed, per socket."""

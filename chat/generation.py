@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
 
@@ -16,22 +16,22 @@ import structlog
 from chat import engine, sampling, selectors, services
 from chat.database import in_database
 from chat.ending import Ending, end_turn
-from chat.errors import (
-    MAX_TEXT,
-    EmptyInput,
-    InputTooLong,
-    ModelChanged,
-    ShuttingDown,
-    check_unicode,
-)
+from chat.errors import ModelChanged, ShuttingDown
 from chat.event_log import EventLog
 from chat.live import LiveTurn
 from chat.middleware import request_id
 from chat.process_mark import ProcessMark
-from chat.prompting import continue_prompt, first_prompt, next_prompt
-from chat.selectors import PreviousTurn, PromptContext
+from chat.prompting import continue_prompt
 from chat.services import StartedTurn, TurnPlan
 from chat.signals import announce
+from chat.submission import (
+    Submission,
+    check_text,
+    context_of,
+    default_sampling,
+    prompt_ids,
+    same_tokens,
+)
 from inference.errors import ContextLengthExceeded
 from inference.types import Delta, Finished, GenerateRequest, SamplingParams
 
@@ -39,19 +39,6 @@ READERS_S = 1.0
 """How long the end of the server waits for readers to be told of the end of their turn."""
 
 R = TypeVar("R")
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """A message on its way in. newest: answer the newest message instead of `parent_id`."""
-
-    text: str
-    model: str
-    session_id: uuid.UUID | None = None
-    parent_id: uuid.UUID | None = None
-    newest: bool = False
-    client_id: str | None = None
-    sampling: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +84,12 @@ class Turns:
             if known:
                 return Accepted(known[0], known[1], self.get(known[0]))
         codec = await engine.client().codec(submission.model)
-        params = sampling.merged(_defaults(submission.model), submission.sampling)
-        context = await _context(owner_id, submission)
+        params = sampling.merged(default_sampling(submission.model), submission.sampling)
+        context = await context_of(owner_id, submission)
         messages = [*context.messages, {"role": "user", "content": submission.text}]
-        ids = await asyncio.to_thread(_prompt, codec, submission.model, context.previous, messages)
+        ids = await asyncio.to_thread(
+            prompt_ids, codec, submission.model, context.previous, messages
+        )
         plan = self._plan(submission.model, codec, ids, params)
         start = in_database(
             services.turn_start,
@@ -127,7 +116,7 @@ class Turns:
         )
         previous = context.previous
         codec = await engine.client().codec(previous.model)
-        if not _same_tokens(codec, previous):
+        if not same_tokens(codec, previous):
             raise ModelChanged(previous.model)
         ids, answer_start = continue_prompt(
             previous.prompt_ids, previous.output_ids, answer_start=context.answer_start
@@ -258,46 +247,3 @@ def _request(
         answer_start=answer_start,
         tenant=str(owner_id),
     )
-
-
-def check_text(text: str) -> None:
-    """Raises EmptyInput, InputTooLong, InvalidRequest."""
-    if len(text) > MAX_TEXT:
-        raise InputTooLong("input", len(text))
-    if not text.strip():
-        raise EmptyInput("input")
-    check_unicode("input", text)
-
-
-def _defaults(model: str) -> SamplingParams:
-    infos = engine.client().models()
-    return next((info.defaults for info in infos if info.name == model), SamplingParams())
-
-
-async def _context(owner_id: uuid.UUID, submission: Submission) -> PromptContext:
-    if submission.session_id is None:
-        return PromptContext(None, [], None)
-    return await in_database(
-        selectors.prompt_context,
-        owner_id=owner_id,
-        session_id=submission.session_id,
-        parent_id=submission.parent_id,
-        newest=submission.newest,
-    )
-
-
-def _prompt(
-    codec: engine.PromptCodec,
-    model: str,
-    previous: PreviousTurn | None,
-    messages: list[dict[str, str]],
-) -> list[int]:
-    if previous is not None and previous.model == model and _same_tokens(codec, previous):
-        return next_prompt(codec, previous.prompt_ids, previous.output_ids, messages)
-    return first_prompt(codec, messages)
-
-
-def _same_tokens(codec: engine.PromptCodec, previous: PreviousTurn) -> bool:
-    """Whether stored token ids still mean the same: same tokenizer, same template."""
-    now = engine.fingerprint(codec)
-    return all(now[part] == previous.fingerprint.get(part) for part in ("tokenizer", "template"))

@@ -166,6 +166,15 @@ class Generation(models.Model):
     def __str__(self) -> str:
         return f"{self.model} {self.status}"
 
+    @property
+    def can_continue(self) -> bool:
+        return can_continue(status=self.status, finish_reason=self.finish_reason)
+
+
+def can_continue(*, status: str, finish_reason: str) -> bool:
+    """Whether an answer that ended like this may be gone on with."""
+    return status in ("FAILED", "STOPPED") or finish_reason == "length"
+
 
 class Event(models.Model):
     """What happened in a session, numbered: the truth that brings any reader up to date."""

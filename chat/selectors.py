@@ -12,7 +12,6 @@ from django.db.models import Exists, OuterRef, QuerySet
 from chat.errors import CannotContinue, MessageNotFound, SessionNotFound
 from chat.models import Event, Generation, Message, Session
 from chat.packing import unpack
-from chat.services import can_continue
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +153,7 @@ def _view(message: Message, generation: Generation | None) -> MessageView:
         timings=generation.timings,
         seed=generation.seed,
         error=generation.error,
-        can_continue=is_continuable(generation),
+        can_continue=generation.can_continue,
     )
 
 
@@ -221,13 +220,9 @@ def continue_context(
     generations = list(message.generations.order_by("created_at"))
     latest = generations[-1] if generations else None
     previous = _previous(latest)
-    if latest is None or previous is None or not is_continuable(latest):
+    if latest is None or previous is None or not latest.can_continue:
         raise CannotContinue(message_id)
     return ContinueContext(previous, latest.sampling, len(unpack(generations[0].prompt_ids)))
-
-
-def is_continuable(generation: Generation) -> bool:
-    return can_continue(status=generation.status, finish_reason=generation.finish_reason)
 
 
 def turn_of_client_id(*, owner_id: uuid.UUID, client_id: str) -> tuple[uuid.UUID, int] | None:

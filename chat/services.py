@@ -14,7 +14,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from chat.errors import MessageNotFound, SessionNotFound, TurnInProgress, TurnLost
-from chat.models import Event, Generation, Message, Session
+from chat.models import Event, Generation, Message, Session, can_continue
 from chat.packing import pack
 
 TITLE_LENGTH = 60
@@ -150,7 +150,24 @@ def _begin(
     session.model = plan.model
     session.updated_at = timezone.now()
     session.save(update_fields=["last_seq", "model", "title", "updated_at"])
-    payload = {
+    Event.objects.create(
+        session=session,
+        generation=generation,
+        seq=session.last_seq,
+        kind="turn.started",
+        payload=_started_payload(session, answer, plan, client_id, user_message),
+    )
+    return StartedTurn(session.id, answer.id, generation.id, session.last_seq, answer.content)
+
+
+def _started_payload(
+    session: Session,
+    answer: Message,
+    plan: TurnPlan,
+    client_id: str | None,
+    user_message: dict[str, Any] | None,
+) -> dict[str, Any]:
+    return {
         "session_id": str(session.id),
         "client_id": client_id,
         "title": session.title,
@@ -162,14 +179,6 @@ def _begin(
         },
         "continued": user_message is None,
     }
-    Event.objects.create(
-        session=session,
-        generation=generation,
-        seq=session.last_seq,
-        kind="turn.started",
-        payload=payload,
-    )
-    return StartedTurn(session.id, answer.id, generation.id, session.last_seq, answer.content)
 
 
 @transaction.atomic
@@ -239,10 +248,6 @@ def title_of(text: str) -> str:
 def after_crash(seq: int) -> int:
     """The next multiple of CRASH_STEP above `seq`."""
     return (seq // CRASH_STEP + 1) * CRASH_STEP
-
-
-def can_continue(*, status: str, finish_reason: str) -> bool:
-    return status in ("FAILED", "STOPPED") or finish_reason == "length"
 
 
 def end_payload(session_id: uuid.UUID, message_id: uuid.UUID, outcome: Outcome) -> dict[str, Any]:

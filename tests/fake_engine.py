@@ -139,45 +139,46 @@ class FakeEngine:
         if not self.started:
             raise EngineStopped("The engine is not running.")
         self.requests.append(request)
-        ids = 0
-        length = 0
-        reason: FinishReason = "stop"
         try:
-            for step in self.script(request):
-                event: EngineEvent
-                if isinstance(step, asyncio.Event):
-                    await step.wait()
-                    continue
-                if isinstance(step, Exception):
-                    raise step
-                if isinstance(step, str):
-                    await asyncio.sleep(self.delay)
-                    event = text_delta(step, length)
-                else:
-                    event = step
-                if isinstance(event, Delta):
-                    length += len(event.text)
-                    ids += len(event.token_ids)
+            async for event in self._play(request):
                 yield event
-                if isinstance(event, Finished):
-                    return
-                if request.sampling.max_tokens is not None and ids >= request.sampling.max_tokens:
-                    reason = "length"
-                    break
-            if reason == "stop":
-                ids += 1
-                yield Delta("", (END,), (length,))
-            yield Finished(
-                reason=reason,
-                prompt_tokens=len(request.prompt_ids),
-                output_tokens=ids,
-                cached_tokens=0,
-                seed=request.sampling.seed if request.sampling.seed is not None else 42,
-                timings=Timings(queue_s=0.001, prefill_s=0.002, decode_s=0.003),
-            )
         except (GeneratorExit, asyncio.CancelledError):
             self.cancelled.append(request.request_id)
             raise
+
+    async def _play(self, request: GenerateRequest) -> AsyncGenerator[EngineEvent, None]:
+        tokens, length = 0, 0
+        for step in self.script(request):
+            if isinstance(step, asyncio.Event):
+                await step.wait()
+                continue
+            if isinstance(step, Exception):
+                raise step
+            if isinstance(step, str):
+                await asyncio.sleep(self.delay)
+            event = text_delta(step, length) if isinstance(step, str) else step
+            if isinstance(event, Delta):
+                length += len(event.text)
+                tokens += len(event.token_ids)
+            yield event
+            limit = request.sampling.max_tokens
+            if limit is not None and tokens >= limit:
+                yield _finished(request, "length", tokens)
+                return
+        yield Delta("", (END,), (length,))
+        yield _finished(request, "stop", tokens + 1)
+
+
+def _finished(request: GenerateRequest, reason: FinishReason, tokens: int) -> Finished:
+    seed = request.sampling.seed
+    return Finished(
+        reason=reason,
+        prompt_tokens=len(request.prompt_ids),
+        output_tokens=tokens,
+        cached_tokens=0,
+        seed=42 if seed is None else seed,
+        timings=Timings(queue_s=0.001, prefill_s=0.002, decode_s=0.003),
+    )
 
 
 def by_prompt(request: GenerateRequest) -> Iterator[Step]:

@@ -16,8 +16,9 @@ from django.test import AsyncClient
 from chat.api import api
 from chat.database import in_database
 from chat.frames import ClientFrame
-from chat.generation import Submission, turns
+from chat.generation import turns
 from chat.models import Message, Session, User
+from chat.submission import Submission
 from tests.chat_client import Frame, Page, communicator
 from tests.fake_engine import FakeEngine
 

@@ -8,7 +8,6 @@ import uuid
 import pytest
 
 from chat.database import in_database
-from chat.errors import MAX_TEXT
 from chat.generation import turns
 from chat.models import Event, Generation, Message, Session
 from chat.packing import unpack
@@ -239,41 +238,6 @@ async def test_the_same_message_sent_again_is_one_message(site: FakeEngine) -> N
     assert again["message_id"] == end["message_id"]
     assert page.shown.texts == {end["message_id"]: "You said: Hi"}
     assert len(site.requests) == 1
-
-
-@pytest.mark.parametrize(
-    ("fields", "code", "param"),
-    [
-        ({"text": "  \n "}, "empty_input", "input"),
-        ({"text": "x" * (MAX_TEXT + 1)}, "input_too_long", "input"),
-        ({"text": "x", "model": "nothing"}, "model_not_found", None),
-        ({"text": "x", "model": "absent"}, "model_unavailable", None),
-        ({"text": "x", "session_id": str(uuid.uuid4())}, "session_not_found", "session_id"),
-        ({"text": "x", "sampling": {"temperature": 9}}, "invalid_parameter", "temperature"),
-        ({"text": "x", "sampling": {"top_k": "many"}}, "invalid_parameter", "top_k"),
-        ({"text": "x", "sampling": {"tempo": 1}}, "invalid_request", "tempo"),
-        ({"text": "x" * 5000}, "context_length_exceeded", None),
-    ],
-)
-async def test_what_cannot_begin_writes_nothing(
-    site: FakeEngine, fields: dict[str, object], code: str, param: str | None
-) -> None:
-    async with Page() as page:
-        name = await page.submit(**fields)  # type: ignore[arg-type]
-        error = await page.receive()
-    assert (error["type"], error["code"], error["client_id"]) == ("error", code, name)
-    assert error["fields"].get("param") == param
-    assert await in_database(Message.objects.count) == 0
-    assert site.requests == []
-
-
-async def test_a_prompt_that_does_not_fit_is_told_both_numbers(site: FakeEngine) -> None:
-    async with Page() as page:
-        await page.submit("x" * 5000)
-        error = await page.receive()
-    assert error["fields"]["context_length"] == 4096
-    assert error["fields"]["prompt_tokens"] > 5000
-    assert "4096" in error["message"]
 
 
 async def test_another_model_reads_the_conversation_afresh(site: FakeEngine) -> None:
