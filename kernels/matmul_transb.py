@@ -37,6 +37,8 @@ class Matrices:
     def __init__(self, tensors: Sequence[torch.Tensor]) -> None:
         for tensor in tensors:
             check_shapes("matrices", "first[N0 K] other[N K]", tensors[0], tensor)
+            if tensor.dtype != tensors[0].dtype:
+                raise ValueError(f"matrices: {tensors[0].dtype} beside {tensor.dtype}")
         self.tensors = tuple(tensors)
         self.arrays = tuple(as_array(tensor) for tensor in tensors)
         self.inputs = tensors[0].shape[1]
@@ -55,7 +57,7 @@ def matmul_transb(
     """x fp32[M, K] -> fp32[M, N]. What usually stands around a product is part of it: the norm of
     x before; after it residual fp32[M, N] is added, or (gated) the first half of the columns
     goes through silu and multiplies the second half: fp32[M, N/2]. One thread at a time."""
-    _check(x, matrices, residual, gated=gated)
+    _check(x, matrices, norm, residual, gated=gated)
     if x.shape[0] == 1 and not matrices.is_wide:
         return _vector(x, matrices, norm, residual, gated=gated)
     if norm is not None:
@@ -66,12 +68,19 @@ def matmul_transb(
 
 
 def _check(
-    x: torch.Tensor, matrices: Matrices, residual: torch.Tensor | None, *, gated: bool
+    x: torch.Tensor,
+    matrices: Matrices,
+    norm: Norm | None,
+    residual: torch.Tensor | None,
+    *,
+    gated: bool,
 ) -> None:
     if x.dim() != 2 or x.shape[1] != matrices.inputs:
         raise ValueError(
             f"matmul_transb: x has shape {tuple(x.shape)}, expected [M, {matrices.inputs}]"
         )
+    if norm is not None and norm.size != matrices.inputs:
+        raise ValueError(f"matmul_transb: norm has K = {norm.size}, expected K = {matrices.inputs}")
     if residual is not None and (gated or residual.shape != (x.shape[0], matrices.outputs)):
         raise ValueError(
             f"matmul_transb: residual has shape {tuple(residual.shape)}, "

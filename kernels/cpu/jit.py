@@ -8,6 +8,7 @@ the array, so that one kernel serves fp32, fp16 and bf16 storage. Sums are fp32.
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -42,8 +43,20 @@ def _use_tbb() -> None:
         numba.config.THREADING_LAYER = "tbb"
 
 
+def _keep_by_source() -> None:
+    """Compiled code is kept beside the sources, under a name made of all of them: Numba itself
+    looks for changes in the file of the outermost function only, and would go on using it after
+    a helper has changed."""
+    here, digest = Path(__file__).parent, hashlib.sha256()
+    for path in sorted(here.glob("*.py")):
+        digest.update(path.read_bytes())
+    if not numba.config.CACHE_DIR:
+        numba.config.CACHE_DIR = str(here / "__pycache__" / f"kernels-{digest.hexdigest()[:16]}")
+
+
 _use_full_vectors()
 _use_tbb()
+_keep_by_source()
 
 
 Kernel = Callable[..., None]
@@ -52,16 +65,17 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 def jit(*, parallel: bool = False) -> Callable[[Kernel], Kernel]:
     """Compile on first use, keep on disk, free the GIL while running. Sums may be reordered,
-    in one way for one machine: the same input gives the same bits."""
+    in one way for one machine: the same input gives the same bits. A division by zero, or by
+    NaN, gives what it gives in numpy: an exception would end the step of every other request."""
     compiler: Callable[[Kernel], Kernel] = numba.njit(
-        nogil=True, cache=True, fastmath=True, parallel=parallel
+        nogil=True, cache=True, fastmath=True, error_model="numpy", parallel=parallel
     )
     return compiler
 
 
 def device(function: _Function) -> _Function:
     """A function that only kernels call: compiled into them."""
-    compiled: _Function = numba.njit(fastmath=True, nogil=True)(function)
+    compiled: _Function = numba.njit(fastmath=True, error_model="numpy", nogil=True)(function)
     return compiled
 
 
@@ -164,7 +178,8 @@ def _narrow(value: Any, like: Any) -> Any:
 @device
 def exp_nonpositive(x: Any) -> Any:
     """e to the x for x <= 0 in fp32, within 2 units in the last place; written without a call so
-    that the loop around it is turned into vectors. Below -87 it is 0."""
+    that the loop around it is turned into vectors. From -88 down it is 0."""
+    x = max(x, np.float32(-88))
     scaled = x * np.float32(1.4426950408889634)
     whole = np.floor(scaled + np.float32(0.5))
     # x - whole * ln 2 in two steps, so that the rest keeps its low bits
