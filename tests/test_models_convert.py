@@ -45,7 +45,7 @@ def make_model(tokenizer: Tokenizer, **changes: Any) -> LlamaForCausalLM:
     for name, parameter in model.named_parameters():
         if "bias" in name or "norm" in name:  # made as zeros and ones, which hide mistakes
             torch.nn.init.normal_(parameter, mean=1.0, std=0.3)
-    model.eval()  # type: ignore[no-untyped-call]
+    model.eval()
     return model
 
 

@@ -99,7 +99,7 @@ def _reference(directory: Path, dtype: torch.dtype = torch.float32) -> LlamaForC
 @torch.inference_mode()
 def _forced(model: LlamaForCausalLM, prompt: list[int], answer: list[int]) -> torch.Tensor:
     """Logits before each token of the answer, fp32 or fp64[len(answer), V]."""
-    logits = model(torch.tensor([prompt + answer])).logits[0]
+    logits: torch.Tensor = model(torch.tensor([prompt + answer])).logits[0]
     return logits[len(prompt) - 1 : -1]
 
 
