@@ -14,6 +14,7 @@ import structlog
 from django.db import OperationalError
 from django.utils.translation import gettext as _
 
+from chat.error_words import in_words
 from inference.errors import EngineError
 
 MAX_TEXT = 1_000_000
@@ -238,7 +239,8 @@ def wire(error: BaseException) -> WireError:
         error = DatabaseBusy() if "locked" in str(error) else StorageFailed(str(error))
     if isinstance(error, ChatError | EngineError):
         fields = {key: _plain(value) for key, value in error.fields.items()}
-        return WireError(error.code, error.message, error.status, error.retryable, fields)
+        message = in_words(code=error.code, fields=fields, said=error.message)
+        return WireError(error.code, message, error.status, error.retryable, fields)
     _log.error("unexpected_error", exc_info=error)
     return WireError(
         "internal_error",

@@ -14,9 +14,9 @@ from typing import Any
 import structlog
 from django.db import transaction
 from django.utils import timezone
-from django.utils.translation import gettext_noop
 
 from chat import process_mark
+from chat.error_words import SERVER_STOPPED
 from chat.models import Generation, Session
 from chat.selectors import logged_tokens
 from chat.services import Outcome, StartedTurn, after_crash, turn_finish
@@ -68,10 +68,7 @@ def _fail(row: Generation) -> uuid.UUID:
 def _server_stopped() -> dict[str, Any]:
     return {
         "code": "server_stopped",
-        "message": gettext_noop(
-            "The server stopped while this answer was being written. Its text was kept; "
-            "you can continue it."
-        ),
+        "message": SERVER_STOPPED,
         "fields": {},
         "retryable": True,
     }

@@ -6,6 +6,7 @@ import uuid
 from itertools import groupby
 from typing import Any
 
+from chat.error_words import retold
 from chat.live import Frame, frame
 from chat.models import Event, Message
 from chat.rendering import render_blocks
@@ -62,7 +63,8 @@ def _frame(kind: str, rows: list[_Row], text: str, session_id: uuid.UUID) -> Fra
             blocks=_all_blocks(text[:end]),
         )
     if kind == "message.end":
-        return frame(kind, seq=seq, **payload, blocks=_all_blocks(text[: payload["length"]]))
+        told = {**payload, "error": retold(payload["error"])}
+        return frame(kind, seq=seq, **told, blocks=_all_blocks(text[: payload["length"]]))
     return started_frame(seq, payload)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db.models import Exists, OuterRef, QuerySet
 
+from chat.error_words import retold
 from chat.errors import CannotContinue, MessageNotFound, SessionNotFound
 from chat.models import Event, Generation, Message, Session
 from chat.packing import unpack
@@ -152,7 +153,7 @@ def _view(message: Message, generation: Generation | None) -> MessageView:
         },
         timings=generation.timings,
         seed=generation.seed,
-        error=generation.error,
+        error=retold(generation.error),
         can_continue=generation.can_continue,
     )
 

@@ -2,7 +2,7 @@
 
 import { unknownLanguage } from "./languages.js";
 import { load, store } from "./storage.js";
-import { languageName, say } from "./strings.js";
+import { languageNames, say } from "./strings.js";
 
 export class Models {
   /** models: the page's list of {name, title, kind, languages, state}. fixed: the session's. */
@@ -38,7 +38,7 @@ export class Models {
 
   show() {
     const model = this.current;
-    const languages = (model?.languages ?? []).map(languageName).join(", ");
+    const languages = languageNames(model?.languages ?? []);
     this.note.textContent = model ? [model.title, languages].filter(Boolean).join(" · ") : "";
     this.area.placeholder = say(model?.kind === "completion" ? "write_story" : "write_chat");
     for (const list of document.querySelectorAll(".examples")) {
@@ -54,8 +54,8 @@ export class Models {
     this.hint.textContent = code
       ? say("other_language", {
           title: model.title,
-          languages: model.languages.map(languageName).join(", "),
-          language: languageName(code),
+          languages: languageNames(model.languages),
+          language: languageNames([code]),
         })
       : say("caution");
   }

@@ -23,7 +23,8 @@ export function dayName(date, now = new Date()) {
   return new Intl.DateTimeFormat(language, { day: "numeric", month: "long", year }).format(date);
 }
 
-/** The name of a language code in the reader's language. */
-export function languageName(code) {
-  return new Intl.DisplayNames([language], { type: "language" }).of(code);
+/** Language codes as a list of names in the reader's language. */
+export function languageNames(codes) {
+  const names = new Intl.DisplayNames([language], { type: "language" });
+  return new Intl.ListFormat(language).format(codes.map((code) => names.of(code)));
 }
