@@ -23,3 +23,8 @@ class ForwardBatch:
     slots: torch.Tensor
     attention: AttentionBatch
     logit_rows: torch.Tensor
+
+    @property
+    def is_one_token(self) -> bool:
+        """One token of one sequence, whose logits are wanted: a decode for one person."""
+        return self.token_ids.numel() == 1 and self.logit_rows.numel() == 1

@@ -6,6 +6,7 @@ are fp32 on the CPU; weights and KV cache stay in the precision they are stored 
 
 from kernels.attention import AttentionBatch, attention
 from kernels.cache_layer import CacheLayer
+from kernels.decode_token import DecoderLayer, TokenDecoder
 from kernels.embedding import embedding
 from kernels.matmul_transb import Matrices, matmul_transb, tune_products
 from kernels.rms_norm import Norm, rms_norm
@@ -16,8 +17,10 @@ from kernels.threads import set_threads
 __all__ = [
     "AttentionBatch",
     "CacheLayer",
+    "DecoderLayer",
     "Matrices",
     "Norm",
+    "TokenDecoder",
     "attention",
     "embedding",
     "matmul_transb",

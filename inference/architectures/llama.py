@@ -55,6 +55,23 @@ class LlamaLayer:
     gate_up: Linear
     down: Linear
 
+    @property
+    def has_bias(self) -> bool:
+        linears = (self.qkv, self.attention_out, self.gate_up, self.down)
+        return any(linear.bias is not None for linear in linears)
+
+    @property
+    def fused(self) -> kernels.DecoderLayer:
+        """The layer as the one-token kernel takes it."""
+        return kernels.DecoderLayer(
+            self.attention_norm,
+            self.qkv.weights,
+            self.attention_out.weights,
+            self.mlp_norm,
+            self.gate_up.weights,
+            self.down.weights,
+        )
+
 
 class Llama:
     """See `inference.architectures.Architecture`."""
@@ -75,15 +92,29 @@ class Llama:
             head = weights.take("lm_head.weight", *vocabulary)
             weights.finish(ignore=_BUFFERS)
         self._head = kernels.Matrices([head])
+        # 16-bit weights without biases: for one token all of `forward` is one kernel
+        self._fits_one_kernel = not self._head.is_wide and not any(
+            layer.has_bias or layer.qkv.weights.is_wide for layer in self._layers
+        )
+        self._decoder: kernels.TokenDecoder | None = None
 
     def forward(self, batch: ForwardBatch, caches: list[kernels.CacheLayer]) -> torch.Tensor:
         cos, sin = self._cos[batch.positions], self._sin[batch.positions]
         hidden = kernels.embedding(self._embedding, batch.token_ids)
+        if batch.is_one_token and self._fits_one_kernel:
+            return self._token_decoder(caches).run(hidden, cos, sin, batch.attention)
         for layer, cache in zip(self._layers, caches, strict=True):
             hidden = _attend(layer, cache, hidden, cos, sin, batch)
             gated = layer.gate_up.gated(hidden, layer.mlp_norm)
             hidden = layer.down(gated, residual=hidden)
         return kernels.matmul_transb(hidden[batch.logit_rows], self._head, norm=self._norm)
+
+    def _token_decoder(self, caches: list[kernels.CacheLayer]) -> kernels.TokenDecoder:
+        """Made at the first token, once there is a cache, and kept for that cache."""
+        if self._decoder is None or self._decoder.caches is not caches:
+            layers = [layer.fused for layer in self._layers]
+            self._decoder = kernels.TokenDecoder(layers, caches, self._norm, self._head)
+        return self._decoder
 
 
 def _embedding_name(config: ModelConfig, weights: Weights) -> str:

@@ -24,37 +24,41 @@ def decode(
     """q[S, Hq, D], caches [blocks, Hkv, block size, D], block_tables[>=S, blocks],
     context_lens[>=S] of at least 1, out[>=S, Hq, D]."""
     kv_heads = k_cache.shape[1]
-    work = context_lens[: q.shape[0]].sum() * q.shape[1] * q.shape[2]
+    group = q.shape[1] // kv_heads
+    work = 0  # written out, since Numba would make a parallel loop of a sum
+    for i in range(q.shape[0]):
+        work += context_lens[i] * q.shape[1] * q.shape[2]
     if work < PARALLEL_WORK:
         for i in range(q.shape[0] * kv_heads):
             s, h = divmod(i, kv_heads)
-            _attend(q[s], k_cache, v_cache, block_tables[s], context_lens[s], h, out[s])
+            rows = slice(h * group, (h + 1) * group)
+            attend(q[s][rows], k_cache, v_cache, block_tables[s], context_lens[s], h, out[s][rows])
     else:
         for job in prange(q.shape[0] * kv_heads):
             s, h = divmod(np.int64(job), kv_heads)
-            _attend(q[s], k_cache, v_cache, block_tables[s], context_lens[s], h, out[s])
+            rows = slice(h * group, (h + 1) * group)
+            attend(q[s][rows], k_cache, v_cache, block_tables[s], context_lens[s], h, out[s][rows])
 
 
 @device
-def _attend(q: Any, k_cache: Any, v_cache: Any, table: Any, context: Any, h: Any, out: Any) -> None:
-    """One sequence and one KV head h: q[Hq, D], out[Hq, D], of which its group's rows count."""
-    size = q.shape[1]
+def attend(q: Any, k_cache: Any, v_cache: Any, table: Any, context: Any, h: Any, out: Any) -> None:
+    """One sequence and the query heads q[G, D] of KV head h: out[G, D]."""
+    group, size = q.shape
     block_size = k_cache.shape[2]
-    group = q.shape[0] // k_cache.shape[1]
     scale = np.float32(1) / np.sqrt(np.float32(size))
     scores = np.empty((group, context), np.float32)
     row = np.empty(size, np.float32)
     for j in range(context):
         _widen_row(k_cache[table[j // block_size], h, j % block_size], row)
         for g in range(group):
-            scores[g, j] = _dot(q[h * group + g], row) * scale
+            scores[g, j] = _dot(q[g], row) * scale
     for g in range(group):
         _softmax(scores[g])
-        out[h * group + g] = 0
+        out[g] = 0
     for j in range(context):
         _widen_row(v_cache[table[j // block_size], h, j % block_size], row)
         for g in range(group):
-            _add_scaled(out[h * group + g], scores[g, j], row)
+            _add_scaled(out[g], scores[g, j], row)
 
 
 @device

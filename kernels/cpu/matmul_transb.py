@@ -56,13 +56,13 @@ def matvec(x: Any, norm: Any, eps: Any, w: Any, residual: Any, gated: Any, out: 
     for task in prange(_tasks(w)):
         which, first, column = _locate(w, np.int64(task))
         last = min(first + TASK_ROWS, w[which].shape[0])
-        _rows_times_vector(vector, w[which][first:last], residual, product, column + first)
+        rows_times_vector(vector, w[which][first:last], residual, product, column + first)
     if gated:
         silu_mul_row(product, out)
 
 
 @device
-def _rows_times_vector(x: Any, w: Any, residual: Any, out: Any, column: Any) -> None:
+def rows_times_vector(x: Any, w: Any, residual: Any, out: Any, column: Any) -> None:
     """out[column + i] = x · w[i] for every row i of w."""
     rows = w.shape[0]
     group_bytes = ROWS * x.shape[0] * w.itemsize

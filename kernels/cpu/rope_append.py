@@ -14,7 +14,7 @@ PARALLEL_TOKENS = 8
 
 
 @device
-def _rotate(x: Any, cos: Any, sin: Any, out: Any) -> None:
+def rotate(x: Any, cos: Any, sin: Any, out: Any) -> None:
     """x[D] -> out[D]. The halves are arrays of their own, so that indices are plainly within
     bounds and the loop becomes vectors."""
     half = cos.shape[0]
@@ -45,15 +45,15 @@ def _token(qkv: Any, cos: Any, sin: Any, k_cache: Any, v_cache: Any, slot: Any, 
     block, offset = divmod(slot, block_size)
     heads = q.shape[0]
     for h in range(heads):
-        _rotate(qkv[h * size : (h + 1) * size], cos, sin, q[h])
+        rotate(qkv[h * size : (h + 1) * size], cos, sin, q[h])
     for h in range(kv_heads):
         key = (heads + h) * size
-        _rotate(qkv[key : key + size], cos, sin, k_cache[block, h, offset])
+        rotate(qkv[key : key + size], cos, sin, k_cache[block, h, offset])
         value = key + kv_heads * size
-        _store(qkv[value : value + size], v_cache[block, h, offset])
+        store(qkv[value : value + size], v_cache[block, h, offset])
 
 
 @device
-def _store(x: Any, out: Any) -> None:
+def store(x: Any, out: Any) -> None:
     for i in range(x.shape[0]):
         out[i] = narrow(x[i], out[i])
