@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -44,14 +45,16 @@ def _use_tbb() -> None:
 
 
 def _keep_by_source() -> None:
-    """Compiled code is kept beside the sources, under a name made of all of them: Numba itself
-    looks for changes in the file of the outermost function only, and would go on using it after
-    a helper has changed."""
-    here, digest = Path(__file__).parent, hashlib.sha256()
-    for path in sorted(here.glob("*.py")):
-        digest.update(path.read_bytes())
-    if not numba.config.CACHE_DIR:
-        numba.config.CACHE_DIR = str(here / "__pycache__" / f"kernels-{digest.hexdigest()[:16]}")
+    """Compiled code is kept beside the sources, under a name made of those that others import:
+    Numba itself looks for changes in the file of the outermost function only, and would go on
+    using it after a helper has changed."""
+    if numba.config.CACHE_DIR:
+        return
+    here = Path(__file__).parent
+    sources = {path.stem: path.read_text(encoding="utf-8") for path in here.glob("*.py")}
+    helpers = set(re.findall(r"from kernels\.cpu\.(\w+) import", "".join(sources.values())))
+    digest = hashlib.sha256("".join(sources[name] for name in sorted(helpers)).encode())
+    numba.config.CACHE_DIR = str(here / "__pycache__" / f"kernels-{digest.hexdigest()[:16]}")
 
 
 _use_full_vectors()
