@@ -34,7 +34,11 @@ class AttentionBatch:
 def attention(q: torch.Tensor, cache: CacheLayer, batch: AttentionBatch) -> torch.Tensor:
     """q fp32[T, Hq, D] -> fp32[T, Hq, D]. Scores are scaled by 1/sqrt(D); Hq is a multiple of
     Hkv. What lies in the cache past a context's length is never read."""
-    check_shapes("attention", "q[T Hq D] k_cache[B Hkv S D]", q, cache.k)
+    sizes = check_shapes("attention", "q[T Hq D] k_cache[B Hkv S D]", q, cache.k)
+    if sizes["Hq"] % sizes["Hkv"]:
+        raise ValueError(
+            f"attention: q has Hq = {sizes['Hq']}, expected a multiple of Hkv = {sizes['Hkv']}"
+        )
     out = torch.empty_like(q)
     if batch.decodes:
         cpu.decode(
