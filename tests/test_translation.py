@@ -129,7 +129,9 @@ def complaints(said: set[str], po: dict[str, Entry], mo: dict[str, str]) -> list
             found.append(f"other placeholders: {key!r}")
         if HALF_WIDTH.search(told):
             found.append(f"half-width punctuation: {told!r}")
-    if mo != {key: "\0".join(entry.translations) for key, entry in po.items()}:
+    # The compiler leaves a date out of the header.
+    compiled = {key: "\0".join(entry.translations) for key, entry in po.items() if key}
+    if {key: told for key, told in mo.items() if key} != compiled:
         found.append("the .mo is not what the .po compiles to")
     return found
 
@@ -138,8 +140,9 @@ def test_everything_is_translated() -> None:
     said = said_by_the_source()
     assert len(said) > 150
     po = parse_po((CATALOGUE / "django.po").read_text())
-    assert complaints(said, po, read_mo((CATALOGUE / "django.mo").read_bytes())) == []
-    assert "nplurals=1; plural=0;" in po[""].translations[0]
+    mo = read_mo((CATALOGUE / "django.mo").read_bytes())
+    assert complaints(said, po, mo) == []
+    assert "nplurals=1; plural=0;" in mo[""]
 
 
 GOOD = 'msgid ""\nmsgstr "x: y\\n"\n\n#, python-format\nmsgid "%(n)s a"\n"b"\nmsgstr "好，%(n)s"\n'
