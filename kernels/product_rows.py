@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,12 +26,30 @@ def choose(key: str, store: Path, measure: Callable[[int], tuple[float, float]])
     results. measure(rows) gives the seconds of our kernel and of torch's.
     """
     global _limit
-    known: dict[str, int] = json.loads(store.read_text()) if store.exists() else {}
+    known = _read(store)
     if key not in known:
         known[key] = _measured(measure)
-        store.parent.mkdir(parents=True, exist_ok=True)
-        store.write_text(json.dumps(known, indent=1, sort_keys=True))
+        with contextlib.suppress(OSError):  # what cannot be kept is measured again
+            _write(store, known)
     _limit = known[key]
+
+
+def _read(store: Path) -> dict[str, int]:
+    """What is known so far; nothing, if the file is missing or damaged."""
+    try:
+        known = json.loads(store.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    whole = isinstance(known, dict) and all(isinstance(rows, int) for rows in known.values())
+    return known if whole else {}
+
+
+def _write(store: Path, known: dict[str, int]) -> None:
+    """In one move: another process may be reading."""
+    store.parent.mkdir(parents=True, exist_ok=True)
+    new = store.with_name(f"{store.name}.{os.getpid()}")
+    new.write_text(json.dumps(known, indent=1, sort_keys=True), encoding="utf-8")
+    new.replace(store)
 
 
 def _measured(measure: Callable[[int], tuple[float, float]]) -> int:
