@@ -56,12 +56,14 @@ class EngineThread:
         self._store, self._options = store, options
         self._commands: queue.SimpleQueue[_Command] = queue.SimpleQueue()
         self._codecs: dict[str, PromptCodec] = {}
+        self._loaded: dict[Path, Engine] = {}
         self._worker: _Worker | None = None
 
     async def start(self) -> None:
         """Ready when the models that a fresh installation has, as far as they are here, are
         loaded: nobody's first message waits for that."""
-        self._worker = _Worker(self._commands, self._options, asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        self._worker = _Worker(self._commands, self._options, self._loaded, loop)
         for entry in self._store.catalogue.defaults():
             if self._store.state(entry.name)[0] != "ready":
                 continue
@@ -81,6 +83,10 @@ class EngineThread:
         if worker:
             self._commands.put(_Stop())
             await asyncio.to_thread(worker.join)
+
+    def engines(self) -> list[Engine]:
+        """The engines that were loaded, to be looked at while the thread is idle or stopped."""
+        return list(self._loaded.values())
 
     def models(self) -> list[ModelInfo]:
         return self._store.infos()
@@ -120,11 +126,12 @@ class _Worker(threading.Thread):
         self,
         commands: queue.SimpleQueue[_Command],
         options: EngineOptions,
+        engines: dict[Path, Engine],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         super().__init__(name="engine", daemon=True)
         self._commands, self._options, self._loop = commands, options, loop
-        self._engines: dict[Path, Engine] = {}
+        self._engines = engines
         self._mailboxes: dict[str, Mailbox] = {}
 
     def run(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ class ModelRunner:
 
 
 def _batch(chunks: tuple[Chunk, ...]) -> ForwardBatch:
-    """The tensors that describe a step; sequences with one token come first."""
+    """The tensors that describe a step. Those with one token that come first are decodes."""
     tokens: list[int] = []
     positions: list[int] = []
     slots: list[int] = []
@@ -83,7 +84,8 @@ def _batch(chunks: tuple[Chunk, ...]) -> ForwardBatch:
         starts.append(len(tokens))
         if chunk.completes:
             rows.append(len(tokens) - 1)
-    decodes = sum(chunk.length == 1 for chunk in chunks)
+    # a piece of a prompt may be one token long too, and stands behind longer ones
+    decodes = len(list(takewhile(lambda chunk: chunk.length == 1, chunks)))
     return ForwardBatch(
         token_ids=torch.tensor(tokens),
         positions=torch.tensor(positions),
