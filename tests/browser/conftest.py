@@ -67,7 +67,7 @@ class Site:
         return str(row[0])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     if not (ROOT / "models/chat/model.safetensors").exists():
         pytest.fail("The chat model is missing. Run: make models")
@@ -92,7 +92,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         server.terminate()
 
 
-@pytest.fixture(scope="session")
+# Not for the whole session: while Playwright's synchronous half is up, an event loop counts as
+# running in this thread, and no asynchronous test could run after these.
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     path = shutil.which("chromium") or shutil.which("google-chrome")
     if path is None:
