@@ -153,9 +153,10 @@ class Turns:
     async def drain(self, *, grace_s: float) -> None:
         """Refuse new turns, give running ones `grace_s` seconds, stop the rest. Text is kept."""
         self._accepting = False
+        # before they end: a turn that is over has readers that were not told yet
+        turns = list(self._live.values())
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace_s)
-        turns = list(self._live.values())
         while self._tasks:
             for stream in self._streams.values():
                 stream.cancel()

@@ -15,7 +15,9 @@ MAX_FRAME = 16 * 1024 * 1024
 """Bytes of one websocket message. Text over the site's own limit is refused in words; beyond
 this the connection is closed."""
 UNSENT_POLL_S = 0.02
-GOING_AWAY = 1001
+GOING_AWAY = 4001
+"""Our own code: 1001 says this, but the library under Daphne lets applications send none below
+3000 except 1000, which clients take for a wish to stay away."""
 GOODBYE_POLL_S = 0.02
 GOODBYE_POLLS = 50
 
