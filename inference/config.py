@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,30 @@ from typing import Any
 from inference.errors import ModelInvalid, ModelUnavailable, UnsupportedArchitecture
 
 SUPPORTED_ARCHITECTURES = ("LlamaForCausalLM",)
-ROPE_TYPES = ("default", "linear", "llama3", "yarn")
+# The numbers that each kind of rope scaling cannot do without, and those that it may have.
+_REQUIRED: dict[str, tuple[str, ...]] = {
+    "default": (),
+    "linear": ("factor",),
+    "llama3": (
+        "factor",
+        "low_freq_factor",
+        "high_freq_factor",
+        "original_max_position_embeddings",
+    ),
+    "yarn": (),
+}
+_OPTIONAL: dict[str, tuple[str, ...]] = {
+    "yarn": (
+        "factor",
+        "original_max_position_embeddings",
+        "beta_fast",
+        "beta_slow",
+        "attention_factor",
+        "mscale",
+        "mscale_all_dim",
+    ),
+}
+ROPE_TYPES = tuple(_REQUIRED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +86,6 @@ class ModelConfig:
         architecture = _architecture(raw, path)
         field = _Fields(raw, path)
         hidden, heads = field.integer("hidden_size"), field.integer("num_attention_heads")
-        rope = _rope(raw, field, path)
         config = cls(
             architecture=architecture,
             vocab_size=field.integer("vocab_size"),
@@ -73,8 +96,8 @@ class ModelConfig:
             kv_heads=field.integer("num_key_value_heads", heads),
             head_dim=field.integer("head_dim", hidden // heads),
             norm_eps=field.number("rms_norm_eps", 1e-6),
-            rope=rope,
-            context_length=_context_length(field, rope),
+            rope=_rope(raw, path),
+            context_length=context_length(raw, path),
             tied_embeddings=field.flag("tie_word_embeddings"),
             attention_bias=field.flag("attention_bias"),
             mlp_bias=field.flag("mlp_bias"),
@@ -99,45 +122,52 @@ class ModelConfig:
 
 
 class _Fields:
-    """Typed access to a config's fields; an error names path, field and value."""
+    """Typed access to a config's fields; an error names path, field (after `prefix`) and value."""
 
-    def __init__(self, raw: dict[str, Any], path: Path) -> None:
-        self._raw, self._path = raw, path
+    def __init__(self, raw: Mapping[str, Any], path: Path, prefix: str = "") -> None:
+        self._raw, self._path, self._prefix = raw, path, prefix
 
     def integer(self, name: str, default: int | None = None) -> int:
         value = self._value(name, default)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise self._wrong(name, value, "an integer of at least 1")
+            raise self.wrong(name, value, "an integer of at least 1")
         return value
 
     def number(self, name: str, default: float | None = None) -> float:
         value = self._value(name, default)
         ok = isinstance(value, int | float) and not isinstance(value, bool)
         if not ok or not math.isfinite(value) or value <= 0:
-            raise self._wrong(name, value, "a number above 0")
+            raise self.wrong(name, value, "a number above 0")
         return float(value)
 
     def flag(self, name: str) -> bool:
         value = self._raw.get(name)
         if not isinstance(value, bool | None):
-            raise self._wrong(name, value, "true or false")
+            raise self.wrong(name, value, "true or false")
         return bool(value)
+
+    def section(self, name: str) -> dict[str, Any]:
+        value = self._value(name, {})
+        if not isinstance(value, dict):
+            raise self.wrong(name, value, "an object")
+        return dict(value)
 
     def _value(self, name: str, default: object) -> Any:
         value = self._raw.get(name)
         return default if value is None else value
 
-    def _wrong(self, name: str, value: object, allowed: str) -> ModelInvalid:
+    def wrong(self, name: str, value: object, allowed: str) -> ModelInvalid:
         return ModelInvalid(
-            f"{self._path}: {name} = {value!r} is not allowed: it must be {allowed}.",
+            f"{self._path}: {self._prefix}{name} = {value!r} is not allowed: it must be {allowed}.",
             path=str(self._path),
-            field=name,
+            field=self._prefix + name,
             value=value,
         )
 
 
 def _architecture(raw: dict[str, Any], path: Path) -> str:
-    named = raw.get("architectures") or []
+    named = raw.get("architectures")
+    named = named if isinstance(named, list) else []
     for architecture in named:
         if architecture in SUPPORTED_ARCHITECTURES:
             return str(architecture)
@@ -150,19 +180,21 @@ def _architecture(raw: dict[str, Any], path: Path) -> str:
     )
 
 
-def _context_length(field: _Fields, rope: RopeConfig) -> int:
-    """Some YaRN files still give the length before the stretch."""
-    length = field.integer("max_position_embeddings", 2048)
-    original = rope.scaling.get("original_max_position_embeddings")
-    if rope.kind == "yarn" and original and rope.scaling.get("factor"):
-        return max(length, int(original * rope.scaling["factor"]))
-    return length
+def context_length(raw: Mapping[str, Any], path: Path) -> int:
+    """Positions that the model of a config.json may read. Some YaRN files still give the length
+    before the stretch. Raises ModelInvalid."""
+    length = _Fields(raw, path).integer("max_position_embeddings")
+    scaling = _scaling(raw, path)
+    if _rope_kind(scaling) != "yarn":
+        return length
+    field = _Fields(scaling, path, "rope_scaling.")
+    original = field.number("original_max_position_embeddings", length)
+    return max(length, int(original * field.number("factor", 1)))
 
 
-def _rope(raw: dict[str, Any], field: _Fields, path: Path) -> RopeConfig:
-    """Older files have `rope_theta` and `rope_scaling`, newer ones one `rope_parameters`."""
-    scaling = dict(raw.get("rope_parameters") or raw.get("rope_scaling") or {})
-    kind = scaling.get("rope_type", scaling.get("type", "default"))
+def _rope(raw: Mapping[str, Any], path: Path) -> RopeConfig:
+    scaling, top = _scaling(raw, path), _Fields(raw, path)
+    kind, field = _rope_kind(scaling), _Fields(scaling, path, "rope_scaling.")
     if kind not in ROPE_TYPES:
         raise ModelInvalid(
             f"{path}: rope type {kind!r} is not supported. Supported: {', '.join(ROPE_TYPES)}.",
@@ -170,5 +202,26 @@ def _rope(raw: dict[str, Any], field: _Fields, path: Path) -> RopeConfig:
             field="rope_scaling",
             value=kind,
         )
-    theta = scaling.get("rope_theta") or field.number("rope_theta", 10000.0)
-    return RopeConfig(theta=float(theta), kind=kind, scaling=scaling)
+    for name in _REQUIRED[kind]:
+        field.number(name)
+    for name in _OPTIONAL.get(kind, ()):
+        field.number(name, 1)
+    if kind == "llama3" and scaling["low_freq_factor"] >= scaling["high_freq_factor"]:
+        raise field.wrong("high_freq_factor", scaling["high_freq_factor"], "above low_freq_factor")
+    if kind == "yarn":
+        length = top.integer("max_position_embeddings")
+        scaling["original_max_position_embeddings"] = field.number(
+            "original_max_position_embeddings", length
+        )
+    theta = field.number("rope_theta", top.number("rope_theta", 10000))
+    return RopeConfig(theta=theta, kind=kind, scaling=scaling)
+
+
+def _scaling(raw: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Older files have `rope_theta` and `rope_scaling`, newer ones one `rope_parameters`."""
+    field = _Fields(raw, path)
+    return field.section("rope_parameters") or field.section("rope_scaling")
+
+
+def _rope_kind(scaling: Mapping[str, Any]) -> Any:
+    return scaling.get("rope_type", scaling.get("type", "default"))

@@ -18,6 +18,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from inference.chat_template import ChatTemplate
+from inference.config import context_length
 from inference.errors import InvalidParameter, ModelInvalid, ModelUnavailable
 from inference.types import ModelFingerprint, ModelKind
 
@@ -114,7 +115,7 @@ def load(directory: Path, kind: ModelKind, weights_fingerprint: str, dtype: str)
         tokenizer=tokenizer,
         template=template,
         kind=kind,
-        context_length=_context_length(directory / "config.json", config),
+        context_length=context_length(config, directory / "config.json"),
         eos_ids=_eos_ids(directory, config),
         special_ids=_special_ids(tokenizer, special_tokens),
         fingerprint=ModelFingerprint(
@@ -205,20 +206,6 @@ def _template_source(directory: Path, tokenizer_config: Mapping[str, Any]) -> tu
         detail = "a chat model needs a chat template, in chat_template.jinja or in this file"
         raise _invalid(path, detail)
     return source, path
-
-
-def _context_length(path: Path, config: Mapping[str, Any]) -> int:
-    """Positions the model may read. YaRN's is its original length times its factor, where that is
-    more than the config says."""
-    length = config.get("max_position_embeddings")
-    if not isinstance(length, int) or isinstance(length, bool) or length < 1:
-        detail = f"max_position_embeddings is {length!r}, and must be a positive integer"
-        raise _invalid(path, detail)
-    scaling = config.get("rope_scaling") or {}
-    if scaling.get("rope_type", scaling.get("type")) == "yarn":
-        original = scaling.get("original_max_position_embeddings", length)
-        return max(length, int(original * scaling.get("factor", 1)))
-    return length
 
 
 def _eos_ids(directory: Path, config: Mapping[str, Any]) -> frozenset[int]:

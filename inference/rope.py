@@ -46,7 +46,7 @@ def _yarn(
     plain: torch.Tensor, config: ModelConfig, scaling: dict[str, Any]
 ) -> tuple[torch.Tensor, float]:
     """YaRN (Peng et al., 2023): dimensions that turn often are kept, slow ones interpolated."""
-    original = scaling.get("original_max_position_embeddings") or config.context_length
+    original = scaling["original_max_position_embeddings"]
     factor = float(scaling.get("factor") or config.context_length / original)
     fast, slow = float(scaling.get("beta_fast") or 32), float(scaling.get("beta_slow") or 1)
 
