@@ -16,12 +16,13 @@ serve: models ## install, fetch missing models, serve on http://localhost:3000 (
 	@exec $(MANAGE) serve $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT))
 
 test: install-dev models browser ## run all tests, real models and a real browser among them
-	$(PY) -m pytest
+	$(PY) -m pytest --durations=10
 
 soak: install-dev models browser ## run the long counts and write docs/benchmarks/soak.json
 	$(PY) -m pytest -p tests.soak_report --soak -m soak
 
 bench: install-dev models ## measure this machine and write JSON into docs/benchmarks/
+	@mkdir -p docs/benchmarks
 	$(MANAGE) bench latency --output docs/benchmarks
 
 lint: install-dev ## check style, types, migrations and the lock files
@@ -29,7 +30,7 @@ lint: install-dev ## check style, types, migrations and the lock files
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(MANAGE) makemigrations --check --dry-run
-	$(PY) -m pytest -q tests/test_install.py
+	$(PY) -m pytest -q tests/test_install.py -k 'lock_ or locks_'
 
 models: install ## fetch the models that are missing
 	@$(MANAGE) models pull --default
