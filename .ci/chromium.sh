@@ -13,7 +13,7 @@ as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
 }
 
-for name in chromium chromium-browser google-chrome "$(bundled)"; do
+for name in chromium google-chrome "$(bundled)"; do
     if [ -n "$name" ] && works "$name"; then exit 0; fi
 done
 

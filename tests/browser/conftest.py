@@ -96,10 +96,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 # running in this thread, and no asynchronous test could run after these.
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    if path is None:
-        pytest.fail("Chromium is missing. Run: make browser (or: apt-get install chromium)")
     with sync_playwright() as playwright:
+        bundled = playwright.chromium.executable_path
+        path = shutil.which("chromium") or shutil.which("google-chrome") or bundled
+        if not Path(path).exists():
+            pytest.fail("Chromium is missing. Run: make browser (or: apt-get install chromium)")
         chromium = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
         yield chromium
         chromium.close()
