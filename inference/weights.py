@@ -28,6 +28,7 @@ class Weights:
         self._dtype = dtype
         self._tensors: dict[str, torch.Tensor] = {}
         self._directory = directory
+        self._first_matrix: tuple[str, torch.dtype] | None = None
         for path in weight_files(directory):
             with _reading(path), safe_open(path, framework="pt") as file:
                 for name in file.keys():  # noqa: SIM118 (safe_open is not a dict)
@@ -62,7 +63,21 @@ class Weights:
                 "supported are float32, float16 and bfloat16.",
                 tensor=name,
             )
-        return tensor if self._dtype is None else tensor.to(self._dtype)
+        if self._dtype is not None:
+            return tensor.to(self._dtype)
+        if tensor.dim() == 2:
+            self._check_precision(name, tensor.dtype)
+        return tensor
+
+    def _check_precision(self, name: str, dtype: torch.dtype) -> None:
+        """Products are made for matrices of one precision."""
+        first, expected = self._first_matrix = self._first_matrix or (name, dtype)
+        if dtype != expected:
+            raise ModelInvalid(
+                f"{self._directory}: the tensor {name} is stored as {dtype}, but {first} as "
+                f"{expected}. Convert the model to one precision.",
+                tensor=name,
+            )
 
     def finish(self, *, ignore: tuple[str, ...] = ()) -> None:
         """Raises ModelInvalid that names the tensors left over, except buffers ending in
@@ -83,15 +98,23 @@ def weight_files(directory: Path) -> list[Path]:
         return [single]
     if not index.exists():
         raise ModelUnavailable(f"{single} is missing.", path=str(single))
-    try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise ModelInvalid(f"{index} cannot be read: {error!r}", path=str(index)) from error
-    files = [directory / name for name in names]
+    files = [directory / name for name in _shards(index)]
     for path in files:
         if not path.exists():
             raise ModelUnavailable(f"{path} is missing.", path=str(path))
     return files
+
+
+def _shards(index: Path) -> list[str]:
+    """The names of the files in an index, which all lie beside it."""
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelInvalid(f"{index} cannot be read: {error!r}", path=str(index)) from error
+    wrong = [name for name in names if not isinstance(name, str) or Path(name).name != name]
+    if wrong or not names:
+        raise ModelInvalid(f"{index} must name files beside it, not {wrong}.", path=str(index))
+    return names
 
 
 @contextmanager
