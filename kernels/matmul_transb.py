@@ -140,15 +140,16 @@ def reference(
     return out if residual is None else out + residual
 
 
-def tune_products(weight: torch.Tensor, key: str, store: Path) -> None:
-    """Set the number of rows at which products change over, from measurements on a matrix like
-    the model's own (see `product_rows.choose`)."""
-    matrices = Matrices([weight])
+def tune_products(weights: Sequence[torch.Tensor], key: str, store: Path) -> None:
+    """Set the number of rows at which products change over, from measurements on matrices like
+    the model's own; on several, since in a model each comes from memory and not from a cache
+    (see `product_rows.choose`)."""
+    model = [Matrices([weight]) for weight in weights]
 
     def measure(rows: int) -> tuple[float, float]:
-        x = torch.randn(rows, matrices.inputs)
-        ours = product_rows.best_of(lambda: by_kernel(x, matrices))
-        return ours, product_rows.best_of(lambda: by_torch(x, matrices))
+        x = torch.randn(rows, model[0].inputs)
+        ours = product_rows.best_of(lambda: [by_kernel(x, matrices) for matrices in model])
+        return ours, product_rows.best_of(lambda: [by_torch(x, matrices) for matrices in model])
 
     product_rows.choose(key, store, measure)
 
