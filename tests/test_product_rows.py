@@ -71,10 +71,10 @@ def test_the_best_of_several_runs_counts_and_the_first_does_not() -> None:
 
 
 def test_tuning_measures_both_ways_on_the_matrix(store: Path) -> None:
-    kernels.tune_products(torch.randn(40, 16).half(), "machine", store)
+    kernels.tune_products([torch.randn(40, 16).half()], "machine", store)
     first = json.loads(store.read_text())["machine"]
     assert first in (1, *product_rows._CANDIDATES)
     assert product_rows.limit() == first
     store.write_text('{"machine": 5}')
-    kernels.tune_products(torch.randn(40, 16).half(), "machine", store)
+    kernels.tune_products([torch.randn(40, 16).half()], "machine", store)
     assert product_rows.limit() == 5
