@@ -88,10 +88,11 @@ class Engine:
         sequence = Sequence(
             request, limit, self._arrivals, secrets.randbits(32) if seed is None else seed
         )
-        self._scheduler.add(sequence)
         begin = request.answer_start
         prefix = () if begin is None else request.prompt_ids[begin:]
         detokenizer = Detokenizer(self._codec.decode, prefix, request.sampling.stop)
+        # last, so that a request that is refused leaves nothing behind
+        self._scheduler.add(sequence)
         self._active[request.request_id] = _Active(sequence, detokenizer)
         log.info(
             "request.queued", request_id=request.request_id, prompt_tokens=sequence.prompt_length
@@ -112,6 +113,8 @@ class Engine:
         """One forward pass over every running request, and the events that it caused."""
         chunks = self._scheduler.plan()
         events: StepEvents = self._queue_positions()
+        if not chunks:
+            return events
         now = time.monotonic()
         for chunk in chunks:
             active = self._of(chunk)
@@ -151,7 +154,10 @@ class Engine:
         """Sample one token, append it, and say so; end the request when it is complete."""
         sequence, sampling = active.sequence, active.sequence.request.sampling
         if not np.isfinite(row.max()):
-            raise RequestFailed("The model's numbers overflowed; the answer cannot go on.")
+            raise RequestFailed(
+                "The model's numbers overflowed; the answer cannot go on.",
+                request_id=sequence.request.request_id,
+            )
         token = sampler.sample(
             row,
             sampling,
@@ -165,11 +171,6 @@ class Engine:
             token in self._codec.eos_ids and not sampling.ignore_eos
         )
         text = "" if ended else active.detokenizer.push(token)
-        offset = (
-            active.text_length
-            if ended
-            else active.detokenizer.offset_of(sequence.output_length - 1)
-        )
         reason: FinishReason | None = None
         if ended or active.detokenizer.stop_string is not None:
             reason = "stop"
@@ -178,6 +179,9 @@ class Engine:
         if reason:
             text += active.detokenizer.finish()
         active.text_length += len(text)
+        # a token that ends the answer has no text of its own: it stands behind all of it
+        last = sequence.output_length - 1
+        offset = active.text_length if ended else active.detokenizer.offset_of(last)
         delta = Delta(text, (token,), (offset,))
         return [delta, self._finish(active, reason)] if reason else [delta]
 
@@ -211,7 +215,8 @@ class Engine:
         self._active.pop(request_id)
         self._scheduler.remove(chunk.sequence)
         if not isinstance(error, EngineError):
-            error = RequestFailed(f"The engine failed while computing: {error}")
+            message = f"The engine failed while computing: {error}"
+            error = RequestFailed(message, request_id=request_id)
         return request_id, error
 
     def _queue_positions(self) -> StepEvents:
