@@ -54,7 +54,6 @@ class EngineThread:
 
     def __init__(self, store: ModelStore, options: EngineOptions) -> None:
         self._store, self._options = store, options
-        self._commands: queue.SimpleQueue[_Command] = queue.SimpleQueue()
         self._codecs: dict[str, PromptCodec] = {}
         self._loaded: dict[Path, Engine] = {}
         self._worker: _Worker | None = None
@@ -63,7 +62,7 @@ class EngineThread:
         """Ready when the models that a fresh installation has, as far as they are here, are
         loaded: nobody's first message waits for that."""
         loop = asyncio.get_running_loop()
-        self._worker = _Worker(self._commands, self._options, self._loaded, loop)
+        self._worker = _Worker(self._options, self._loaded, loop)
         for entry in self._store.catalogue.defaults():
             if self._store.state(entry.name)[0] != "ready":
                 continue
@@ -81,7 +80,7 @@ class EngineThread:
     async def stop(self) -> None:
         worker, self._worker = self._worker, None
         if worker:
-            self._commands.put(_Stop())
+            worker.tell(_Stop())
             await asyncio.to_thread(worker.join)
 
     def engines(self) -> list[Engine]:
@@ -104,19 +103,22 @@ class EngineThread:
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[EngineEvent, None]:
         codec = await self.codec(request.model)
         directory = self._store.directory(request.model)
-        if self._worker is None or not self._worker.is_alive():
+        worker, mailbox = self._worker, Mailbox()
+        submit = _Submit(request, codec, directory, mailbox)
+        if worker is None or not worker.is_alive() or not worker.tell(submit):
             raise EngineStopped("The engine is not running.")
-        mailbox = Mailbox()
-        self._commands.put(_Submit(request, codec, directory, mailbox))
-        finished = False
+        ended = False
         try:
-            while not finished:
+            while not ended:
                 event = await mailbox.get()
-                finished = isinstance(event, Finished)
+                ended = isinstance(event, Finished)
                 yield event
+        except EngineError:  # it has ended by itself, and its name may be somebody else's
+            ended = True
+            raise
         finally:
-            if not finished:
-                self._commands.put(_Cancel(request.request_id))
+            if not ended:
+                worker.tell(_Cancel(request.request_id))
 
 
 class _Worker(threading.Thread):
@@ -124,15 +126,23 @@ class _Worker(threading.Thread):
 
     def __init__(
         self,
-        commands: queue.SimpleQueue[_Command],
         options: EngineOptions,
         engines: dict[Path, Engine],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         super().__init__(name="engine", daemon=True)
-        self._commands, self._options, self._loop = commands, options, loop
+        self._options, self._loop = options, loop
+        self._commands: queue.SimpleQueue[_Command] = queue.SimpleQueue()
         self._engines = engines
         self._mailboxes: dict[str, Mailbox] = {}
+        self._ended, self._telling = False, threading.Lock()
+
+    def tell(self, command: _Command) -> bool:
+        """Have a command obeyed. False: the thread has ended, and nobody would hear it."""
+        with self._telling:
+            if not self._ended:
+                self._commands.put(command)
+            return not self._ended
 
     def run(self) -> None:
         kernels.set_threads(self._options.threads)
@@ -143,7 +153,6 @@ class _Worker(threading.Thread):
                         self._deliver(engine)
         except Exception:
             log.exception("engine.died")
-            raise
         finally:
             self._end_all()
 
@@ -201,16 +210,18 @@ class _Worker(threading.Thread):
             self._loop.call_soon_threadsafe(put)
 
     def _end_all(self) -> None:
-        stopped = EngineStopped("The engine has stopped. The text so far is kept.")
-        self._post([(mailbox, stopped) for mailbox in self._mailboxes.values()])
-        self._mailboxes.clear()
-        self._refuse_the_rest(stopped)
-
-    def _refuse_the_rest(self, stopped: EngineStopped) -> None:
+        """Tell everyone who waits, and everyone whose request nobody has read."""
+        with self._telling:
+            self._ended = True
+        waiting, requests = list(self._mailboxes.values()), list(self._mailboxes)
         while not self._commands.empty():
             command = self._commands.get()
             if isinstance(command, _Submit):
-                self._post([(command.mailbox, stopped)])
+                waiting.append(command.mailbox)
+        stopped = EngineStopped("The engine has stopped. The text so far is kept.")
+        self._post([(mailbox, stopped) for mailbox in waiting])
+        for request_id in requests:
+            self._cancel(request_id)
 
 
 def _unexpected(error: Exception) -> RequestFailed:
