@@ -102,11 +102,11 @@ async def rest(stream: AsyncIterator[EngineEvent], events: list[EngineEvent]) ->
     """Read on, into a list that is there also when the stream ends with an error."""
     async with asyncio.timeout(HANG):
         async for event in stream:
-            events.append(event)
+            events.append(event)  # noqa: PERF401
 
 
 async def until(condition: Callable[[], bool]) -> None:
     """Until something is so on the engine's thread, which knows no asyncio.Event."""
     async with asyncio.timeout(HANG):
-        while not condition():
+        while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.001)
