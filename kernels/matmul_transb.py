@@ -159,5 +159,7 @@ def _widened(weight: torch.Tensor) -> torch.Tensor:
     if weight.dtype == torch.float32:
         return weight
     if _scratch.numel() < weight.numel():
-        _scratch = torch.empty(weight.numel())
+        # of no mode: a tensor made in inference mode may not be written to outside it
+        with torch.inference_mode(mode=False):
+            _scratch = torch.empty(weight.numel())
     return _scratch[: weight.numel()].view(weight.shape).copy_(weight)
