@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -85,6 +86,18 @@ def test_gated_products(dtype: torch.dtype, shape: tuple[tuple[int, ...], int], 
     x = random(rows, w.inputs)
     check(x, w, gated=True)
     check(x, w, norm=norm, gated=True)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_products_in_and_out_of_inference_mode(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine computes in inference mode, the measurement that chooses a way does not."""
+    monkeypatch.setattr(sys.modules["kernels.matmul_transb"], "_scratch", torch.empty(0))
+    w, norm = case((6, 4), 16, dtype)
+    with torch.inference_mode():
+        check(random(5, 16), w, norm=norm)
+    check(random(5, 16), w, norm=norm)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
