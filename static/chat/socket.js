@@ -18,6 +18,7 @@ export class Socket {
     this.unconfirmed = new Map(); // client id -> turn.submit, sent again after a lost connection
     this.failures = 0;
     this.ready = false;
+    this.opening = false; // asked to read from `seq` on: until the answer, frames are of before
     addEventListener("online", () => this.#again());
     addEventListener("pageshow", (event) => event.persisted && this.#again());
     this.#connect();
@@ -62,6 +63,7 @@ export class Socket {
   }
 
   #open() {
+    this.opening = true;
     this.#write("session.open", { session_id: this.session, after: this.seq });
   }
 
@@ -86,8 +88,9 @@ export class Socket {
       this.session ||= frame.session_id;
     }
     if (frame.session_id !== this.session) return;
+    if (frame.type === "session.opened") this.opening = false;
     const numbered = !UNNUMBERED.has(frame.type) && !frame.type.startsWith("session.");
-    if (numbered && frame.seq <= this.seq) return;
+    if (numbered && (this.opening || frame.seq <= this.seq)) return;
     if (numbered) this.seq = frame.seq;
     this.handlers.frame(frame);
   }

@@ -110,11 +110,15 @@ WIRES: WeakKeyDictionary[BrowserContext, Wire] = WeakKeyDictionary()
 
 
 class Wire:
-    """All websockets of a context pass here. They can be cut, and new ones refused."""
+    """All websockets of a context pass here. They can be cut, and new ones refused.
+
+    `late` is a frame that reaches the page just after it asked to read from somewhere else.
+    """
 
     def __init__(self, context: BrowserContext) -> None:
         self.lines: list[WebSocketRoute] = []
         self.refuse = 0
+        self.late: dict[str, object] | None = None
         context.route_web_socket("**/ws/chat/", self._connect)
 
     def cut(self) -> None:
@@ -131,7 +135,13 @@ class Wire:
             line.close()
             return
         server = line.connect_to_server()
-        line.on_message(lambda text: server.send(_made_greedy(str(text))))
+
+        def pass_on(text: str | bytes) -> None:
+            if self.late and json.loads(text)["type"] == "session.open":
+                self.tell(self.late)
+            server.send(_made_greedy(str(text)))
+
+        line.on_message(pass_on)
 
 
 def _made_greedy(text: str) -> str:

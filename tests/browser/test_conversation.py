@@ -159,6 +159,15 @@ def test_a_reset_rewinds_the_page_and_goes_on(chat: Chat, wire: Wire) -> None:
         "element => { element.message.write(5, 'never logged', {from: 0, html: []}); }"
     )
     session = chat.path.split("/")[2]
+    wire.late = {
+        "type": "message.delta",
+        "session_id": session,
+        "message_id": chat.message_id,
+        "seq": 999_999,
+        "offset": 99_999,
+        "text": "too late",
+        "blocks": {"from": 0, "html": []},
+    }
     wire.tell({"type": "session.reset", "session_id": session, "seq": 1_000_000})
     chat.page.wait_for_function("() => !document.body.innerText.includes('never logged')")
     chat.wait_text(120)
