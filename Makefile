@@ -6,10 +6,11 @@ MANAGE = $(PY) manage.py
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help serve test soak bench lint models lock clean install install-dev browser
+.PHONY: help serve test test-gpu soak bench bench-gpu lint models lock clean install install-dev \
+    browser
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 serve: models ## install, fetch missing models, serve on http://localhost:3000 (PORT=, HOST=)
 	@$(MANAGE) migrate --noinput --verbosity 0
@@ -18,12 +19,21 @@ serve: models ## install, fetch missing models, serve on http://localhost:3000 (
 test: install-dev models browser ## run all tests, real models and a real browser among them
 	$(PY) -m pytest --durations=10
 
+test-gpu: install-dev ## run the tests that need an NVIDIA GPU; fails where none can be used
+	@$(MANAGE) doctor --expect cuda
+	$(PY) -m pytest -m gpu tests/gpu
+
 soak: install-dev models browser ## run the long counts and write docs/benchmarks/soak.json
 	$(PY) -m pytest -p tests.soak_report --soak -m soak
 
 bench: install-dev models ## measure this machine and write JSON into docs/benchmarks/
 	@mkdir -p docs/benchmarks
 	$(MANAGE) bench latency --output docs/benchmarks
+
+bench-gpu: install-dev models ## measure this machine's NVIDIA GPU, likewise
+	@$(MANAGE) doctor --expect cuda
+	@mkdir -p docs/benchmarks
+	$(MANAGE) bench gpu --output docs/benchmarks
 
 lint: install-dev ## check style, types, migrations and the lock files
 	$(PY) -m ruff check .

@@ -46,6 +46,7 @@ def build() -> EngineClient:
         threads=settings.TINYLLM_THREADS,
         kv_tokens=settings.TINYLLM_KV_TOKENS,
         max_batch=settings.TINYLLM_MAX_BATCH,
+        device=settings.TINYLLM_DEVICE,
         dtype=settings.TINYLLM_DTYPE,
         tuning_file=settings.TINYLLM_DATA_DIR / "product_rows.json",
     )

@@ -1,7 +1,8 @@
 """The one door between the site and the engine.
 
-`EngineClient` is what the site sees; `inference.engine_thread` implements it on an engine thread
-of the server's own process. Importing this module loads neither torch nor any weights.
+`EngineClient` is what the site sees. `inference.engine_thread` implements it on a thread of the
+server's own process, `inference.engine_process` in a process beside it. Importing this module loads
+neither torch nor any weights.
 """
 
 from __future__ import annotations

@@ -79,10 +79,11 @@ class ModelConfig:
             raise ModelInvalid(f"{path} cannot be read: {error}", path=str(path)) from error
         if not isinstance(raw, dict):
             raise ModelInvalid(f"{path} must hold a JSON object.", path=str(path))
-        return cls._from_dict(raw, path)
+        return cls.from_dict(raw, path)
 
     @classmethod
-    def _from_dict(cls, raw: dict[str, Any], path: Path) -> ModelConfig:
+    def from_dict(cls, raw: dict[str, Any], path: Path) -> ModelConfig:
+        """path: named in errors."""
         architecture = _architecture(raw, path)
         field = _Fields(raw, path)
         hidden, heads = field.integer("hidden_size"), field.integer("num_attention_heads")

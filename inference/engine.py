@@ -11,16 +11,20 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import numpy as np
 import structlog
 
-from inference import sampler
 from inference.client import PromptCodec
 from inference.detokenizer import Detokenizer
-from inference.errors import ContextLengthExceeded, EngineError, InvalidParameter, RequestFailed
+from inference.errors import (
+    ContextLengthExceeded,
+    DeviceLost,
+    EngineError,
+    InvalidParameter,
+    RequestFailed,
+)
 from inference.kv_cache import BLOCK_SIZE, KVCache
 from inference.options import EngineOptions
-from inference.runner import Array, ModelRunner
+from inference.runner import FAILED, Runner, Step
 from inference.scheduler import Chunk, Scheduler
 from inference.sequence import Sequence
 from inference.types import (
@@ -52,8 +56,25 @@ class _Active:
     first_token: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A chunk that was launched. done: tokens of its sequence in the cache once it has run.
+    index: which of the step's tokens is its own, None if the prompt goes on."""
+
+    active: _Active
+    done: int
+    index: int | None
+    is_partial: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Launched:
+    step: Step
+    pieces: list[_Piece]
+
+
 class Engine:
-    def __init__(self, runner: ModelRunner, codec: PromptCodec, options: EngineOptions) -> None:
+    def __init__(self, runner: Runner, codec: PromptCodec, options: EngineOptions) -> None:
         self._runner, self._codec = runner, codec
         self.cache = KVCache(runner.blocks)
         self._scheduler = Scheduler(
@@ -64,6 +85,7 @@ class Engine:
         )
         self._active: dict[str, _Active] = {}
         self._arrivals = 0
+        self._under_way: _Launched | None = None
 
     @property
     def is_idle(self) -> bool:
@@ -100,9 +122,9 @@ class Engine:
 
     def cancel(self, request_id: str) -> None:
         """Drop a request and free its cache blocks. Unknown or finished ones are ignored."""
-        active = self._active.pop(request_id, None)
+        active = self._active.get(request_id)
         if active:
-            self._scheduler.remove(active.sequence)
+            self._forget(active)
             log.info(
                 "request.cancelled",
                 request_id=request_id,
@@ -110,63 +132,72 @@ class Engine:
             )
 
     def step(self) -> StepEvents:
-        """One forward pass over every running request, and the events that it caused."""
+        """Launch one forward pass over every running request, and return the events that it
+        caused; where the runner works ahead, those of the pass before. Raises DeviceLost: this
+        engine is of no more use then."""
         chunks = self._scheduler.plan()
         events: StepEvents = self._queue_positions()
-        if not chunks:
-            return events
+        launched = self._launch(chunks, events) if chunks else None
+        if self._runner.steps_ahead:
+            launched, self._under_way = self._under_way, launched
+        if launched:
+            for piece in launched.pieces:
+                events += self._commit(piece, launched.step)
+        if self._scheduler.is_idle:
+            self._under_way = None  # nobody waits for it any more
+        return events
+
+    def _launch(self, chunks: tuple[Chunk, ...], events: StepEvents) -> _Launched | None:
         now = time.monotonic()
         for chunk in chunks:
             active = self._of(chunk)
             active.started = active.started or now
         try:
-            logits = self._runner.run(chunks)
+            step = self._runner.launch(chunks)
         except Exception as error:
             log.exception("step.failed", requests=[c.sequence.request.request_id for c in chunks])
-            return events + [self._fail(chunk, error) for chunk in chunks]
-        rows = iter(logits)
+            events += [self._fail(self._of(chunk), error) for chunk in chunks]
+            return None
+        pieces, tokens = [], 0
         for chunk in chunks:
-            row = next(rows) if chunk.completes else None
-            events += self._commit(chunk, row)
-        return events
+            sequence, completes = chunk.sequence, chunk.completes
+            is_partial = sequence.in_prefill and chunk.length < sequence.prompt_length
+            sequence.launched(chunk.length)
+            index = tokens if completes else None
+            tokens += completes
+            pieces.append(_Piece(self._of(chunk), sequence.computed, index, is_partial))
+        return _Launched(step, pieces)
 
-    def _commit(self, chunk: Chunk, row: Array | None) -> StepEvents:
-        """Record a computed chunk; row holds the logits after its last token, if it has them."""
-        sequence = chunk.sequence
-        whole_prompt = chunk.length == sequence.prompt_length
-        was_prefill = sequence.in_prefill and not whole_prompt
-        sequence.computed += chunk.length
+    def _commit(self, piece: _Piece, step: Step) -> StepEvents:
+        """Record a chunk that was computed, unless its request is over since."""
+        sequence = piece.active.sequence
         request_id = sequence.request.request_id
+        if self._active.get(request_id) is not piece.active:
+            return []
         events: StepEvents = []
-        if was_prefill:
-            done = min(sequence.computed, sequence.prompt_length)
+        if piece.is_partial:
+            done = min(piece.done, sequence.prompt_length)
             events.append((request_id, PromptProgress(done, sequence.prompt_length)))
-        if row is None:
+        if piece.index is None:
             return events
         try:
-            events += [(request_id, event) for event in self._extend(self._of(chunk), row)]
+            token = step.token(piece.index)
+            events += [(request_id, event) for event in self._extend(piece.active, token)]
         except Exception as error:
             log.exception("request.failed", request_id=request_id)
-            events.append(self._fail(chunk, error))
+            events.append(self._fail(piece.active, error))
         return events
 
-    def _extend(self, active: _Active, row: Array) -> list[EngineEvent]:
-        """Sample one token, append it, and say so; end the request when it is complete."""
+    def _extend(self, active: _Active, token: int) -> list[EngineEvent]:
+        """Append a sampled token, and say so; end the request when it is complete."""
         sequence, sampling = active.sequence, active.sequence.request.sampling
-        if not np.isfinite(row.max()):
+        if token == FAILED:
             raise RequestFailed(
                 "The model's numbers overflowed; the answer cannot go on.",
                 request_id=sequence.request.request_id,
             )
-        token = sampler.sample(
-            row,
-            sampling,
-            prompt=list(sequence.request.prompt_ids),
-            output=sequence.output_ids,
-            seed=sequence.seed,
-        )
         active.first_token = active.first_token or time.monotonic()
-        sequence.tokens.append(token)
+        sequence.extend(token)
         ended = token in sampling.stop_token_ids or (
             token in self._codec.eos_ids and not sampling.ignore_eos
         )
@@ -174,7 +205,7 @@ class Engine:
         reason: FinishReason | None = None
         if ended or active.detokenizer.stop_string is not None:
             reason = "stop"
-        elif sequence.is_full:
+        elif len(sequence.tokens) >= sequence.limit:
             reason = "length"
         if reason:
             text += active.detokenizer.finish()
@@ -187,8 +218,7 @@ class Engine:
 
     def _finish(self, active: _Active, reason: FinishReason) -> Finished:
         sequence, now = active.sequence, time.monotonic()
-        self._scheduler.remove(sequence)
-        del self._active[sequence.request.request_id]
+        self._forget(active)
         finished = Finished(
             reason=reason,
             prompt_tokens=sequence.prompt_length,
@@ -210,14 +240,22 @@ class Engine:
         )
         return finished
 
-    def _fail(self, chunk: Chunk, error: Exception) -> tuple[str, EngineError]:
-        request_id = chunk.sequence.request.request_id
-        self._active.pop(request_id)
-        self._scheduler.remove(chunk.sequence)
+    def _fail(self, active: _Active, error: Exception) -> tuple[str, EngineError]:
+        if isinstance(error, DeviceLost):
+            raise error  # more than this request is lost
+        request_id = active.sequence.request.request_id
+        self._forget(active)
         if not isinstance(error, EngineError):
             message = f"The engine failed while computing: {error}"
             error = RequestFailed(message, request_id=request_id)
         return request_id, error
+
+    def _forget(self, active: _Active) -> None:
+        """Its blocks may be written once more by a step that is under way; whoever gets them next
+        is computed after that."""
+        del self._active[active.sequence.request.request_id]
+        self._scheduler.remove(active.sequence)
+        self._runner.release(active.sequence)
 
     def _queue_positions(self) -> StepEvents:
         """An event for each waiting request whose place in the queue has changed."""

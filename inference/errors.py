@@ -21,6 +21,16 @@ class EngineError(Exception):
         self.message = message
         self.fields = fields
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors travel between processes as they are, whatever their constructors take."""
+        return _again, (type(self), self.message, self.fields)
+
+
+def _again(kind: type[EngineError], message: str, fields: dict[str, Any]) -> EngineError:
+    error = kind.__new__(kind, message)
+    EngineError.__init__(error, message, **fields)
+    return error
+
 
 class InvalidParameter(EngineError):
     """A request value outside what is allowed. Fields: param, value, allowed."""
@@ -87,12 +97,67 @@ class UnsupportedArchitecture(ModelInvalid):
     code = "unsupported_architecture"
 
 
+class DeviceUnavailable(ModelUnavailable):
+    """The GPU was insisted on and cannot be used. Fields: reason."""
+
+    code = "device_unavailable"
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(
+            f"TINYLLM_DEVICE=cuda asks for the GPU, but {reason}. {remedy}".rstrip(), reason=reason
+        )
+
+
+class DeviceMemoryTooSmall(ModelUnavailable):
+    """The model does not fit into the GPU's free memory. Fields, in bytes: needed, free, weights,
+    cache (for `tokens` tokens); would_fit: settings with which it fits, or an empty text."""
+
+    code = "device_memory_too_small"
+
+    def __init__(
+        self, *, needed: int, free: int, weights: int, cache: int, tokens: int, would_fit: str
+    ) -> None:
+        advice = f"It fits with {would_fit}" if would_fit else "Use a smaller model"
+        super().__init__(
+            f"The model needs {needed / 1e9:.1f} GB of the GPU's memory ({weights / 1e9:.1f} GB "
+            f"weights, {cache / 1e9:.1f} GB cache for {tokens} tokens, the rest for computing), "
+            f"and {free / 1e9:.1f} GB are free. {advice}, or compute on the CPU with "
+            "TINYLLM_DEVICE=cpu.",
+            needed=needed,
+            free=free,
+            weights=weights,
+            cache=cache,
+            tokens=tokens,
+            would_fit=would_fit,
+        )
+
+
 class EngineStopped(EngineError):
     """The engine is shutting down, has died, or was never started. Try again later."""
 
     code = "engine_stopped"
     status = 503
     retryable = True
+
+
+class EngineCrashed(EngineError):
+    """The engine broke off and another one takes its place. Fields: reason."""
+
+    code = "engine_crashed"
+    status = 503
+    retryable = True
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"The engine broke off: {reason}. The text so far is kept; "
+            "try again or continue it in a moment.",
+            reason=reason,
+        )
+
+
+class DeviceLost(EngineCrashed):
+    """The GPU refuses all further work of this process, which therefore ends: a kernel that traps
+    takes its process's whole context along. Whoever runs a model raises it (`device_check.py`)."""
 
 
 class QueueFull(EngineError):

@@ -5,29 +5,35 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
+from inference.engine_commands import Report, Said
 from inference.errors import EngineError
 from inference.types import Delta, EngineEvent, PromptProgress, Queued
 
 
+def join(waiting: deque[Said], new: Said) -> None:
+    """Append to what waits for one reader, and keep it small: deltas are joined, and of a place
+    in the queue or a progress only the newest counts."""
+    last = waiting[-1] if waiting else None
+    if isinstance(new, Delta) and isinstance(last, Delta):
+        waiting[-1] = last.joined(new)
+    elif isinstance(new, Queued | PromptProgress) and type(last) is type(new):
+        waiting[-1] = new
+    else:
+        waiting.append(new)
+
+
 class Mailbox:
-    """Holds what its reader has not taken yet, and stays small: deltas are joined, and of a
-    place in the queue or a progress only the newest counts."""
+    """Holds what its reader has not taken yet."""
 
     def __init__(self) -> None:
-        self._events: deque[EngineEvent | EngineError] = deque()
+        self._events: deque[Said] = deque()
         self._arrived = asyncio.Event()
 
-    def put(self, event: EngineEvent | EngineError) -> None:
-        last = self._events[-1] if self._events else None
-        if isinstance(event, Delta) and isinstance(last, Delta):
-            self._events[-1] = last.joined(event)
-        elif isinstance(event, Queued | PromptProgress) and type(last) is type(event):
-            self._events[-1] = event
-        else:
-            self._events.append(event)
+    def put(self, event: Said) -> None:
+        join(self._events, event)
         self._arrived.set()
 
-    async def get(self) -> EngineEvent:
+    async def get(self) -> EngineEvent | Report:
         """The next event; an error is raised in its place."""
         while not self._events:
             self._arrived.clear()

@@ -9,6 +9,7 @@ from pathlib import Path
 from inference.errors import InvalidParameter
 
 DTYPES = ("auto", "float32", "float16", "bfloat16")
+DEVICES = ("auto", "cpu", "cuda")
 
 
 def all_cores() -> int:
@@ -18,11 +19,13 @@ def all_cores() -> int:
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """dtype: the precision weights are kept in, "auto" as stored. threads: for computing.
+    """device: "auto" takes an NVIDIA GPU where it can be used. dtype: the precision weights are
+    kept in, "auto" as stored. threads: for computing.
     kv_tokens: the most tokens in the KV cache (memory is taken as it is used). max_batch: the
     most sequences that run at once. step_tokens: the most tokens of one step. queue_limit: the
     most requests that wait. tuning_file: where measured choices are kept, None for defaults."""
 
+    device: str = "auto"
     dtype: str = "auto"
     threads: int = field(default_factory=all_cores)
     kv_tokens: int = 16384
@@ -32,8 +35,9 @@ class EngineOptions:
     tuning_file: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            raise InvalidParameter("dtype", self.dtype, "one of " + ", ".join(DTYPES))
+        for name, allowed in (("device", DEVICES), ("dtype", DTYPES)):
+            if getattr(self, name) not in allowed:
+                raise InvalidParameter(name, getattr(self, name), "one of " + ", ".join(allowed))
         for name in ("threads", "kv_tokens", "max_batch", "queue_limit"):
             if getattr(self, name) < 1:
                 raise InvalidParameter(name, getattr(self, name), "at least 1")

@@ -1,17 +1,18 @@
-"""Runs a model: a plan of chunks goes down, rows of logits come up."""
+"""Runs a model on the CPU: a plan of chunks goes down, tokens come up."""
 
 from __future__ import annotations
 
 import platform
+from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 import kernels
-from inference import architectures
+from inference import architectures, sampler
 from inference.batch import ForwardBatch
 from inference.config import ModelConfig
 from inference.kv_cache import BLOCK_SIZE, KVCache
@@ -26,10 +27,62 @@ from kernels import AttentionBatch, CacheLayer
 _TUNED_ON = 8
 
 Array = np.ndarray[Any, np.dtype[Any]]
+FAILED = -1
+
+
+class Step(Protocol):
+    """A step that was launched."""
+
+    def token(self, index: int) -> int:
+        """What it sampled for the index-th chunk that completes its sequence, waited for where it
+        is not there yet. FAILED: the logits overflowed."""
+
+
+class Runner(Protocol):
+    """Owns the weights and the memory of the KV cache, `blocks` blocks of BLOCK_SIZE tokens.
+
+    steps_ahead: how many steps may be launched before the tokens of the last one are known, 0 or 1.
+    """
+
+    config: ModelConfig
+    blocks: int
+    steps_ahead: int
+
+    def launch(self, chunks: tuple[Chunk, ...]) -> Step:
+        """Compute the chunks, put their keys and values into the cache, and sample. Raises
+        DeviceLost where nothing more can be computed."""
+
+    def release(self, sequence: Sequence) -> None:
+        """The sequence is over. One that is not known is ignored."""
+
+    def warm_up(self) -> None:
+        """Have kernels compiled before somebody waits for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Computed:
+    """A step of the CPU: the logits are there, tokens are sampled when they are asked for."""
+
+    logits: Array
+    sequences: tuple[Sequence, ...]
+
+    def token(self, index: int) -> int:
+        row, sequence = self.logits[index], self.sequences[index]
+        if not np.isfinite(row.max()):
+            return FAILED
+        return sampler.sample(
+            row,
+            sequence.request.sampling,
+            prompt=list(sequence.request.prompt_ids),
+            output=sequence.output_ids,
+            seed=sequence.seed,
+        )
 
 
 class ModelRunner:
-    """Owns the weights and the memory of the KV cache, `blocks` blocks of BLOCK_SIZE tokens."""
+    """See `Runner`."""
+
+    steps_ahead = 0
 
     def __init__(self, directory: Path, options: EngineOptions) -> None:
         """Raises ModelUnavailable and its subclasses."""
@@ -38,11 +91,18 @@ class ModelRunner:
         dtype = None if options.dtype == "auto" else getattr(torch, options.dtype)
         weights = Weights(directory, dtype)
         self.dtype = weights.dtype
-        self._architecture = architectures.build(self.config, weights)
+        self._architecture = architectures.build(self.config, weights, torch.device("cpu"))
         self._caches = [self._layer_cache() for _ in range(self.config.layers)]
         kernels.set_threads(options.threads)
         if options.tuning_file and self.dtype != torch.float32:
             self._tune(options, options.tuning_file)
+
+    def launch(self, chunks: tuple[Chunk, ...]) -> Step:
+        complete = tuple(chunk.sequence for chunk in chunks if chunk.completes)
+        return _Computed(self.run(chunks), complete)
+
+    def release(self, sequence: Sequence) -> None:
+        pass
 
     @torch.inference_mode()
     def run(self, chunks: tuple[Chunk, ...]) -> Array:
@@ -52,8 +112,8 @@ class ModelRunner:
         return logits.numpy()
 
     def warm_up(self) -> None:
-        """Run a few tokens through an empty cache, so that kernels are compiled before somebody
-        waits for them: half a minute the first time on a machine, then read from disk."""
+        """Run a few tokens through an empty cache: half a minute the first time on a machine,
+        when kernels are compiled; then they are read from disk."""
         sequence = Sequence(GenerateRequest("warm-up", "", (0,) * 5), 6, 0, 0)
         KVCache(self.blocks).reserve(sequence, sequence.limit)
         for length in (5, 1):

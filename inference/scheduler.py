@@ -64,7 +64,7 @@ class Scheduler:
     def plan(self) -> tuple[Chunk, ...]:
         """The chunks of the next step, decodes first; empty when there is nothing to do."""
         self._admit()
-        decodes = [Chunk(s, 1) for s in self._running if s.pending == 1]
+        decodes = [Chunk(s, 1) for s in self._running if s.pending == 1 and not s.is_full]
         budget = self._step_tokens - len(decodes)
         prefills = []
         for sequence in self._running:

@@ -3,6 +3,9 @@
 |<------------ tokens ------------------------------>|
 |<------ prompt ------------>|<------ output ------->|
 |<------------ computed (in the KV cache) -->|<- pending ->|
+
+A step may be launched before the token of the one before is known here: that token is promised, and
+counts as one more.
 """
 
 from __future__ import annotations
@@ -14,8 +17,9 @@ from inference.types import GenerateRequest
 
 @dataclass(slots=True, eq=False)
 class Sequence:
-    """tokens: prompt and output ids. computed: how many of them are in the KV cache. blocks: the
-    cache blocks it holds, in order. limit: the most tokens it may ever have."""
+    """tokens: prompt and output ids. computed: how many of them are in the KV cache, or will be
+    when the steps that are launched have run. promised: tokens that these will sample, 0 or 1.
+    blocks: the cache blocks it holds, in order. limit: the most tokens it may ever have."""
 
     request: GenerateRequest
     limit: int
@@ -23,6 +27,7 @@ class Sequence:
     seed: int
     tokens: list[int] = field(init=False)
     computed: int = 0
+    promised: int = 0
     blocks: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -43,7 +48,7 @@ class Sequence:
     @property
     def pending(self) -> int:
         """Tokens that are known but not computed yet: the prompt's rest, or the last token."""
-        return len(self.tokens) - self.computed
+        return len(self.tokens) + self.promised - self.computed
 
     @property
     def in_prefill(self) -> bool:
@@ -51,4 +56,14 @@ class Sequence:
 
     @property
     def is_full(self) -> bool:
-        return len(self.tokens) >= self.limit
+        return len(self.tokens) + self.promised >= self.limit
+
+    def launched(self, length: int) -> None:
+        """So many of its pending tokens are on their way into the cache."""
+        self.promised += length == self.pending
+        self.computed += length
+
+    def extend(self, token: int) -> None:
+        """The promised token is known."""
+        self.promised -= 1
+        self.tokens.append(token)

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,6 +18,19 @@ from inference.errors import ModelInvalid, ModelUnavailable
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+
+
+class TensorSource(Protocol):
+    """Where an architecture takes its tensors from."""
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+    def __contains__(self, name: str) -> bool: ...
+    def take(self, name: str, *shape: int) -> torch.Tensor:
+        """Once for each tensor. Raises ModelInvalid."""
+
+    def finish(self, *, ignore: tuple[str, ...] = ()) -> None:
+        """All has been taken. Raises ModelInvalid for what is left over."""
 
 
 class Weights:

@@ -1,32 +1,56 @@
-"""The operations a model is made of, one file each: binding, torch reference, CPU kernel.
+"""The operations a model is made of, one file each: binding and torch reference.
 
-Every op takes and returns torch tensors and picks its kernel by the tensors' device. Activations
-are fp32 on the CPU; weights and KV cache stay in the precision they are stored in.
+Every op takes and returns torch tensors and picks its kernel by the tensors' device: `cpu/` has
+those that Numba compiles, `cuda/` launches those of `csrc/`. The residual stream and the logits are
+fp32. What passes between the ops of a layer is fp32 on the CPU and of the weights' precision on
+CUDA; weights and KV cache stay in the precision they are stored in.
 """
 
-from kernels.attention import AttentionBatch, attention
+from kernels.attention import AttentionBatch, attention, prefill_tiles
 from kernels.cache_layer import CacheLayer
+from kernels.cuda.decode_token import (
+    GpuDecoder,
+    GpuDecoderLayer,
+    GpuTokenDecoder,
+    gpu_token_decoder,
+)
+from kernels.cuda.product_choice import Products, use_products
 from kernels.decode_token import DecoderLayer, TokenDecoder
 from kernels.embedding import embedding
 from kernels.matmul_transb import Matrices, matmul_transb, tune_products
+from kernels.qkv_rope_append import qkv_rope_append
 from kernels.rms_norm import Norm, rms_norm
-from kernels.rope_append import rope_append
+from kernels.rope_append import Rotary, rope_append
+from kernels.sample import DecodeRows, SampledRows, SamplingTable, sample
 from kernels.silu_mul import silu_mul
 from kernels.threads import set_threads
 
 __all__ = [
     "AttentionBatch",
     "CacheLayer",
+    "DecodeRows",
     "DecoderLayer",
+    "GpuDecoder",
+    "GpuDecoderLayer",
+    "GpuTokenDecoder",
     "Matrices",
     "Norm",
+    "Products",
+    "Rotary",
+    "SampledRows",
+    "SamplingTable",
     "TokenDecoder",
     "attention",
     "embedding",
+    "gpu_token_decoder",
     "matmul_transb",
+    "prefill_tiles",
+    "qkv_rope_append",
     "rms_norm",
     "rope_append",
+    "sample",
     "set_threads",
     "silu_mul",
     "tune_products",
+    "use_products",
 ]

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from kernels.cache_layer import CacheLayer
 from kernels.cpu import attention as cpu
+from kernels.cuda import attention as cuda
 from kernels.shapes import check_shapes
 
 
@@ -23,23 +24,66 @@ class AttentionBatch:
 
     block_tables int32[S, blocks]; context_lens int32[S] including this step's tokens;
     query_starts: where each sequence's query tokens begin, S + 1 numbers.
+
+    On CUDA a context_lens of 0 marks a decode that is only padding. What a step's layers share is
+    made once: `starts`, query_starts as int32[S + 1] on the device, and `tiles` int32[n, 2], what
+    `prefill_tiles` says (both are made at each call where they are None); `context_tokens`, a
+    bound on the sum of the decodes' contexts, for the size of scratch memory.
     """
 
     block_tables: torch.Tensor
     context_lens: torch.Tensor
     query_starts: tuple[int, ...]
     decodes: int
+    starts: torch.Tensor | None = None
+    tiles: torch.Tensor | None = None
+    context_tokens: int | None = None
 
 
 def attention(q: torch.Tensor, cache: CacheLayer, batch: AttentionBatch) -> torch.Tensor:
-    """q fp32[T, Hq, D] -> fp32[T, Hq, D]. Scores are scaled by 1/sqrt(D); Hq is a multiple of
-    Hkv. What lies in the cache past a context's length is never read."""
+    """q[T, Hq, D] -> the same shape and type: fp32 on the CPU, the cache's type on CUDA. Scores are
+    scaled by 1/sqrt(D); Hq is a multiple of Hkv. What lies in the cache past a context's length
+    has no influence."""
     sizes = check_shapes("attention", "q[T Hq D] k_cache[B Hkv S D]", q, cache.k)
     if sizes["Hq"] % sizes["Hkv"]:
         raise ValueError(
             f"attention: q has Hq = {sizes['Hq']}, expected a multiple of Hkv = {sizes['Hkv']}"
         )
     out = torch.empty_like(q)
+    if q.is_cuda:
+        _on_cuda(q, cache, batch, out)
+    else:
+        _on_cpu(q, cache, batch, out)
+    return out
+
+
+def _on_cuda(q: torch.Tensor, cache: CacheLayer, batch: AttentionBatch, out: torch.Tensor) -> None:
+    tables, lengths = batch.block_tables, batch.context_lens
+    cuda.check(q, cache, block_tables=tables, context_lens=lengths)
+    n = batch.decodes
+    if n:
+        cuda.decode(q[:n], cache, tables, lengths, out[:n], batch.context_tokens)
+    if n < len(batch.query_starts) - 1:
+        starts, tiles = batch.starts, batch.tiles
+        if starts is None:
+            starts = torch.tensor(batch.query_starts, dtype=torch.int32, device=q.device)
+        if tiles is None:
+            tiles = prefill_tiles(batch.query_starts, n, q.shape[1], cache).to(q.device)
+        cuda.prefill(q, cache, tables, lengths, starts, tiles, out)
+
+
+def prefill_tiles(
+    query_starts: tuple[int, ...], decodes: int, query_heads: int, cache: CacheLayer
+) -> torch.Tensor:
+    """AttentionBatch.tiles for the cache's device and head size, int32[n, 2] on the CPU: they are
+    the same for all layers. The sequences before `decodes` have none."""
+    device = cache.k.device
+    group = query_heads // cache.kv_heads
+    tiles = cuda.prefill_tiles(query_starts, decodes, group, cache.head, device)
+    return torch.tensor(tiles, dtype=torch.int32).view(-1, 2)
+
+
+def _on_cpu(q: torch.Tensor, cache: CacheLayer, batch: AttentionBatch, out: torch.Tensor) -> None:
     if batch.decodes:
         cpu.decode(
             q[: batch.decodes].numpy(),
@@ -52,7 +96,6 @@ def attention(q: torch.Tensor, cache: CacheLayer, batch: AttentionBatch) -> torc
     for i in range(batch.decodes, len(batch.query_starts) - 1):
         start, end = batch.query_starts[i : i + 2]
         out[start:end] = _prefill(q[start:end], *_gather(cache, batch, i))
-    return out
 
 
 def _gather(cache: CacheLayer, batch: AttentionBatch, i: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,6 +1,7 @@
 """matmul_transb: x · wᵀ, the product that is nearly all of a language model's work.
 
-Weights stay as they are stored. Which way is fastest depends on the number of rows M:
+Weights stay as they are stored. On CUDA see `kernels/cuda/matmul_transb.py`. On the CPU, which way
+is fastest depends on the number of rows M:
 a few rows are bound by reading w (own kernels, 16-bit weights read once, fp32 sums); many rows
 are bound by arithmetic (w widened into scratch that all products share, then torch's fp32
 product). `product_rows.limit` holds the M at which this machine changes over. fp32 weights always
@@ -17,6 +18,8 @@ import torch
 from kernels import product_rows
 from kernels.cpu import matmul_transb as cpu
 from kernels.cpu.jit import as_array
+from kernels.cuda import matmul_transb as cuda
+from kernels.cuda.upload import upload
 from kernels.rms_norm import Norm, rms_norm
 from kernels.shapes import check_shapes
 from kernels.silu_mul import silu_mul
@@ -27,23 +30,49 @@ _scratch = torch.empty(0)
 
 
 class Matrices:
-    """Weight matrices [N, K] of one precision that share their input, made ready once.
+    """Weight matrices [N, K] of one precision that share their input, made ready once for a device
+    (by default their own).
 
-    inputs is K; outputs is the sum of N: the products stand side by side.
+    inputs is K; outputs is the sum of N: the products stand side by side. On CUDA tensors is a
+    single one, `weight`; arrays are for the CPU's kernels, and empty elsewhere.
     """
 
     __slots__ = ("arrays", "inputs", "is_wide", "outputs", "tensors")
 
-    def __init__(self, tensors: Sequence[torch.Tensor]) -> None:
+    def __init__(
+        self, tensors: Sequence[torch.Tensor], device: torch.device | str | None = None
+    ) -> None:
         for tensor in tensors:
             check_shapes("matrices", "first[N0 K] other[N K]", tensors[0], tensor)
             if tensor.dtype != tensors[0].dtype:
                 raise ValueError(f"matrices: {tensors[0].dtype} beside {tensor.dtype}")
-        self.tensors = tuple(tensors)
-        self.arrays = tuple(as_array(tensor) for tensor in tensors)
+        target = torch.device(device or tensors[0].device)
+        on_cpu = target.type == "cpu"
+        self.tensors = tuple(tensors) if on_cpu else (_joined(tensors, target),)
+        self.arrays = tuple(as_array(tensor) for tensor in self.tensors) if on_cpu else ()
         self.inputs = tensors[0].shape[1]
         self.outputs = sum(tensor.shape[0] for tensor in tensors)
         self.is_wide = tensors[0].dtype == torch.float32
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """[outputs, inputs], all matrices in one. Only where they are one."""
+        (weight,) = self.tensors
+        return weight
+
+
+def _joined(tensors: Sequence[torch.Tensor], device: torch.device) -> torch.Tensor:
+    """One below the other, each copied once to where it belongs."""
+    if len(tensors) == 1 and tensors[0].device == device:
+        return tensors[0]
+    rows = [tensor.shape[0] for tensor in tensors]
+    joined = tensors[0].new_empty(sum(rows), tensors[0].shape[1], device=device)
+    for part, tensor in zip(joined.split(rows), tensors, strict=True):
+        if tensor.is_cuda:
+            part.copy_(tensor)
+        else:
+            upload(tensor, part)
+    return joined
 
 
 def matmul_transb(
@@ -53,11 +82,19 @@ def matmul_transb(
     norm: Norm | None = None,
     residual: torch.Tensor | None = None,
     gated: bool = False,
+    wide: bool = False,
 ) -> torch.Tensor:
-    """x fp32[M, K] -> fp32[M, N]. What usually stands around a product is part of it: the norm of
-    x before; after it residual fp32[M, N] is added, or (gated) the first half of the columns
-    goes through silu and multiplies the second half: fp32[M, N/2]. One thread at a time."""
+    """x[M, K] -> [M, N]. What usually stands around a product is part of it: the norm of x before;
+    after it residual fp32[M, N] is added, or (gated) the first half of the columns goes through
+    silu and multiplies the second half: [M, N/2]. One thread at a time.
+
+    On the CPU everything is fp32, and residual stays as it is. On CUDA x is fp32 with norm and
+    otherwise of the weights' type, as is the result, except that wide asks for fp32; with residual
+    the sum is written into residual, which is returned.
+    """
     _check(x, matrices, norm, residual, gated=gated)
+    if x.is_cuda:
+        return cuda.matmul_transb(x, matrices, norm=norm, residual=residual, gated=gated, wide=wide)
     if x.shape[0] == 1 and not matrices.is_wide:
         return _vector(x, matrices, norm, residual, gated=gated)
     if norm is not None:

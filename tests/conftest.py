@@ -21,11 +21,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The long counts are another command's work (`make soak`), so they are not even selected."""
-    soak = [item for item in items if item.get_closest_marker("soak")]
-    if soak and not config.getoption("--soak"):
-        config.hook.pytest_deselected(items=soak)
-        items[:] = [item for item in items if item not in soak]
+    """The long counts are another command's work (`make soak`), and so are tests that need a GPU
+    (`make test-gpu`): they are not even selected."""
+    asked = {"soak": config.getoption("--soak"), "gpu": "gpu" in config.getoption("-m")}
+    for mark in (mark for mark, wanted in asked.items() if not wanted):
+        others = [item for item in items if item.get_closest_marker(mark)]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if not item.get_closest_marker(mark)]
     config.stash[ENGINES] = Counter(
         mark for item in items for mark in _ENGINE_MARKS if item.get_closest_marker(mark)
     )

@@ -9,14 +9,16 @@ import signal
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 INSTALL = ROOT / ".ci" / "install.py"
-LOCKS = ("requirements.txt", "requirements-dev.txt")
-PIN = re.compile(r'[a-z0-9-]+==[0-9][0-9a-z.]*(; platform_machine == "x86_64")?')
+ADDED = ("requirements-dev", "requirements-cuda12", "requirements-cuda13")
+LOCKS = ("requirements.txt", *(f"{name}.txt" for name in ADDED))
+PIN = re.compile(r'[a-z0-9-]+(\[ctk\])?==[0-9][0-9a-z.]*(; platform_machine == "x86_64")?')
 # Distribution name -> the name it is imported by, where they differ.
 IMPORTED_AS = {
     "django-environ": "environ",
@@ -37,15 +39,17 @@ NOT_IMPORTED = {
 }
 
 
-def lock_complaints(text: str) -> list[str]:
-    """What is wrong with a lock file, one line each; empty when it holds on every machine."""
+def lock_complaints(text: str, asked: Iterable[str] = ()) -> list[str]:
+    """What is wrong with a lock file, one line each; empty when it holds on every machine.
+    Packages of one kind of machine may only be pinned where they are `asked` for by name."""
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     complaints = [
         line for line in lines if not PIN.fullmatch(line) and line != "-r requirements.txt"
     ]
     # http in any form: an index, a link, a direct address.
     complaints += [word for word in ("+cpu", "http:", "https:", "--") if word in text]
-    return complaints + [line for line in lines if re.match(r"nvidia-|cuda-|triton", line)]
+    machine = [line for line in lines if re.match(r"nvidia-|cuda-|triton", line)]
+    return complaints + [line for line in machine if line.partition("==")[0] not in asked]
 
 
 def names(path: Path) -> set[str]:
@@ -56,7 +60,8 @@ def names(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("name", LOCKS)
 def test_lock_holds_on_every_machine(name: str) -> None:
-    assert lock_complaints((ROOT / name).read_text()) == []
+    asked = names((ROOT / name).with_suffix(".in"))
+    assert lock_complaints((ROOT / name).read_text(), asked) == []
 
 
 @pytest.mark.parametrize(
@@ -80,10 +85,13 @@ def test_torch_is_pinned_exactly() -> None:
 
 
 def test_locks_pin_all_that_is_asked_for() -> None:
-    runtime, everything = (names(ROOT / name) for name in LOCKS)
+    runtime, *added = (names(ROOT / name) for name in LOCKS)
     assert names(ROOT / "requirements.in") <= runtime
-    assert names(ROOT / "requirements-dev.in") <= runtime | everything
-    assert not runtime & everything, "pinned twice"
+    for name, extra in zip(ADDED, added, strict=True):
+        assert names(ROOT / f"{name}.in") <= runtime | extra
+        assert not runtime & extra, "pinned twice"
+    development, *cupy = added
+    assert not any(development & extra for extra in cupy), "one replaces the other's packages"
 
 
 def test_product_imports_exactly_what_requirements_in_names() -> None:
@@ -102,20 +110,20 @@ def test_product_imports_exactly_what_requirements_in_names() -> None:
     assert asked - imported - NOT_IMPORTED.keys() == set()
 
 
-def make_wheel(folder: Path, version: str, modules: int = 1) -> Path:
-    """A wheel of our own, `probe`, that pip can install with the network cut."""
-    path = folder / f"probe-{version}-py3-none-any.whl"
-    info = f"probe-{version}.dist-info"
+def make_wheel(folder: Path, version: str, modules: int = 1, name: str = "probe") -> Path:
+    """A wheel of our own that pip can install with the network cut."""
+    path = folder / f"{name}-{version}-py3-none-any.whl"
+    info = f"{name}-{version}.dist-info"
     with zipfile.ZipFile(path, "w") as wheel:
         wheel.writestr(
-            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: probe\nVersion: {version}\n"
+            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
         )
         wheel.writestr(
             f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         )
-        wheel.writestr("probe/__init__.py", f"version = {version!r}\n")
+        wheel.writestr(f"{name}/__init__.py", f"version = {version!r}\n")
         for index in range(modules):
-            wheel.writestr(f"probe/part_{index}.py", "")
+            wheel.writestr(f"{name}/part_{index}.py", "")
         wheel.writestr(f"{info}/RECORD", "")
     return path
 

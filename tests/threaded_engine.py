@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from inference.client import EngineClient
 from inference.engine_thread import EngineThread
 from inference.model_store import ModelStore
 from inference.options import EngineOptions
@@ -85,7 +86,7 @@ def request(name: str, *, model: str = "tiny", **sampling: Any) -> GenerateReque
     return GenerateRequest(name, model, (9, 8, 7), SamplingParams(**(defaults | sampling)))
 
 
-async def read(thread: EngineThread, asked: GenerateRequest) -> list[EngineEvent]:
+async def read(thread: EngineClient, asked: GenerateRequest) -> list[EngineEvent]:
     async with asyncio.timeout(HANG):
         return [event async for event in thread.stream(asked)]
 

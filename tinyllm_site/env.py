@@ -45,6 +45,11 @@ def database(default: Path) -> dict[str, Any]:
     return cast(dict[str, Any], _env.db_url("DATABASE_URL", default=f"sqlite:///{default}"))
 
 
+def hand_on(name: str, value: Path) -> None:
+    """Set a variable for libraries that read it themselves, in this process and its children."""
+    os.environ[name] = str(value)
+
+
 def cores() -> int:
     """Cores this process may use, at least 1."""
     return len(os.sched_getaffinity(0))

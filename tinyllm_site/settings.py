@@ -25,7 +25,10 @@ TINYLLM_HUB_OFFLINE = env.flag("HF_HUB_OFFLINE", default=False)
 TINYLLM_THREADS = env.integer("TINYLLM_THREADS", max(1, env.cores() - 1))
 TINYLLM_KV_TOKENS = env.integer("TINYLLM_KV_TOKENS", 16384)
 TINYLLM_MAX_BATCH = env.integer("TINYLLM_MAX_BATCH", 32)
+TINYLLM_DEVICE = env.text("TINYLLM_DEVICE", "auto")
 TINYLLM_DTYPE = env.text("TINYLLM_DTYPE", "auto")
+# CuPy asks for it when it is imported; its own default is the home folder.
+env.hand_on("CUPY_CACHE_DIR", env.directory("CUPY_CACHE_DIR", TINYLLM_DATA_DIR / "kernels"))
 TINYLLM_ENGINE_FACTORY = env.text("TINYLLM_ENGINE_FACTORY", "chat.engine.build")
 # Set it only where every request passes a proxy that writes X-Forwarded-Proto itself.
 TINYLLM_BEHIND_PROXY = env.flag("TINYLLM_BEHIND_PROXY", default=False)

@@ -9,8 +9,8 @@ import torch
 from inference.architectures.llama import Llama
 from inference.batch import ForwardBatch
 from inference.config import ModelConfig
-from inference.weights import Weights
-from kernels import CacheLayer
+from inference.weights import TensorSource
+from kernels import CacheLayer, GpuTokenDecoder
 
 
 class Architecture(Protocol):
@@ -19,7 +19,10 @@ class Architecture(Protocol):
     def forward(self, batch: ForwardBatch, caches: list[CacheLayer]) -> torch.Tensor:
         """fp32[L, V]: the logits of the rows that the batch asks for."""
 
+    def on_gpu(self, caches: list[CacheLayer]) -> GpuTokenDecoder | None:
+        """The model as one kernel for one token, on a GPU and where it fits."""
 
-def build(config: ModelConfig, weights: Weights) -> Architecture:
-    """The model that `config.architecture` names, holding its weights."""
-    return {"LlamaForCausalLM": Llama}[config.architecture](config, weights)
+
+def build(config: ModelConfig, weights: TensorSource, device: torch.device) -> Architecture:
+    """The model that `config.architecture` names, holding its weights on the device."""
+    return {"LlamaForCausalLM": Llama}[config.architecture](config, weights, device)

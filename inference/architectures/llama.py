@@ -14,7 +14,7 @@ import kernels
 from inference.batch import ForwardBatch
 from inference.config import ModelConfig
 from inference.rope import rope_tables
-from inference.weights import Weights
+from inference.weights import TensorSource
 
 # Written by older exporters, and computed here instead.
 _BUFFERS = ("rotary_emb.inv_freq",)
@@ -34,6 +34,7 @@ class Linear:
         norm: kernels.Norm | None = None,
         residual: torch.Tensor | None = None,
     ) -> torch.Tensor:
+        """residual is added to; on CUDA in place."""
         out = kernels.matmul_transb(x, self.weights, norm=norm, residual=residual)
         return out if self.bias is None else out.add_(self.bias)
 
@@ -72,26 +73,40 @@ class LlamaLayer:
             self.down.weights,
         )
 
+    @property
+    def on_gpu(self) -> kernels.GpuDecoderLayer:
+        return kernels.GpuDecoderLayer(
+            self.attention_norm,
+            self.qkv.weights,
+            self.attention_out.weights,
+            self.mlp_norm,
+            self.gate_up.weights,
+            self.down.weights,
+        )
+
 
 class Llama:
     """See `inference.architectures.Architecture`."""
 
-    def __init__(self, config: ModelConfig, weights: Weights) -> None:
+    def __init__(self, config: ModelConfig, weights: TensorSource, device: torch.device) -> None:
         """Takes every tensor it needs; raises ModelInvalid for missing, extra or misshapen ones."""
-        self._cos, self._sin = rope_tables(config)
+        cos, sin = rope_tables(config)
+        self._rotary = kernels.Rotary(cos.to(device), sin.to(device))
         vocabulary = (config.vocab_size, config.hidden_size)
-        self._embedding = weights.take(_embedding_name(config, weights), *vocabulary)
-        self._layers = [_layer(config, weights, i) for i in range(config.layers)]
+        embedding = kernels.Matrices(
+            [weights.take(_embedding_name(config, weights), *vocabulary)], device
+        )
+        (self._embedding,) = embedding.tensors
+        self._layers = [_layer(config, weights, i, device) for i in range(config.layers)]
         last_norm = weights.take("model.norm.weight", config.hidden_size)
-        self._norm = kernels.Norm(last_norm, config.norm_eps)
+        self._norm = kernels.Norm(last_norm, config.norm_eps, device)
         if config.tied_embeddings:
-            head = self._embedding
+            self._head = embedding
             # some exporters write the tied matrix a second time
             weights.finish(ignore=(*_BUFFERS, "lm_head.weight"))
         else:
-            head = weights.take("lm_head.weight", *vocabulary)
+            self._head = kernels.Matrices([weights.take("lm_head.weight", *vocabulary)], device)
             weights.finish(ignore=_BUFFERS)
-        self._head = kernels.Matrices([head])
         # 16-bit weights without biases: for one token all of `forward` is one kernel
         self._fits_one_kernel = not self._head.is_wide and not any(
             layer.has_bias or layer.qkv.weights.is_wide for layer in self._layers
@@ -99,15 +114,41 @@ class Llama:
         self._decoder: kernels.TokenDecoder | None = None
 
     def forward(self, batch: ForwardBatch, caches: list[kernels.CacheLayer]) -> torch.Tensor:
-        cos, sin = self._cos[batch.positions], self._sin[batch.positions]
-        hidden = kernels.embedding(self._embedding, batch.token_ids)
-        if batch.is_one_token and self._fits_one_kernel:
-            return self._token_decoder(caches).run(hidden, cos, sin, batch.attention)
+        hidden = kernels.embedding(self._embedding, batch.token_ids, batch.sampled)
+        if batch.is_one_token and self._fits_one_kernel and not hidden.is_cuda:
+            rows = self._rotary.cos[batch.positions], self._rotary.sin[batch.positions]
+            return self._token_decoder(caches).run(hidden, *rows, batch.attention)
         for layer, cache in zip(self._layers, caches, strict=True):
-            hidden = _attend(layer, cache, hidden, cos, sin, batch)
+            hidden = self._attend(layer, cache, hidden, batch)
             gated = layer.gate_up.gated(hidden, layer.mlp_norm)
             hidden = layer.down(gated, residual=hidden)
-        return kernels.matmul_transb(hidden[batch.logit_rows], self._head, norm=self._norm)
+        if batch.logit_rows is not None:
+            hidden = hidden[batch.logit_rows]
+        return kernels.matmul_transb(hidden, self._head, norm=self._norm, wide=True)
+
+    def _attend(
+        self,
+        layer: LlamaLayer,
+        cache: kernels.CacheLayer,
+        hidden: torch.Tensor,
+        batch: ForwardBatch,
+    ) -> torch.Tensor:
+        where = (self._rotary, batch.positions, cache, batch.slots)
+        if layer.qkv.bias is None:
+            weights = layer.qkv.weights
+            q = kernels.qkv_rope_append(hidden, weights, layer.attention_norm, *where)
+        else:
+            q = kernels.rope_append(layer.qkv(hidden, norm=layer.attention_norm), *where)
+        attended = kernels.attention(q, cache, batch.attention)
+        return layer.attention_out(attended.flatten(1), residual=hidden)
+
+    def on_gpu(self, caches: list[kernels.CacheLayer]) -> kernels.GpuTokenDecoder | None:
+        """The model as one kernel for one token, where it fits."""
+        if not self._fits_one_kernel:
+            return None
+        layers = [layer.on_gpu for layer in self._layers]
+        parts = (self._embedding, layers, caches, self._norm, self._head, self._rotary)
+        return kernels.gpu_token_decoder(kernels.GpuDecoder(*parts))
 
     def _token_decoder(self, caches: list[kernels.CacheLayer]) -> kernels.TokenDecoder:
         """Made at the first token, once there is a cache, and kept for that cache."""
@@ -117,27 +158,15 @@ class Llama:
         return self._decoder
 
 
-def _embedding_name(config: ModelConfig, weights: Weights) -> str:
+def _embedding_name(config: ModelConfig, weights: TensorSource) -> str:
     """A tied matrix has two names, and files may hold it under either."""
     only_head = "lm_head.weight" in weights and "model.embed_tokens.weight" not in weights
     return "lm_head.weight" if config.tied_embeddings and only_head else "model.embed_tokens.weight"
 
 
-def _attend(
-    layer: LlamaLayer,
-    cache: kernels.CacheLayer,
-    hidden: torch.Tensor,
-    cos: torch.Tensor,
-    sin: torch.Tensor,
-    batch: ForwardBatch,
-) -> torch.Tensor:
-    qkv = layer.qkv(hidden, norm=layer.attention_norm)
-    q = kernels.rope_append(qkv, cos, sin, cache, batch.slots)
-    attended = kernels.attention(q, cache, batch.attention)
-    return layer.attention_out(attended.flatten(1), residual=hidden)
-
-
-def _layer(config: ModelConfig, weights: Weights, index: int) -> LlamaLayer:
+def _layer(
+    config: ModelConfig, weights: TensorSource, index: int, device: torch.device
+) -> LlamaLayer:
     prefix = f"model.layers.{index}"
     hidden, inner = config.hidden_size, config.intermediate_size
     q_size, kv_size = config.heads * config.head_dim, config.kv_heads * config.head_dim
@@ -145,13 +174,14 @@ def _layer(config: ModelConfig, weights: Weights, index: int) -> LlamaLayer:
     def linear(module: str, names: dict[str, int], inputs: int, *, bias: bool) -> Linear:
         paths = {f"{prefix}.{module}.{name}": size for name, size in names.items()}
         matrices = kernels.Matrices(
-            [weights.take(f"{p}.weight", n, inputs) for p, n in paths.items()]
+            [weights.take(f"{p}.weight", n, inputs) for p, n in paths.items()], device
         )
         biases = [weights.take(f"{p}.bias", n).float() for p, n in paths.items()] if bias else []
-        return Linear(matrices, torch.cat(biases) if biases else None)
+        return Linear(matrices, torch.cat(biases).to(device) if biases else None)
 
     def norm(name: str) -> kernels.Norm:
-        return kernels.Norm(weights.take(f"{prefix}.{name}.weight", hidden), config.norm_eps)
+        weight = weights.take(f"{prefix}.{name}.weight", hidden)
+        return kernels.Norm(weight, config.norm_eps, device)
 
     qkv = {"q_proj": q_size, "k_proj": kv_size, "v_proj": kv_size}
     attention_bias, mlp_bias = config.attention_bias, config.mlp_bias

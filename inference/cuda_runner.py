@@ -1,0 +1,263 @@
+"""Runs a model on a GPU: prompts as they come, decodes as captured graphs, tokens one step behind.
+
+A sequence has a seat: a row of the buffers that decodes read. A step of decodes moves its rows on
+by itself (the sampled token becomes the next one's input, positions and slots grow), so as long as
+nobody joins or leaves, a step is one replay of a graph and nothing goes to the GPU.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+import torch
+
+import kernels
+from inference import architectures
+from inference.batch import ForwardBatch
+from inference.config import ModelConfig
+from inference.device_buffers import DecodeBuffers, to_device
+from inference.device_check import raise_if_lost
+from inference.kv_cache import BLOCK_SIZE, KVCache
+from inference.options import EngineOptions
+from inference.runner import Step
+from inference.scheduler import Chunk
+from inference.sequence import Sequence
+from inference.types import GenerateRequest
+from inference.weights import TensorSource
+from kernels import AttentionBatch, CacheLayer, SampledRows, SamplingTable
+
+_SIZES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+_MEASURED = 20
+
+
+class CudaRunner:
+    """See `inference.runner.Runner`."""
+
+    steps_ahead = 1
+
+    def __init__(self, config: ModelConfig, weights: TensorSource, options: EngineOptions) -> None:
+        """Copies the weights to the current GPU. Raises ModelInvalid."""
+        self.config = config
+        self.blocks = -(-options.kv_tokens // BLOCK_SIZE)
+        self._device = torch.device("cuda", torch.cuda.current_device())
+        self.dtype = weights.dtype
+        self._architecture = architectures.build(config, weights, self._device)
+        self._caches = [self._layer_cache() for _ in range(config.layers)]
+        seats = options.max_batch
+        width = -(-min(config.context_length, options.kv_tokens) // BLOCK_SIZE)
+        self._table = SamplingTable(seats, config.vocab_size, self._device)
+        self._rows = DecodeBuffers(seats, width, self.blocks, self._device)
+        self._seats: dict[Sequence, int] = {}
+        self._free_seats = list(range(seats))
+        # what the rows hold: of each seat the sequence and the position of its next token
+        self._in_rows: dict[int, tuple[Sequence, int]] = {}
+        self._graphs: dict[tuple[Any, ...], torch.cuda.CUDAGraph] = {}
+        self._pool = torch.cuda.graph_pool_handle()
+        self._one_token = self._architecture.on_gpu(self._caches)
+        self.one_token_ms: dict[str, float] = {}
+        self._results = cycle([_Results(seats, self._device) for _ in range(3)])
+
+    @torch.inference_mode()
+    def launch(self, chunks: tuple[Chunk, ...]) -> Step:
+        with _fatal_errors(self._device):
+            for chunk in chunks:
+                self._seat(chunk.sequence)
+            prompts = [chunk for chunk in chunks if chunk.sequence.in_prefill]
+            if prompts:
+                self._read(prompts)
+            decodes = [chunk.sequence for chunk in chunks if not chunk.sequence.in_prefill]
+            if decodes:
+                self._decode(decodes)
+            seats = [self._seats[chunk.sequence] for chunk in chunks if chunk.completes]
+            return next(self._results).fetch(self._table.sampled, seats)
+
+    def release(self, sequence: Sequence) -> None:
+        seat = self._seats.pop(sequence, None)
+        if seat is not None:
+            self._table.leave(seat)
+            heapq.heappush(self._free_seats, seat)
+
+    def warm_up(self) -> None:
+        """Read a few tokens into an empty cache and capture decodes of every size: seconds the
+        first time on a machine, when kernels are compiled; then they are read from disk."""
+        sequence = Sequence(GenerateRequest("warm-up", "", (0,) * 5), 6, 0, 0)
+        KVCache(self.blocks).reserve(sequence, sequence.limit)
+        self.launch((Chunk(sequence, 5),)).token(0)
+        self.release(sequence)
+        with torch.inference_mode():
+            seats = self._table.seats
+            for size in [s for s in _SIZES if s < seats] + [min(s for s in _SIZES if s >= seats)]:
+                self._graph(min(size, seats))
+            self._choose_for_one_token()
+
+    def _layer_cache(self) -> CacheLayer:
+        # one block more, where rows that are only padding may write
+        shape = (self.blocks + 1, self.config.kv_heads, BLOCK_SIZE, self.config.head_dim)
+        k, v = (torch.zeros(shape, dtype=self.dtype, device=self._device) for _ in range(2))
+        return CacheLayer(k, v)
+
+    def _seat(self, sequence: Sequence) -> None:
+        if sequence in self._seats:
+            return
+        seat = heapq.heappop(self._free_seats)
+        self._seats[sequence] = seat
+        prompt, sampling = sequence.request.prompt_ids, sequence.request.sampling
+        self._table.join(
+            seat, sampling, seed=sequence.seed, prompt=prompt, output=sequence.output_ids
+        )
+
+    def _read(self, chunks: list[Chunk]) -> None:
+        """Compute pieces of prompts, and sample after those that are complete."""
+        starts, tokens, positions, slots = [0], [], [], []
+        for chunk in chunks:
+            first, last = chunk.sequence.computed, chunk.sequence.computed + chunk.length
+            span = np.arange(first, last)
+            blocks = np.array(chunk.sequence.blocks)
+            tokens.append(np.array(chunk.sequence.tokens[first:last]))
+            positions.append(span)
+            slots.append(blocks[span // BLOCK_SIZE] * BLOCK_SIZE + span % BLOCK_SIZE)
+            starts.append(starts[-1] + chunk.length)
+        complete = [i for i, chunk in enumerate(chunks) if chunk.completes]
+        lengths = np.array([c.sequence.computed + c.length for c in chunks], np.int32)
+        tiles = kernels.prefill_tiles(tuple(starts), 0, self.config.heads, self._caches[0])
+        arrays = to_device(
+            self._device,
+            *(np.concatenate(tokens), np.concatenate(positions), np.concatenate(slots)),
+            *(_block_tables(chunks, lengths), lengths, np.array(starts, np.int32), tiles.numpy()),
+            np.array([starts[i + 1] - 1 for i in complete], np.int64),
+            np.array([self._seats[chunks[i].sequence] for i in complete], np.int32),
+            lengths[complete],
+        )
+        ids, where, slot, tables, contexts, begin, tile, rows, seats, known = arrays
+        attention = AttentionBatch(tables, contexts, tuple(starts), 0, starts=begin, tiles=tile)
+        logits = self._architecture.forward(
+            ForwardBatch(ids, where, slot, attention, rows), self._caches
+        )
+        if complete:
+            kernels.sample(logits, self._table, SampledRows(seats, known))
+
+    def _decode(self, sequences: list[Sequence]) -> None:
+        """One token of each sequence."""
+        wanted = {self._seats[s]: (s, s.computed) for s in sequences}
+        if wanted != self._in_rows:
+            self._rows.fill(wanted)
+        size = max(wanted) + 1
+        if len(wanted) == 1 and self._one_token is not None:
+            self._graph(size, alone=True).replay()
+        else:
+            self._graph(next(s for s in _SIZES if s >= size)).replay()
+        self._in_rows = {seat: (s, position + 1) for seat, (s, position) in wanted.items()}
+
+    def _graph(self, size: int, *, alone: bool = False) -> torch.cuda.CUDAGraph:
+        """Of a decode of the first `size` rows, or of the last of these alone."""
+        size = min(size, self._table.seats)
+        key = (size, alone, self._table.layout)
+        if key not in self._graphs:
+            self._graphs[key] = self._captured(slice(size - 1 if alone else 0, size), alone=alone)
+        return self._graphs[key]
+
+    def _captured(self, rows: slice, *, alone: bool) -> torch.cuda.CUDAGraph:
+        """Run once before: what is compiled or taken from memory then is not part of a graph."""
+        before = self._rows.save()
+        self._rows.clear()
+        self._step(rows, alone=alone)
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool):
+            self._step(rows, alone=alone)
+        self._rows.restore(before)
+        return graph
+
+    def _step(self, rows: slice, *, alone: bool) -> None:
+        """A decode of some rows: every tensor stays where it is."""
+        r, one = self._rows, self._one_token
+        sampled = self._table.sampled
+        if alone and one is not None:
+            logits = one.run(sampled[rows], r.positions[rows], r.block_tables[rows.start])
+        else:
+            size = rows.stop - rows.start
+            attention = AttentionBatch(
+                r.block_tables[rows], r.context_lens[rows], tuple(range(size + 1)), size
+            )
+            batch = ForwardBatch(
+                r.ids[rows], r.positions[rows], r.slots[rows], attention, None, sampled
+            )
+            logits = self._architecture.forward(batch, self._caches)
+        kernels.sample(logits, self._table, r.sampled_rows(rows))
+
+    def _choose_for_one_token(self) -> None:
+        """One kernel or one for each op: whichever is faster here, for this model."""
+        if self._one_token is None:
+            return
+        ways = {"one kernel": self._graph(1, alone=True), "a kernel an op": self._graph(1)}
+        self.one_token_ms = {name: _milliseconds(graph) for name, graph in ways.items()}
+        if min(self.one_token_ms, key=self.one_token_ms.__getitem__) != "one kernel":
+            self._one_token = None
+
+
+class _Results:
+    """Tokens on their way to the host."""
+
+    def __init__(self, seats: int, device: torch.device) -> None:
+        self._device = device
+        self._host = torch.empty(seats, dtype=torch.int32, pin_memory=True)
+        self._array = self._host.numpy()
+        self._arrived = torch.cuda.Event()
+
+    def fetch(self, sampled: torch.Tensor, seats: list[int]) -> Step:
+        self._host.copy_(sampled, non_blocking=True)
+        self._arrived.record()
+        return _Sampled(self, seats)
+
+    def wait(self) -> Any:
+        with _fatal_errors(self._device):
+            self._arrived.synchronize()
+        return self._array
+
+
+class _Sampled:
+    """See `inference.runner.Step`."""
+
+    def __init__(self, results: _Results, seats: list[int]) -> None:
+        self._results, self._seats = results, seats
+        self._tokens: list[int] | None = None
+
+    def token(self, index: int) -> int:
+        if self._tokens is None:
+            self._tokens = self._results.wait()[self._seats].tolist()
+        return self._tokens[index]
+
+
+def _block_tables(chunks: list[Chunk], lengths: Any) -> Any:
+    """int32[S, blocks]"""
+    table = np.zeros((len(chunks), -(-int(lengths.max()) // BLOCK_SIZE)), np.int32)
+    for row, chunk in zip(table, chunks, strict=True):
+        blocks = chunk.sequence.blocks[: len(row)]
+        row[: len(blocks)] = blocks
+    return table
+
+
+def _milliseconds(graph: torch.cuda.CUDAGraph) -> float:
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    graph.replay()
+    start.record()
+    for _ in range(_MEASURED):
+        graph.replay()
+    end.record()
+    end.synchronize()
+    return float(start.elapsed_time(end)) / _MEASURED
+
+
+@contextmanager
+def _fatal_errors(device: torch.device) -> Iterator[None]:
+    """Raises DeviceLost for an error after which nothing can be computed in this process."""
+    try:
+        yield
+    except Exception as error:
+        raise_if_lost(device, error)
+        raise

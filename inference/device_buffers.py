@@ -1,0 +1,87 @@
+"""Memory on the GPU that the host fills: rows of decodes, and packets of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from inference.kv_cache import BLOCK_SIZE
+from inference.sequence import Sequence
+from kernels import DecodeRows, SampledRows
+
+_ALIGNMENT = 16
+
+
+def to_device(device: torch.device, *arrays: Any) -> list[torch.Tensor]:
+    """Arrays to the GPU in one copy that nobody waits for."""
+    offsets, total = [], 0
+    for array in arrays:
+        offsets.append(total)
+        total += -(-array.nbytes // _ALIGNMENT) * _ALIGNMENT
+    packet = torch.empty(total, dtype=torch.uint8, pin_memory=True)
+    view = packet.numpy()
+    for array, offset in zip(arrays, offsets, strict=True):
+        view[offset : offset + array.nbytes] = np.ascontiguousarray(array).view(np.uint8).ravel()
+    there = packet.to(device, non_blocking=True)
+    return [
+        there[offset : offset + array.nbytes]
+        .view(torch.from_numpy(np.empty(0, array.dtype)).dtype)
+        .view(array.shape)
+        for array, offset in zip(arrays, offsets, strict=True)
+    ]
+
+
+class DecodeBuffers:
+    """What a decode reads, a row for each seat: all of it in one piece of memory, at fixed
+    addresses. Rows of empty seats are padding: context 0, slot -1."""
+
+    def __init__(self, seats: int, width: int, spare: int, device: torch.device) -> None:
+        """width: the most blocks of one sequence. spare: a block that padding may write to."""
+        self._seats, self._width, self._spare = seats, width, spare
+        # positions and slots as int64, then context lengths, seats and block tables as int32
+        size = seats * (8 + 8 + 4 + 4 * width)
+        self._memory = torch.zeros(size, dtype=torch.uint8, device=device)
+        wide = self._memory[: seats * 16].view(torch.int64)
+        narrow = self._memory[seats * 16 :].view(torch.int32)
+        self.positions, self.slots = wide[:seats], wide[seats:]
+        self.context_lens = narrow[:seats]
+        self.block_tables = narrow[seats:].view(seats, width)
+        self.seats = torch.arange(seats, dtype=torch.int32, device=device)
+        # a row's token is what its seat sampled last
+        self.ids = -1 - torch.arange(seats, dtype=torch.int64, device=device)
+        self.clear()
+
+    def sampled_rows(self, rows: slice) -> SampledRows:
+        decode = DecodeRows(
+            self.positions[rows], self.slots[rows], self.block_tables[rows], BLOCK_SIZE
+        )
+        return SampledRows(self.seats[rows], self.context_lens[rows], decode)
+
+    def clear(self) -> None:
+        """Padding everywhere."""
+        self.fill({})
+
+    def fill(self, rows: Mapping[int, tuple[Sequence, int]]) -> None:
+        """Of each seat the sequence and the position of the token that is to be computed."""
+        seats, host = self._seats, np.zeros(self._memory.numel(), np.uint8)
+        wide, narrow = host[: seats * 16].view(np.int64), host[seats * 16 :].view(np.int32)
+        positions, slots, lengths = wide[:seats], wide[seats:], narrow[:seats]
+        tables = narrow[seats:].reshape(seats, self._width)
+        slots[:] = -1
+        tables[:] = self._spare
+        for seat, (sequence, position) in rows.items():
+            blocks = sequence.blocks
+            positions[seat], lengths[seat] = position, position + 1
+            slots[seat] = blocks[position // BLOCK_SIZE] * BLOCK_SIZE + position % BLOCK_SIZE
+            tables[seat] = -1
+            tables[seat, : len(blocks)] = blocks
+        self._memory.copy_(torch.from_numpy(host).pin_memory(), non_blocking=True)
+
+    def save(self) -> torch.Tensor:
+        return self._memory.clone()
+
+    def restore(self, saved: torch.Tensor) -> None:
+        self._memory.copy_(saved)

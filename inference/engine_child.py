@@ -1,0 +1,169 @@
+"""The engine in a process of its own: `python -m inference.engine_child FD`, where FD is its end of
+a socket to the site. Started by `inference.engine_process`; knows nothing of the site.
+
+Three threads: the engine worker computes; one obeys what comes in, and ends the process when
+nobody is left at the other end; one sends. So a step never waits for the site.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import structlog
+
+from inference.engine_commands import Delivery, Said
+from inference.engine_wire import DEVICE_LOST, Begin, Farewell, Unpacker, pack
+from inference.errors import DeviceLost
+from inference.mailbox import join
+from inference.options import EngineOptions
+from inference.types import ModelKind
+
+if TYPE_CHECKING:
+    from inference.engine import Engine
+    from inference.engine_worker import EngineWorker
+
+log = structlog.get_logger(__name__)
+
+FAILED = 1
+_RECEIVE_BYTES = 1 << 16
+
+
+class Outbox:
+    """What waits to be sent. While the socket is full, what is said to a reader is joined. The
+    farewell overtakes all of it: nobody is to ask for more while the last words are read."""
+
+    def __init__(self, line: socket.socket) -> None:
+        self._line = line
+        self._waiting: dict[int, deque[Said]] = {}
+        self._farewell: Farewell | None = None
+        self._closing, self._changed = False, threading.Condition()
+        self._thread = threading.Thread(target=self._send, name="sender", daemon=True)
+        self._thread.start()
+
+    def put(self, delivery: Delivery) -> None:
+        """Never waits."""
+        with self._changed:
+            for ticket, said in delivery:
+                join(self._waiting.setdefault(ticket, deque()), said)
+            self._changed.notify()
+
+    def bid_farewell(self, reason: str) -> None:
+        with self._changed:
+            self._farewell = Farewell(reason)
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Returns when everything has been sent, or cannot be."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _send(self) -> None:
+        try:
+            while messages := self._take():
+                self._line.sendall(b"".join(map(pack, messages)))
+        except OSError:
+            _leave(FAILED)  # nobody is at the other end
+        except Exception:
+            log.exception("engine.sender_died")
+            _leave(FAILED)
+
+    def _take(self) -> list[Farewell | Delivery]:
+        """All that waits, once something does; nothing when it is time to end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._farewell or self._closing)
+            waiting, self._waiting = self._waiting, {}
+            farewell, self._farewell = self._farewell, None
+        delivery = [(ticket, said) for ticket, all_said in waiting.items() for said in all_said]
+        return [message for message in (farewell, delivery) if message]
+
+
+def main() -> None:
+    # The site alone says when to end: a terminal or a service manager signals every process.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    line = socket.socket(fileno=int(sys.argv[1]))
+    outbox = Outbox(line)
+    try:
+        failure = _work(line, outbox)
+    except Exception as error:
+        log.exception("engine.died")
+        outbox.bid_farewell(_reason(error))
+        failure = error
+    outbox.close()
+    _leave(DEVICE_LOST if isinstance(failure, DeviceLost) else FAILED if failure else 0)
+
+
+def _work(line: socket.socket, outbox: Outbox) -> Exception | None:
+    """Returns when the worker has ended: why, if it was not told to."""
+    messages = _messages(line)
+    begin = next(messages)
+    assert isinstance(begin, Begin)
+    if begin.prepare:
+        begin.prepare()
+    worker = _worker(begin.options, outbox)
+    worker.start()
+    threading.Thread(target=_obey, args=(messages, worker), name="commands", daemon=True).start()
+    worker.join()
+    return worker.failure
+
+
+def _reason(failure: Exception) -> str:
+    if isinstance(failure, DeviceLost):
+        return str(failure.fields["reason"])
+    return f"{type(failure).__name__}: {failure}"
+
+
+def _messages(line: socket.socket) -> Iterator[Any]:
+    """What the site sends. When it closes its end, or dies, this process ends."""
+    unpacker = Unpacker()
+    with suppress(ConnectionError):
+        while piece := line.recv(_RECEIVE_BYTES):
+            yield from unpacker.feed(piece)
+    _leave(0)
+
+
+def _worker(options: EngineOptions, outbox: Outbox) -> EngineWorker:
+    # Imported late, so that a process that nobody wants any more has not read torch for nothing.
+    from inference.engine_worker import EngineWorker
+    from inference.loading import load_codec, load_engine
+
+    def load(directory: Path) -> Engine:
+        # Only to decode: whoever makes prompts has the template.
+        return load_engine(directory, load_codec(directory, ModelKind.COMPLETION, options), options)
+
+    return EngineWorker(
+        {},
+        load=load,
+        deliver=outbox.put,
+        farewell=lambda failure: outbox.bid_farewell(_reason(failure)),
+        threads=options.threads,
+    )
+
+
+def _obey(messages: Iterator[Any], worker: EngineWorker) -> None:
+    try:
+        for command in messages:
+            worker.tell(command)
+    except Exception:
+        log.exception("engine.receiver_died")
+        _leave(FAILED)
+
+
+def _leave(status: int) -> NoReturn:
+    """At once: a thread inside a kernel or a library's last wishes must not hold the process."""
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""What the engine clients of this machine have in common: commands go to a worker with a ticket,
+and what it says comes back into the mailbox of that ticket. No torch here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import structlog
+
+from inference.client import PromptCodec
+from inference.engine_commands import Cancel, Command, Delivery, Load, Look, Report, Submit
+from inference.errors import EngineCrashed, EngineError, EngineStopped, ModelNotFound
+from inference.loading import load_codec
+from inference.mailbox import Mailbox
+from inference.model_store import ModelStore
+from inference.options import EngineOptions
+from inference.types import EngineEvent, Finished, GenerateRequest, ModelInfo
+
+log = structlog.get_logger(__name__)
+
+
+class MailboxClient(ABC):
+    """See `inference.client.EngineClient`. All methods belong to one event loop."""
+
+    def __init__(self, store: ModelStore, options: EngineOptions) -> None:
+        self._store, self._options = store, options
+        self._codecs: dict[str, PromptCodec] = {}
+        self._loaded: set[Path] = set()
+        self._tickets = itertools.count(1)
+        self._mailboxes: dict[int, Mailbox] = {}
+
+    @abstractmethod
+    async def start(self) -> None: ...
+
+    @abstractmethod
+    async def stop(self) -> None: ...
+
+    @abstractmethod
+    async def _until_ready(self) -> None:
+        """Wait until commands are heard. Raises EngineError where that is not to be expected."""
+
+    @abstractmethod
+    def _tell(self, command: Command) -> bool:
+        """Have a command obeyed. False: nobody would hear it."""
+
+    def models(self) -> list[ModelInfo]:
+        return self._store.infos()
+
+    async def codec(self, model: str) -> PromptCodec:
+        if "/" in model:  # a path is for commands, not for what comes over the network
+            raise ModelNotFound(model, list(self._store.catalogue.entries))
+        if model not in self._codecs:
+            directory, kind = self._store.ready_directory(model), self._store.kind(model)
+            self._codecs[model] = await asyncio.to_thread(
+                load_codec, directory, kind, self._options
+            )
+        return self._codecs[model]
+
+    async def report(self) -> Report:
+        """What the engines hold at this moment. Raises EngineError."""
+        await self._until_ready()
+        return await self._ask(Look)
+
+    async def stream(self, request: GenerateRequest) -> AsyncGenerator[EngineEvent, None]:
+        await self.codec(request.model)
+        await self._until_ready()
+        directory = await self._load(self._directory(request.model))
+        with self._mailbox() as (ticket, mailbox):
+            if not self._tell(Submit(ticket, request, directory)):
+                raise EngineStopped("The engine is not running.")
+            ended = False
+            try:
+                while not ended:
+                    event = await mailbox.get()
+                    assert not isinstance(event, Report)
+                    ended = isinstance(event, Finished)
+                    yield event
+            except EngineError:
+                ended = True
+                raise
+            finally:
+                if not ended:
+                    self._tell(Cancel(ticket, request.request_id))
+
+    async def _load_defaults(self) -> None:
+        """The models that a fresh installation has, as far as they are here: nobody's first
+        message waits for them. Raises EngineCrashed, EngineStopped."""
+        for entry in self._store.catalogue.defaults():
+            if self._store.state(entry.name)[0] != "ready":
+                continue
+            try:
+                await self.codec(entry.name)
+                await self._load(self._directory(entry.name))
+            except (EngineCrashed, EngineStopped):
+                raise
+            except EngineError as error:  # said again to whoever asks for this model
+                log.warning("model.invalid", model=entry.name, detail=error.message)
+
+    async def _load(self, directory: Path) -> Path:
+        if directory not in self._loaded:
+            await self._ask(lambda ticket: Load(ticket, directory))
+            self._loaded.add(directory)
+        return directory
+
+    def _directory(self, model: str) -> Path:
+        return self._store.directory(model).absolute()
+
+    async def _ask(self, command: Callable[[int], Load | Look]) -> Report:
+        with self._mailbox() as (ticket, mailbox):
+            if not self._tell(command(ticket)):
+                raise EngineStopped("The engine is not running.")
+            answer = await mailbox.get()
+        assert isinstance(answer, Report)
+        return answer
+
+    @contextmanager
+    def _mailbox(self) -> Iterator[tuple[int, Mailbox]]:
+        ticket, mailbox = next(self._tickets), Mailbox()
+        self._mailboxes[ticket] = mailbox
+        try:
+            yield ticket, mailbox
+        finally:
+            del self._mailboxes[ticket]
+
+    def _deliver(self, delivery: Delivery) -> None:
+        """On the event loop. What nobody reads any more is dropped."""
+        for ticket, said in delivery:
+            if mailbox := self._mailboxes.get(ticket):
+                mailbox.put(said)
+
+    def _fail_all(self, error: EngineError) -> None:
+        """Whoever waits is told."""
+        for mailbox in self._mailboxes.values():
+            mailbox.put(error)

@@ -1,0 +1,208 @@
+"""Launches csrc/attention_decode.cu and csrc/attention_prefill.cu: geometry, tiles and scratch."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from kernels import launch
+from kernels.cache_layer import CacheLayer
+from kernels.cuda.arguments import check_arguments, check_multiple
+
+BLOCK_SIZE = 16
+LARGEST_HEAD = 256
+# Decode: warps of a block, each with one cache block; how many parts are merged at a time.
+WARPS = 8
+FAN = 32
+SPAN = WARPS * BLOCK_SIZE
+MAX_SEQUENCES = 512
+_RESERVED_BYTES = 1024  # of shared memory, by the system and by what a kernel has beside its tiles
+
+
+@dataclass(frozen=True, slots=True)
+class PrefillShape:
+    """A block's tile: warps · bands · 16 rows of queries against keys at a time."""
+
+    warps: int
+    bands: int
+    keys: int
+
+    @property
+    def rows(self) -> int:
+        return self.warps * self.bands * 16
+
+    def tokens(self, group: int) -> int:
+        return self.rows // group
+
+    def shared_bytes(self, head: int) -> int:
+        """In 16 bit: the queries, and two stages of keys and values."""
+        return 2 * (self.rows + 4 * self.keys) * (head + 8)
+
+
+# In the order of preference; the later ones need less shared memory.
+_NARROW = (PrefillShape(4, 2, 64), PrefillShape(4, 2, 32))
+_WIDE = (PrefillShape(4, 1, 32), PrefillShape(2, 1, 32))
+
+
+@functools.cache
+def prefill_shape(head: int, device: torch.device) -> PrefillShape:
+    """Which tile a GPU computes heads of this size in."""
+    properties: Any = torch.cuda.get_device_properties(device)
+    room = properties.shared_memory_per_block_optin
+    shapes = _NARROW if head <= 128 else _WIDE
+    fitting = (s for s in shapes if s.shared_bytes(head) + _RESERVED_BYTES <= room)
+    return next(fitting, shapes[-1])
+
+
+def prefill_tiles(
+    query_starts: Sequence[int], decodes: int, group: int, head: int, device: torch.device
+) -> list[tuple[int, int]]:
+    """(sequence, first of its query tokens) for each tile of the sequences from `decodes` on: those
+    with the longest contexts first within a sequence, for they take longest."""
+    tokens = prefill_shape(head, device).tokens(group)
+    if not tokens:
+        raise ValueError(
+            f"attention: {group} query heads share a key/value head, expected at most "
+            f"{prefill_shape(head, device).rows} for heads of size {head}"
+        )
+    counts = [end - start for start, end in itertools.pairwise(query_starts)]
+    return [
+        (i, first)
+        for i in range(decodes, len(counts))
+        for first in reversed(range(0, counts[i], tokens))
+    ]
+
+
+def check(q: torch.Tensor, cache: CacheLayer, **integers: torch.Tensor) -> None:
+    """Raises ValueError for what the kernels cannot compute or would read as garbage."""
+    check_multiple("attention", D=(cache.head, 16))
+    if cache.head > LARGEST_HEAD or cache.block_size != BLOCK_SIZE:
+        raise ValueError(
+            f"attention: a cache of heads of size {cache.head} in blocks of {cache.block_size}, "
+            f"expected at most {LARGEST_HEAD} and blocks of {BLOCK_SIZE}"
+        )
+    check_arguments(
+        "attention",
+        q=(q, q.dtype),
+        k_cache=(cache.k, q.dtype),
+        v_cache=(cache.v, q.dtype),
+        **{name: (tensor, torch.int32) for name, tensor in integers.items()},
+    )
+
+
+def decode(
+    q: torch.Tensor,
+    cache: CacheLayer,
+    block_tables: torch.Tensor,
+    context_lens: torch.Tensor,
+    out: torch.Tensor,
+    context_tokens: int | None = None,
+) -> None:
+    """q[S, Hq, D] of one token per sequence, block_tables int32[>=S, W], context_lens int32[>=S]
+    -> out[S, Hq, D]; a context of 0 is padding and gives zeros. context_tokens: what all contexts
+    together never exceed, S · W · 16 if None; scratch memory is sized by it."""
+    group = q.shape[1] // cache.kv_heads
+    tiles = -(-group // 8)
+    kernel, heads, blocks = _decode_kernel(q.dtype, cache.head, group)
+    multiprocessors = torch.cuda.get_device_properties(q.device).multi_processor_count
+    for first in range(0, q.shape[0], MAX_SEQUENCES):
+        rows = slice(first, min(first + MAX_SEQUENCES, q.shape[0]))
+        sequences, width = rows.stop - first, block_tables.shape[1]
+        tasks = sequences * -(-width // WARPS)
+        if context_tokens is not None:
+            tasks = min(tasks, context_tokens // SPAN + sequences)
+        tasks *= cache.kv_heads * tiles
+        parts, counters = _scratch(q.device, tasks, heads * (cache.head + 4))
+        kernel(
+            (min(tasks, blocks * multiprocessors),),
+            (WARPS * 32,),
+            *(out[rows], q[rows], cache.k, cache.v, block_tables[rows], context_lens[rows]),
+            *(parts, counters, sequences, width, cache.kv_heads, _scale(cache.head)),
+        )
+
+
+def prefill(
+    q: torch.Tensor,
+    cache: CacheLayer,
+    block_tables: torch.Tensor,
+    context_lens: torch.Tensor,
+    query_starts: torch.Tensor,
+    tiles: torch.Tensor,
+    out: torch.Tensor,
+) -> None:
+    """q[T, Hq, D], of which query_starts int32[S + 1] gives each sequence the last tokens of its
+    context; tiles int32[n, 2] from prefill_tiles, whose rows of out[T, Hq, D] are written."""
+    group = q.shape[1] // cache.kv_heads
+    shape = prefill_shape(cache.head, q.device)
+    kernel = launch.kernel(
+        "attention_prefill",
+        "attention_prefill",
+        q.dtype,
+        shared_bytes=0 if q.dtype == torch.float32 else shape.shared_bytes(cache.head),
+        head=cache.head,
+        group=group,
+        warps=shape.warps,
+        bands=shape.bands,
+        keys=shape.keys,
+        blocks=2,
+        tokens=shape.tokens(group),
+    )
+    kernel(
+        (cache.kv_heads, tiles.shape[0]),
+        (shape.warps * 32,),
+        *(out, q, cache.k, cache.v, block_tables, context_lens, query_starts, tiles),
+        *(block_tables.shape[1], _scale(cache.head)),
+    )
+
+
+@functools.cache
+def _decode_kernel(dtype: torch.dtype, head: int, group: int) -> tuple[launch.Kernel, int, int]:
+    """The kernel, how many query heads a task has, and how many blocks a multiprocessor holds."""
+    heads = -(-group // -(-group // 8))
+    if dtype == torch.float32:
+        room, blocks = 4 * heads * (head + 4), 1
+    else:
+        room, blocks = 2 * BLOCK_SIZE * (head + 8), 3 if head <= 128 else 2
+    kernel = launch.kernel(
+        "attention_decode",
+        "attention_decode",
+        dtype,
+        shared_bytes=WARPS * room,
+        head=head,
+        group=group,
+        heads=heads,
+        warps=WARPS,
+        blocks=blocks,
+        fan=FAN,
+        max_sequences=MAX_SEQUENCES,
+    )
+    return kernel, heads, blocks
+
+
+def _scale(head: int) -> float:
+    """Of scores, and from powers of e to powers of 2."""
+    return math.log2(math.e) / math.sqrt(head)
+
+
+_held: dict[torch.device, list[tuple[torch.Tensor, torch.Tensor]]] = {}
+
+
+def _scratch(device: torch.device, tasks: int, part: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Parts and counters for all launches of a device, which follow one another on one stream.
+    A graph that was captured keeps the addresses: what has become too small is kept for it."""
+    held = _held.setdefault(device, [])
+    if not held or held[-1][0].numel() < tasks * part or held[-1][1].numel() < tasks:
+        if torch.cuda.is_current_stream_capturing():
+            raise RuntimeError(
+                f"attention: {tasks} tasks need scratch memory, which cannot be made while a graph "
+                "is captured: run the same shapes once before"
+            )
+        parts = torch.empty(tasks * part, dtype=torch.float32, device=device)
+        held.append((parts, torch.zeros(tasks, dtype=torch.int32, device=device)))
+    return held[-1]
