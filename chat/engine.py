@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
+import structlog
 from django.conf import settings
 from django.utils.module_loading import import_string
 
@@ -12,6 +13,8 @@ from inference.errors import EngineStopped
 from inference.types import ModelFingerprint
 
 __all__ = ["EngineClient", "PromptCodec", "build", "client", "create", "fingerprint", "install"]
+
+log = structlog.get_logger(__name__)
 
 _client: EngineClient | None = None
 
@@ -35,21 +38,33 @@ def create() -> EngineClient:
 
 
 def build() -> EngineClient:
-    """The real engine on a thread of this process. It loads torch, so only `serve` calls this."""
+    """The real engine: on a GPU in a process of its own, since an error there ends the process; on
+    the CPU on a thread of this one. It may load torch, so only `serve` calls this. Raises
+    DeviceUnavailable."""
+    from inference.backend import choose_backend
     from inference.catalogue import Catalogue
-    from inference.engine_thread import EngineThread
     from inference.model_store import ModelStore
     from inference.options import EngineOptions
+    from inference.probe import probe_apart
 
+    backend = choose_backend(probe_apart(), settings.TINYLLM_DEVICE)
+    log.info("engine.backend", device=backend.name, reason=str(backend.reason))
     store = ModelStore(settings.TINYLLM_MODELS_DIR, Catalogue.load())
     options = EngineOptions(
         threads=settings.TINYLLM_THREADS,
         kv_tokens=settings.TINYLLM_KV_TOKENS,
         max_batch=settings.TINYLLM_MAX_BATCH,
-        device=settings.TINYLLM_DEVICE,
+        device=backend.name,
         dtype=settings.TINYLLM_DTYPE,
         tuning_file=settings.TINYLLM_DATA_DIR / "product_rows.json",
     )
+    if backend.name == "cuda":
+        from inference.engine_process import EngineProcess
+        from tinyllm_site.logging import configure
+
+        return EngineProcess(store, options, configure)
+    from inference.engine_thread import EngineThread
+
     return EngineThread(store, options)
 
 

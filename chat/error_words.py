@@ -27,6 +27,11 @@ _SENTENCES = {
     "model_invalid": _UNUSABLE,
     "unsupported_architecture": _UNUSABLE,
     "engine_stopped": gettext_noop("The engine is not running. Try again in a moment."),
+    "engine_crashed": gettext_noop(
+        "The engine has crashed and starts again (%(reason)s). The text so far is kept: try again."
+    ),
+    "device_unavailable": _UNUSABLE,
+    "device_memory_too_small": _UNUSABLE,
     "queue_full": gettext_noop("Too many requests are waiting. Try again in a moment."),
     "request_failed": gettext_noop("The engine failed at this answer: %(said)s"),
 }

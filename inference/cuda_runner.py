@@ -175,20 +175,20 @@ class CudaRunner:
 
     def _step(self, rows: slice, *, alone: bool) -> None:
         """A decode of some rows: every tensor stays where it is."""
-        r, one = self._rows, self._one_token
-        sampled = self._table.sampled
+        r, one, token = self._rows, self._one_token, self._table.sampled[rows]
         if alone and one is not None:
-            logits = one.run(sampled[rows], r.positions[rows], r.block_tables[rows.start])
+            logits = one.run(token, r.positions[rows], r.block_tables[rows.start])
         else:
-            size = rows.stop - rows.start
-            attention = AttentionBatch(
-                r.block_tables[rows], r.context_lens[rows], tuple(range(size + 1)), size
-            )
-            batch = ForwardBatch(
-                r.ids[rows], r.positions[rows], r.slots[rows], attention, None, sampled
-            )
-            logits = self._architecture.forward(batch, self._caches)
+            logits = self._logits(rows)
         kernels.sample(logits, self._table, r.sampled_rows(rows))
+
+    def _logits(self, rows: slice) -> torch.Tensor:
+        r, size = self._rows, rows.stop - rows.start
+        tables, lengths = r.block_tables[rows], r.context_lens[rows]
+        attention = AttentionBatch(tables, lengths, tuple(range(size + 1)), size)
+        where = (r.positions[rows], r.slots[rows])
+        batch = ForwardBatch(r.ids[rows], *where, attention, None, self._table.sampled)
+        return self._architecture.forward(batch, self._caches)
 
     def _choose_for_one_token(self) -> None:
         """One kernel or one for each op: whichever is faster here, for this model."""

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inference import fingerprint, prompt_codec
+from inference.backend import choose_backend
 from inference.client import PromptCodec
 from inference.options import EngineOptions
+from inference.probe import probe_apart
 from inference.types import ModelKind
 
 if TYPE_CHECKING:
     from inference.engine import Engine
+    from inference.runner import Runner
+
+# A GPU reads a prompt in long pieces: each costs as much as its products take to start.
+GPU_STEP_TOKENS = 4096
 
 
 def load_codec(directory: Path, kind: ModelKind, options: EngineOptions) -> PromptCodec:
@@ -20,11 +27,38 @@ def load_codec(directory: Path, kind: ModelKind, options: EngineOptions) -> Prom
 
 
 def load_engine(directory: Path, codec: PromptCodec, options: EngineOptions) -> Engine:
-    """Map the weights, take memory for the cache, make the kernels ready: about a second for a
-    small model, half a minute the first time on a machine."""
+    """Bring the weights to where they are computed with, take memory for the cache, make the
+    kernels ready: about a second for a small model, half a minute the first time on a machine.
+    Raises ModelUnavailable and its subclasses, DeviceUnavailable."""
     from inference.engine import Engine
-    from inference.runner import ModelRunner
 
-    runner = ModelRunner(directory, options)
+    runner: Runner
+    if _on_gpu(options):
+        options = replace(options, step_tokens=max(options.step_tokens, GPU_STEP_TOKENS))
+        runner = _cuda_runner(directory, options)
+    else:
+        from inference.runner import ModelRunner
+
+        runner = ModelRunner(directory, options)
     runner.warm_up()
     return Engine(runner, codec, options)
+
+
+def _on_gpu(options: EngineOptions) -> bool:
+    return choose_backend(probe_apart(), options.device).name == "cuda"
+
+
+def _cuda_runner(directory: Path, options: EngineOptions) -> Runner:
+    import torch
+
+    import kernels
+    from inference.config import ModelConfig
+    from inference.cuda_runner import CudaRunner
+    from inference.device_memory import check_memory, memory_need
+    from inference.weights import Weights
+
+    check_memory(memory_need(directory, options), torch.cuda.mem_get_info()[0])
+    dtype = None if options.dtype == "auto" else getattr(torch, options.dtype)
+    runner = CudaRunner(ModelConfig.load(directory), Weights(directory, dtype), options)
+    kernels.end_uploads()
+    return runner

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+import pickle
 import re
 import subprocess
+import sys
 import warnings
 from dataclasses import dataclass
 from importlib import metadata
@@ -20,6 +22,10 @@ from inference.backend import Facts, Gpu
 _DRIVER_FILE = Path("/proc/driver/nvidia/version")
 _CUPY_NAMES = ("cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x", "cupy")
 _SMI_TIMEOUT_S = 30
+_PROBE = (
+    "import pickle, sys; from inference.probe import probe; "
+    "sys.stdout.buffer.write(pickle.dumps(probe()))"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,17 @@ def probe(*, memory: bool = False) -> Facts:
         cupy_error=cupy_error,
         nvrtc=nvrtc,
     )
+
+
+def probe_apart() -> Facts:
+    """The same, found out by a process of its own: torch and CUDA stay out of this one. Without a
+    driver nothing more is asked, and nothing is started."""
+    if _driver() is None and _driver_cuda() is None:
+        return Facts()
+    command = [sys.executable, "-c", _PROBE]
+    run = subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=Path(__file__).parents[1])
+    facts: Facts = pickle.loads(run.stdout)  # noqa: S301 (it is our own process that wrote it)
+    return facts
 
 
 def gpu_processes() -> list[GpuProcess]:

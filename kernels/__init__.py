@@ -15,6 +15,7 @@ from kernels.cuda.decode_token import (
     gpu_token_decoder,
 )
 from kernels.cuda.product_choice import Products, use_products
+from kernels.cuda.upload import release as end_uploads
 from kernels.decode_token import DecoderLayer, TokenDecoder
 from kernels.embedding import embedding
 from kernels.matmul_transb import Matrices, matmul_transb, tune_products
@@ -42,6 +43,7 @@ __all__ = [
     "TokenDecoder",
     "attention",
     "embedding",
+    "end_uploads",
     "gpu_token_decoder",
     "matmul_transb",
     "prefill_tiles",

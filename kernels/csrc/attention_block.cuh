@@ -2,8 +2,8 @@
 #pragma once
 #include "attention.cuh"
 
-// Of each head comes out a row: HEAD sums, then twice a maximum with a total of weights, for odd and
-// even levels of merging: while threads write those of a merged row, others read its sources'.
+// Of each head comes out a row: HEAD sums, then twice a maximum with a total of weights, for even
+// and odd levels of merging: while threads write those of a merged row, others read its sources'.
 #define ROW (HEAD + 4)
 #define PART (HEADS * ROW)
 // Floats that a warp has in shared memory. In 16 bit its part takes the place of the values that it
@@ -34,8 +34,8 @@ __device__ __forceinline__ float2 softmax(float (&s)[4], int live, float scale) 
     return make_float2(largest, sum);
 }
 
-// attend: one warp, `heads` query heads over the first `live` positions of a cache block. Writes the
-// rows of HEADS heads into `room`; those past `heads` mean nothing.
+// attend: one warp, `heads` query heads over the first `live` positions of a cache block. Writes
+// the rows of HEADS heads into `room`; those past `heads` mean nothing.
 #if DTYPE == F32
 __device__ __forceinline__ void attend(float *room, const elem *q, int heads, const elem *keys,
                                        const elem *values, int live, float scale) {

@@ -9,22 +9,18 @@
 // scale        what scores are multiplied by, times log2(e)
 // Grid: any number of blocks, S at most MAX_SEQUENCES. Block: WARPS warps. Dynamic shared memory:
 // WARPS * ROOM floats. Pointers are 16-byte aligned. HEADS is at most 8.
-// Reads 2 * context * kv_heads * HEAD stored numbers a sequence, once for every HEADS query heads of
-// a KV head; writes and reads HEAD + 4 floats for each query head of each span.
+// Reads 2 * context * kv_heads * HEAD stored numbers a sequence, once for every HEADS query heads
+// of a KV head; writes and reads HEAD + 4 floats for each query head of each span.
 //
 // A context is cut at fixed positions into spans (flash decoding, Dao et al., 2023). A task is one
 // span of one sequence for HEADS query heads of one KV head: each warp takes a cache block of it.
 // What the warps found is merged into a part; parts are merged FAN at a time, by the block that
 // ends the last of them, up to one whole, and always in the order of their positions. So a result
 // depends on its own context alone: not on the grid, nor on what else is in the batch.
-
-// PTX
-__device__ __forceinline__ float exp2_fast(float x) {
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
-// END PTX
+//
+// compile: HEAD=64 GROUP=3 HEADS=3 WARPS=8 BLOCKS=3 FAN=32 MAX_SEQUENCES=512
+// compile: HEAD=128 GROUP=4 HEADS=4 WARPS=8 BLOCKS=3 FAN=32 MAX_SEQUENCES=512
+// compile: HEAD=256 GROUP=8 HEADS=8 WARPS=8 BLOCKS=2 FAN=32 MAX_SEQUENCES=512
 #include "attention_block.cuh"
 
 #define SPAN (WARPS * CACHE_BLOCK)
@@ -162,7 +158,8 @@ __device__ void finish(const Task &task, const float *rooms, elem *out, float *p
                 *(float2 *)(row + HEAD + (level + 1) % 2 * 2) = make_float2(m.largest, m.total);
         }
         if (nodes == 1) return;
-        // one level's counters lie beside another's: spans that share a parent are many
+        // a parent's counter lies at its first span, moved by its level: FAN spans further begins
+        // the next parent, and there are fewer levels than that
         const int parent = node / FAN;
         count = min(FAN, nodes - parent * FAN);
         const int place = task.first + parent * FAN * reach + level;

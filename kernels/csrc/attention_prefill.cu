@@ -3,9 +3,9 @@
 // q, out       elem[T, kv_heads * GROUP, HEAD]
 // k, v         elem[blocks, kv_heads, 16, HEAD], HEAD a multiple of 16 up to 256
 // tables       int[S, width], the blocks of each sequence; entries past its context are not read
-// context_lens int[S]; query_starts int[S + 1]: the rows of q that are a sequence's, its last tokens
-// tiles        int[n, 2]: a sequence, and the first of its query tokens that the tile has. A tile has
-//              up to TOKENS of them, GROUP rows each: the query heads that share a KV head
+// context_lens int[S]; query_starts int[S + 1]: which rows of q are a sequence's, its last tokens
+// tiles        int[n, 2]: a sequence, and the first of its query tokens that the tile has, of which
+//              it has up to TOKENS with GROUP rows each: the query heads that share a KV head
 // scale        what scores are multiplied by, times log2(e)
 // Grid: kv_heads x n. Block: WARPS warps, TOKENS * GROUP <= ROWS. Dynamic shared memory in 16 bit:
 // (ROWS + 4 * KEYS) * (HEAD + 8) elems. Pointers are 16-byte aligned.
@@ -14,13 +14,12 @@
 //
 // Tiles of keys begin at multiples of KEYS and come in ascending order, and what a row does not see
 // does not change it: a result does not depend on how a prompt was cut into pieces.
-// PTX
-__device__ __forceinline__ float exp2_fast(float x) {
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
-// END PTX
+//
+// Flash attention (Dao, 2023): scores and weights never leave registers.
+//
+// compile: HEAD=64 GROUP=3 WARPS=4 BANDS=2 KEYS=64 BLOCKS=2 TOKENS=42
+// compile: HEAD=128 GROUP=4 WARPS=4 BANDS=2 KEYS=64 BLOCKS=2 TOKENS=32
+// compile: HEAD=256 GROUP=8 WARPS=4 BANDS=1 KEYS=32 BLOCKS=2 TOKENS=8
 #include "attention.cuh"
 
 #define THREADS (WARPS * WARP)
@@ -48,7 +47,8 @@ __device__ Tile find_tile(const int *tables, const int *context_lens, const int 
 
 // Where row `row` of the tile, a query head of a token, lies in q and out.
 __device__ __forceinline__ size_t row_offset(const Tile &tile, int row) {
-    return (((size_t)(tile.row + row / GROUP) * gridDim.x + blockIdx.x) * GROUP + row % GROUP) * HEAD;
+    const size_t kv_row = (size_t)(tile.row + row / GROUP) * gridDim.x + blockIdx.x;
+    return (kv_row * GROUP + row % GROUP) * HEAD;
 }
 
 __device__ __forceinline__ size_t block_offset(const Tile &tile, int block) {
@@ -113,9 +113,9 @@ __device__ __forceinline__ void stage_queries(elem *queries, const elem *q, cons
     }
 }
 
-// A stage holds KEYS keys, then as many values. A warp copies the same one of the tile's cache blocks
-// each time, so that it can look up ahead where the next lies; it shares it with another if there are
-// twice as many warps.
+// A stage holds KEYS keys, then as many values. A warp copies the same one of a tile's cache blocks
+// each time, so that it can look up ahead where the next lies; where there are twice as many warps
+// as blocks, it copies only the keys or only the values.
 __device__ __forceinline__ int block_of(const Tile &tile, int first) {
     const int block = first / CACHE_BLOCK + threadIdx.x / WARP % KEY_BLOCKS;
     return block * CACHE_BLOCK < tile.visible ? tile.table[block] : 0;
@@ -169,8 +169,8 @@ __device__ __forceinline__ void mask(Scores &s, const int *positions, int first)
         }
 }
 
-// Scores become weights 2^(scale * (score - largest)); what was summed up shrinks to the new largest
-// (online softmax, Milakov and Gimelshein, 2018). `total` is of this lane's columns alone.
+// Scores become weights 2^(scale * (score - largest)); what was summed up shrinks to the new
+// largest (online softmax, Milakov and Gimelshein, 2018). `total` is of this lane's columns alone.
 __device__ __forceinline__ void weigh(Scores &s, Sums &sums, PerRow &largest, PerRow &total,
                                       float scale) {
 #pragma unroll
@@ -249,7 +249,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
                       const int *context_lens, const int *query_starts, const int *tiles, int width,
                       float scale) {
     extern __shared__ __align__(16) elem staged[];
-    // in shared memory, for all registers are taken: HEAD * BANDS / 2 hold sums, KEYS * BANDS / 2 scores
+    // not in registers, of which HEAD * BANDS / 2 hold sums and KEYS * BANDS / 2 scores
     __shared__ Tile tile;
     __shared__ int positions[ROWS];
     elem *const stages = staged + ROWS * STRIDE;
@@ -279,7 +279,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
         }
         Scores s = {};
         multiply_keys(s, queries, keys);
-        if (first + KEYS > tile.position) mask(s, positions + threadIdx.x / WARP * (BANDS * 16), first);
+        if (first + KEYS > tile.position)
+            mask(s, positions + threadIdx.x / WARP * (BANDS * 16), first);
         weigh(s, sums, largest, total, scale);
         multiply_values(sums, s, keys + KEYS * STRIDE);
     }

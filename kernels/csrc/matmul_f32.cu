@@ -55,12 +55,15 @@ extern "C" __global__ void __launch_bounds__(256)
         copy(w_tile, w, w_row, start, k);
         copy(x_tile, x, x_row, start, k);
         __syncthreads();
+        float part[EACH][EACH] = {}; // short sums first: what is rounded off stays small
 #pragma unroll
         for (int i = 0; i < STEP; i++)
 #pragma unroll
             for (int j = 0; j < EACH * EACH; j++)
-                sums[j / EACH][j % EACH] += w_tile[i][row + j / EACH % 2 + j / EACH / 2 * OCTET] *
+                part[j / EACH][j % EACH] += w_tile[i][row + j / EACH % 2 + j / EACH / 2 * OCTET] *
                                             x_tile[i][token + j % EACH * ACROSS];
+#pragma unroll
+        for (int j = 0; j < EACH * EACH; j++) sums[j / EACH][j % EACH] += part[j / EACH][j % EACH];
     }
 #pragma unroll
     for (int j = 0; j < EACH * 2; j++) {

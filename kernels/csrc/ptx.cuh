@@ -139,6 +139,13 @@ __device__ __forceinline__ void load_shared_words(const u64 *global, u64 &first,
                  : "memory");
 }
 
+// 2 to the x, to 2 units in the last place; denormal results are 0.
+__device__ __forceinline__ float exp2_fast(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
 // Have the cache line at an address come to L2.
 __device__ __forceinline__ void prefetch_l2(const void *global) {
     asm volatile("prefetch.global.L2 [%0];" ::"l"(global));
@@ -159,7 +166,7 @@ __device__ __forceinline__ u32 add_acq_rel(u32 *global, u32 v) {
     return old;
 }
 
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
 // Hopper's copy engine, with barriers in shared memory that count the bytes that have come. Its
 // copies stand in no queue with the loads of a multiprocessor's threads.
 
@@ -220,4 +227,17 @@ __device__ __forceinline__ void bulk_copy(void *shared, const void *global, u32 
                  "l"(global), "r"(bytes), "r"((u32)__cvta_generic_to_shared(barrier))
                  : "memory");
 }
+#else
+// Older GPUs have no such engine, and never run what calls these (see kernels/cuda/decode_token.py);
+// the files that do must compile all the same.
+__device__ __forceinline__ void barrier_init(u64 *, u32) { __trap(); }
+__device__ __forceinline__ void barrier_init_fence() { __trap(); }
+__device__ __forceinline__ void barrier_expect(u64 *, u32) { __trap(); }
+__device__ __forceinline__ void barrier_wait(u64 *, u32) { __trap(); }
+__device__ __forceinline__ void barrier_arrive(u64 *) { __trap(); }
+__device__ __forceinline__ bool barrier_is_past(u64 *, u32) {
+    __trap();
+    return false;
+}
+__device__ __forceinline__ void bulk_copy(void *, const void *, u32, u64 *) { __trap(); }
 #endif

@@ -189,9 +189,12 @@ extern "C" __global__ void __launch_bounds__(LIST, 1)
 
     h.clear();
     __syncthreads();
+    int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     u64 own = warp_sum(line.tally(h, 0, 64 - BUCKET_BITS, blockIdx.x, gridDim.x));
-    if (threadIdx.x % WARP == 0) atomicAdd(left + row, own);
+    if (lane == 0) list.scratch[warp] = own;
     __syncthreads();
+    own = warp_sum(list.scratch[lane]);
+    if (threadIdx.x == 0) atomicAdd(left + row, own);
     for (int i = threadIdx.x; i < BUCKETS; i += LIST) {
         if (!h.count[i]) continue;
         atomicAdd(bucket_counts + i, h.count[i]);

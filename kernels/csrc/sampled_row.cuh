@@ -1,5 +1,5 @@
-// What both kernels of sample.cu know of a row: how its seat samples, its logits, and what is written
-// once its token is known.
+// What both kernels of sample.cu know of a row: how its seat samples, its logits, and what is
+// written once its token is known.
 #pragma once
 #include "common.cuh"
 

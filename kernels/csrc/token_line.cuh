@@ -1,9 +1,9 @@
 // A row's tokens in a line, and who stands where a count or a running sum of weights is reached.
 //
-// The line: by falling weight (equals by id), or by id. A token's key, smaller before larger, tells
-// its place and its weight: (steps below the largest logit, id) or (id, steps). 2^40 steps halve the
-// weight. Tokens under 2^-45 of the largest weight do not stand in the line: all 2^18 of them
-// together would come once in a hundred million draws.
+// The line: by falling weight (equals by id), or by id. A token's key, smaller before larger,
+// tells its place and its weight: (steps below the largest logit, id) or (id, steps). 2^40 steps
+// halve the weight. Tokens under 2^-45 of the largest weight do not stand in the line: all 2^18 of
+// them together would come once in a hundred million draws.
 //
 // For one block of LIST threads. Sums are of whole numbers, so their order does not matter.
 #pragma once
@@ -17,8 +17,9 @@
 #define BUCKET_BITS 11
 #define WARPS (LIST / WARP)
 #define NOBODY (~0ull)
-static_assert(BUCKETS == 1 << BUCKET_BITS && BUCKETS == 2 * LIST && WARPS == WARP, "one warp of warps");
-static_assert(GROUP == 4 * WARP && GROUP * BUCKETS == 1 << ID_BITS, "unordered, a bucket is a group");
+static_assert(BUCKETS == 1 << BUCKET_BITS && BUCKETS == 2 * LIST, "two buckets a thread");
+static_assert(WARPS == WARP, "a warp adds what the warps found");
+static_assert(GROUP == 4 * WARP && GROUP * BUCKETS == 1 << ID_BITS, "by id, a bucket is a group");
 
 // The first tokens of a line: how many, and their weight.
 struct Stretch {
@@ -133,8 +134,8 @@ struct List {
     }
 };
 
-// 2^32 · 2^-(r / 2^32) within 4, by a polynomial through seven Chebyshev nodes. In whole numbers, so
-// that every GPU gives the same weights.
+// 2^32 · 2^-(r / 2^32) within 4, by a polynomial through seven Chebyshev nodes. In whole numbers,
+// so that every GPU gives the same weights.
 __device__ __forceinline__ u64 half_to_the(u32 r) {
     u32 p = __umulhi(r, 0xbda6u);
     p = __umulhi(r, 0x9c200u - p);

@@ -18,7 +18,7 @@ def test_every_number_arrives(stored: torch.dtype, wanted: torch.dtype) -> None:
     sources = [torch.randn(count).to(stored), torch.randn(7, 5).to(stored)]
     targets = [torch.full(s.shape, torch.nan, dtype=wanted, device="cuda") for s in sources]
     for source, target in zip(sources, targets, strict=True):
-        expected = source.to(wanted)
+        expected = source.to(wanted, copy=True)
         upload(source, target)
         source.fill_(0)  # it may be forgotten
         assert torch.equal(target.cpu(), expected)

@@ -21,6 +21,7 @@ from chat.guard import is_loopback
 from chat.recovery import recover
 from chat.server import PortTaken, SiteServer, listen
 from chat.signals import announce
+from inference.errors import EngineError
 
 GRACE_S = 5.0
 """How long a running answer may go on after SIGTERM before it is stopped and kept."""
@@ -50,9 +51,12 @@ class Command(BaseCommand):
             raise CommandError(f"Cannot listen on {host}, port {port}: {error}") from None
         from tinyllm_site.asgi import application
 
-        client = engine.create()
         asyncio.set_event_loop(twisted_loop)
-        twisted_loop.run_until_complete(client.start())
+        try:
+            client = engine.create()
+            twisted_loop.run_until_complete(client.start())
+        except EngineError as error:
+            raise CommandError(error.message) from error
         engine.install(client)
         recover(process=turns().process)
         server = SiteServer(application, listener)
