@@ -18,7 +18,7 @@ from inference.types import GenerateRequest
 @dataclass(slots=True, eq=False)
 class Sequence:
     """tokens: prompt and output ids. computed: how many of them are in the KV cache, or will be
-    when the steps that are launched have run. promised: tokens that these will sample, 0 or 1.
+    when the steps that are launched have run. promised: tokens that these will sample.
     blocks: the cache blocks it holds, in order. limit: the most tokens it may ever have."""
 
     request: GenerateRequest

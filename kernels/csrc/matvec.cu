@@ -21,7 +21,7 @@
 // compile: EPILOGUE=4 NORM=1 COLUMNS=4096 WARPS=16 LOADS=4 HEAD=128 BLOCK_SIZE=16
 // compile: EPILOGUE=2 NORM=1 COLUMNS=2048 WARPS=16 LOADS=4
 // compile: EPILOGUE=1 NORM=0 COLUMNS=14336 WARPS=16 LOADS=4
-// compile: EPILOGUE=0 NORM=0 COLUMNS=3584 WARPS=16 LOADS=5
+// compile: EPILOGUE=0 NORM=0 COLUMNS=2560 WARPS=16 LOADS=5
 // compile: EPILOGUE=3 NORM=1 COLUMNS=576 WARPS=16 LOADS=3
 #include "matmul.cuh"
 
@@ -170,8 +170,8 @@ struct Stream {
     }
 };
 
-// Where the sums go, and what they meet there: asked for long before, by the thread that ends a
-// unit.
+// Where sums go, and what a unit's sums meet there: the thread that puts them out asks for it
+// before the product.
 struct Output {
     result *out;
     int n;
@@ -241,54 +241,48 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
            elem *k_cache, elem *v_cache, int heads, int kv_heads
 #endif
     ) {
-    extern __shared__ float4 shared[];
-    float4 *inputs = shared;                                   // [2][PADDED_VECS]
-    float2 *partial = (float2 *)(shared + 2 * PADDED_VECS);    // [units][SEGMENTS]
-    __shared__ float squares[WARPS];
-    const int all = units_of(n), first = (long long)all * blockIdx.x / gridDim.x;
-    const int units = (long long)all * (blockIdx.x + 1) / gridDim.x - first;
+    extern __shared__ float4 inputs[];                       // [2][PADDED_VECS]
+    float2 *partial = (float2 *)(inputs + 2 * PADDED_VECS);  // [units][SEGMENTS]
+    const u32 each = units_of(n) / gridDim.x, more = units_of(n) % gridDim.x;
+    const int first = blockIdx.x * each + min(blockIdx.x, more);
+    const int units = each + (blockIdx.x < more);
     const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
-
 #if EPILOGUE == ROPE
-    Output to = {out,     n,       cos,   sin,      positions[0], slots[0],
+    Output to = {out,     n,       cos,   sin,     positions[0], slots[0],
                  k_cache, v_cache, heads, kv_heads};
 #else
     Output to = {out, n};
 #endif
+
     Pieces pieces;
     pieces.fetch(x, norm, 0);
-    __syncthreads();  // a warp's weights must not stand in the way of another's x
+    __syncthreads();  // the weights of one warp must not stand before the x of another
     Stream weights;
     weights.w = w, weights.n = n, weights.unit = first, weights.segments = units * SEGMENTS;
     weights.start();
-    if (threadIdx.x < units) to.prepare(first + threadIdx.x);
-
     float square = pieces.put(inputs, 0);
 #pragma unroll
     for (int start = HELD; start < PIECES; start += HELD) {
         pieces.fetch(x, norm, start);
         square += pieces.put(inputs, start);
     }
-#if NORM
-    square = warp_sum(square);
-    if (lane == 0) squares[warp] = square;
-#endif
-    __syncthreads();
-
-    for (int segment = warp; segment < units * SEGMENTS; segment += WARPS) {
-        float2 sums = weights.multiply(inputs);
-        sums = make_float2(warp_sum(sums.x), warp_sum(sums.y));
-        if (lane == 0) partial[segment] = sums;
-    }
     float root = 1;
 #if NORM
-    square = 0;
-#pragma unroll
-    for (int i = 0; i < WARPS; i++) square += squares[i];
-    root = rsqrtf(square / COLUMNS + eps);
-#endif
+    __shared__ float squares[WARPS];
+    root = rsqrtf(block_sum(square, squares) / COLUMNS + eps);
+#else
     __syncthreads();
+#endif
 
+    // not before the barrier: for an angle the position must have come
+    if (threadIdx.x < units) to.prepare(first + threadIdx.x);
+    for (int segment = warp; segment < units * SEGMENTS; segment += WARPS) {
+        const float2 sums = weights.multiply(inputs);
+        const float2 total = make_float2(warp_sum(sums.x), warp_sum(sums.y));
+        if (lane == 0) partial[segment] = total;
+    }
+    __syncthreads();
+#pragma unroll 1
     for (int i = threadIdx.x; i < units; i += THREADS) {
         if (i >= THREADS) to.prepare(first + i);
         float2 sum = make_float2(0, 0);

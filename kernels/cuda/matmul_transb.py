@@ -1,7 +1,7 @@
 """x · wᵀ on CUDA, with what stands around it: checks, the norm before, and where it goes.
 
-At most 16 rows go to matmul_few, which reads w at the speed of memory. Where more rows go is
-measured (`tune`), and guessed until then. fp32 weights have a kernel of their own, to check with.
+One row goes to matvec and at most 16 to matmul_few, which read w at the speed of memory. Where
+more rows go is measured (`tune`), and guessed until then. fp32 weights have a kernel of their own, to check with.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import torch
 
 from kernels.cache_layer import CacheLayer
 from kernels.cuda.arguments import check_arguments, check_multiple
+from kernels.cuda.matvec import vector
 from kernels.cuda.product_choice import products
-from kernels.cuda.product_ways import FEW, best_way, empty_result, measure, run
+from kernels.cuda.product_ways import FEW, VECTOR, best_way, empty_result, measure, run
 from kernels.cuda.products import Epilogue, can_norm, few, fits_few
 from kernels.cuda.rms_norm import rms_norm
 from kernels.cuda.rope_append import rope_append
@@ -44,7 +45,7 @@ def matmul_transb(
     if rows == 0:
         return out
     way = best_way(rows, weight, epilogue)
-    if norm is not None and not (way == FEW and _can_norm(rows, weight)):
+    if norm is not None and not _norms(way, rows, weight):
         x, norm = rms_norm(x, norm.weight, norm.eps, weight.dtype), None
     return run(way, x, weight, out, epilogue, norm)
 
@@ -71,6 +72,11 @@ def qkv_rope_append(
     _check("qkv_rope_append", x, weight, norm, None)
     heads = _query_heads(rows, weight, cos, sin, positions, cache, slots)
     q = x.new_empty(rows, heads, cache.head, dtype=weight.dtype)
+    rope = (cos, sin, positions, slots, cache.k, cache.v, heads, cache.kv_heads)
+    sizes = {"head": cache.head, "block_size": cache.block_size}
+    if best_way(rows, weight, Epilogue.ROPE) == VECTOR:
+        vector(x, weight, q, Epilogue.ROPE, norm=norm, rope=rope, **sizes)
+        return q
     by_kernel: Norm | None = norm
     if not _can_norm(rows, weight):
         x, by_kernel = rms_norm(x, norm.weight, norm.eps, weight.dtype), None
@@ -80,10 +86,9 @@ def qkv_rope_append(
         q,
         Epilogue.ROPE,
         norm=by_kernel,
-        rope=(cos, sin, positions, slots, cache.k, cache.v, heads, cache.kv_heads),
+        rope=rope,
         fp16_sums=products().sums_in_fp16(weight.dtype),
-        head=cache.head,
-        block_size=cache.block_size,
+        **sizes,
     )
     return q
 
@@ -104,6 +109,11 @@ def tune(
     epilogue = _epilogue(weights[0], residual=residual, gated=gated, wide=wide)
     for count in rows:
         measure(weights, count, epilogue)
+
+
+def _norms(way: str, rows: int, weight: torch.Tensor) -> bool:
+    """Whether a way takes x as it is before the norm."""
+    return way == VECTOR or (way == FEW and _can_norm(rows, weight))
 
 
 def _can_norm(rows: int, weight: torch.Tensor) -> bool:

@@ -33,8 +33,12 @@ class Products:
     def sums_in_fp16(self, dtype: torch.dtype) -> bool:
         return self.fp16_sums and dtype == torch.float16
 
+    def may_differ_for_one_row(self, dtype: torch.dtype) -> bool:
+        """Whether one row alone may be summed in another way than the same row among others."""
+        return not self.invariant and not self.sums_in_fp16(dtype)
+
     def may_be_torchs(self, dtype: torch.dtype) -> bool:
-        return self.backend == "auto" and not self.invariant and not self.sums_in_fp16(dtype)
+        return self.backend == "auto" and self.may_differ_for_one_row(dtype)
 
 
 class WayTable:

@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from kernels.cuda.matvec import fits_vector, vector
 from kernels.cuda.product_choice import products, way_table
 from kernels.cuda.products import FEW_ROWS, Epilogue, exact, few, fits_few, tiles
 from kernels.cuda.silu_mul import silu_mul
 from kernels.rms_norm import Norm
 
-FEW, TILES, TORCH = "few", "tiles", "torch"
+VECTOR, FEW, TILES, TORCH = "vector", "few", "tiles", "torch"
 
 # With up to this many rows reading w is all that counts, and nothing reads it faster than `few`.
 _ALWAYS_FEW = 16
@@ -21,6 +22,8 @@ _RUNS = 5
 
 def possible_ways(rows: int, weight: torch.Tensor) -> tuple[str, ...]:
     fits = fits_few(rows, weight.shape[1])
+    if fits_vector(rows, weight) and products().may_differ_for_one_row(weight.dtype):
+        return (VECTOR, FEW) if fits else (VECTOR,)
     if fits and rows <= _ALWAYS_FEW:
         return (FEW,)
     ours = (FEW, TILES) if fits else (TILES,)
@@ -35,6 +38,8 @@ def best_way(rows: int, weight: torch.Tensor, epilogue: Epilogue) -> str:
     known = way_table().find(_key(rows, weight, epilogue))
     if known in possible:
         return known
+    if VECTOR in possible:
+        return VECTOR
     if rows > FEW_ROWS:
         return TORCH if TORCH in possible else TILES
     # x is read once for each 32 rows of w by few, for each 128 by tiles if these are enough
@@ -50,10 +55,13 @@ def run(
     epilogue: Epilogue,
     norm: Norm | None = None,
 ) -> torch.Tensor:
-    """Returns out, or with a gate torch's own tensor. norm: only few can. fp32 goes its own way."""
+    """Returns out, or with a gate torch's own tensor. norm: only vector and few can. fp32 goes its
+    own way."""
     fp16_sums = products().sums_in_fp16(weight.dtype)
     if weight.dtype == torch.float32:
         exact(x, weight, out, epilogue)
+    elif way == VECTOR:
+        vector(x, weight, out, epilogue, norm=norm)
     elif way == FEW:
         few(x, weight, out, epilogue, norm=norm, fp16_sums=fp16_sums)
     elif way == TILES:

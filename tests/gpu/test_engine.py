@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +172,7 @@ def test_cancel_frees_at_once_and_the_seat_serves_the_next(make: Make) -> None:
 
 
 def test_an_overflow_fails_alone(make: Make, tmp_path: Path) -> None:
-    engine = make("cuda")
+    engine = make("cuda", "biased")  # whose head is not its embedding
     runner: Any = engine._runner
     runner._architecture._embedding[9] = torch.nan
     bad, good = request([9, 9]), request([10, 11, 12])
@@ -197,18 +199,25 @@ def test_memory_does_not_grow(make: Make) -> None:
     assert after[1] <= 1.01 * before[1]
 
 
-# Last: it ends this process's use of the GPU.
-def test_a_kernel_that_traps_loses_the_device(make: Make) -> None:
+def lose_the_gpu(folder: Path) -> None:
+    """In a process of its own, which the GPU then refuses. Exits with 3 when the engine says so."""
     import cupy
 
-    engine = make("cuda")
+    runner = CudaRunner(ModelConfig.load(folder), Weights(folder), OPTIONS)
+    engine = Engine(runner, NoText(), OPTIONS)  # type: ignore[arg-type]
     engine.add(request(range(3, 30)))
     engine.step()
     cupy.RawKernel('extern "C" __global__ void trap() { __trap(); }', "trap")((1,), (1,), ())
-
-    def go_on() -> None:
+    try:
         for _ in range(10):
             engine.step()
+    except DeviceLost:
+        os._exit(3)
 
-    with pytest.raises(DeviceLost):
-        go_on()
+
+def test_a_kernel_that_traps_loses_the_device(tmp_path: Path) -> None:
+    folder = write_tiny_llama(tmp_path / "tiny")
+    process = get_context("spawn").Process(target=lose_the_gpu, args=(folder,))
+    process.start()
+    process.join(120)
+    assert process.exitcode == 3
