@@ -76,6 +76,7 @@ class CudaRunner:
             seats = [self._seats[chunk.sequence] for chunk in chunks if chunk.completes]
             return next(self._results).fetch(self._table.sampled, seats)
 
+    @torch.inference_mode()
     def release(self, sequence: Sequence) -> None:
         seat = self._seats.pop(sequence, None)
         if seat is not None:

@@ -1,58 +1,49 @@
-"""How fast one GPU runs models of three well-known shapes, with random weights, beside the limit.
+"""How fast one GPU runs models of three well-known shapes, with random weights, beside the limit,
+and one row for each kernel.
 
-Speed does not depend on what the weights are. Rates come from the whole engine, scheduler and
-sampling included; every figure is the median of several runs.
+Rates come from the whole engine, scheduler and sampling included; every figure is the median of
+several runs. Each part runs in a process of its own: an error on a GPU ends its process.
 """
 
 from __future__ import annotations
 
+import gc
+import json
+import logging
 import platform
-import statistics
+import sys
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import structlog
 import torch
 
+from inference.benchmark_shapes import SHAPES, RandomWeights, shape_config
 from inference.config import ModelConfig
-from inference.cuda_runner import CudaRunner
-from inference.engine import Engine, run_to_end
+from inference.engine import Engine
 from inference.errors import ModelInvalid
-from inference.options import EngineOptions
-from inference.types import GenerateRequest, SamplingParams
+from inference.gpu_rates import (
+    Plan,
+    batch_rates,
+    cache_size,
+    decode_rates,
+    first_tokens,
+    memory,
+    memory_growth,
+)
+from inference.gpu_timing import Limits, measure_limits
+from inference.runner import processor
 
-RUNS = 5
-PROMPT, SHORT, LONG = 128, 32, 288
-READ = 2048
-DEPTHS = (128, 2048, 8192 - LONG)
-_READ_BYTES = 4 << 30
-
-# hidden, inner, heads, key/value heads, head size, vocabulary, layers, tied
-_SHAPES = {
-    "SmolLM2-135M": (576, 1536, 9, 3, 64, 49152, 30, True),
-    "Llama-3.2-1B": (2048, 8192, 32, 8, 64, 128256, 16, True),
-    "Llama-3.1-8B": (4096, 14336, 32, 8, 128, 128256, 32, False),
-}
-
-
-class RandomWeights:
-    """See `inference.weights.TensorSource`: normal numbers, on the GPU from the beginning."""
-
-    def __init__(self, dtype: torch.dtype, device: torch.device | str = "cuda") -> None:
-        self.dtype, self._device = dtype, device
-
-    def __contains__(self, name: str) -> bool:
-        return name.endswith("embed_tokens.weight")
-
-    def take(self, name: str, *shape: int) -> torch.Tensor:
-        if len(shape) == 1:
-            return torch.ones(shape, dtype=self.dtype, device=self._device)
-        numbers = torch.randn(shape, dtype=self.dtype, device=self._device)
-        return numbers.mul_(shape[-1] ** -0.5)
-
-    def finish(self, *, ignore: tuple[str, ...] = ()) -> None:
-        pass
+KERNELS, MEMORY = "kernels", "memory"
+DEFAULT_PARTS = (*SHAPES, KERNELS)
+PARTS = (*DEFAULT_PARTS, MEMORY)
+_CUPY = ("cupy-cuda12x", "cupy-cuda13x", "cupy")
 
 
 class _NoText:
@@ -64,134 +55,147 @@ class _NoText:
         return ""
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """Median of RUNS runs with the slowest and the fastest. limit: what reading every byte once at
-    the measured bandwidth allows."""
+def _engine(name: str, plan: Plan) -> tuple[Engine, ModelConfig, Any, int]:
+    """Ready, with its runner and the bytes of its weights."""
+    from inference.cuda_runner import CudaRunner
 
-    name: str
-    value: float
-    slowest: float
-    fastest: float
-    limit: float
-
-    @property
-    def share(self) -> float:
-        return self.value / self.limit
-
-
-def shape_config(name: str, context_length: int = 8192 + LONG) -> ModelConfig:
-    """Raises ModelInvalid for a name that is not one of the shapes."""
-    if name not in _SHAPES:
-        raise ModelInvalid(f"There is no shape {name!r}; known: {', '.join(_SHAPES)}.", shape=name)
-    hidden, inner, heads, kv_heads, head, vocab, layers, tied = _SHAPES[name]
-    raw = {
-        "architectures": ["LlamaForCausalLM"],
-        "hidden_size": hidden,
-        "intermediate_size": inner,
-        "num_attention_heads": heads,
-        "num_key_value_heads": kv_heads,
-        "head_dim": head,
-        "vocab_size": vocab,
-        "num_hidden_layers": layers,
-        "tie_word_embeddings": tied,
-        "max_position_embeddings": context_length,
-        "rms_norm_eps": 1e-5,
-        "rope_theta": 10000.0,
-    }
-    return ModelConfig.from_dict(raw, Path(name))
-
-
-def measure(name: str, dtype: torch.dtype, options: EngineOptions) -> dict[str, Any]:
-    """Decode of one person's answer at several depths, and prefill, for one shape."""
-    config = shape_config(name)
-    runner = CudaRunner(config, RandomWeights(dtype), options)
+    config = shape_config(name, plan.context)
+    weights = RandomWeights(torch.bfloat16)
+    runner = CudaRunner(config, weights, plan.options)
     runner.warm_up()
-    engine = Engine(runner, _NoText(), options)  # type: ignore[arg-type]
-    bandwidth = read_bandwidth()
-    rates = [_decode_rate(engine, config, depth, bandwidth) for depth in DEPTHS]
-    for depth in (READ,):
-        _answer(engine, depth, 1)
-        seconds = [_answer(engine, depth, 1) for _ in range(RUNS)]
-        first = {"tokens": depth, "ms": statistics.median(seconds) * 1e3}
+    codec: Any = _NoText()
+    return Engine(runner, codec, plan.options), config, runner, weights.bytes
+
+
+def measure_shape(name: str, plan: Plan) -> dict[str, Any]:
+    """Ours, then transformers, in one process."""
+    from inference.gpu_peers import transformers_rates
+
+    limits = measure_limits()
+    torch.cuda.empty_cache()
+    run: dict[str, Any] = {"model": name, "dtype": "bfloat16", "limits": asdict(limits)}
+    run |= _or_failure(lambda: _ours(name, plan, limits))
+    gc.collect()
+    torch.cuda.empty_cache()
+    config = shape_config(name, plan.context)
+    run["transformers"] = _or_failure(lambda: transformers_rates(config, plan))
+    return run
+
+
+def _ours(name: str, plan: Plan, limits: Limits) -> dict[str, Any]:
+    """What was measured until something failed, if it did."""
+    start = time.perf_counter()
+    engine, config, runner, weights = _engine(name, plan)
+    torch.cuda.synchronize()
+    ready = {"ready_s": time.perf_counter() - start, "one_token_ms": runner.one_token_ms}
     return {
-        "model": name,
-        "dtype": str(dtype).removeprefix("torch."),
-        "read_tb_per_s": bandwidth / 1e12,
-        "one_token_ms": runner.one_token_ms,
-        "decode": [{**vars_of(rate), "share": rate.share} for rate in rates],
-        "first_token": first,
+        **ready,
+        **_or_failure(lambda: {"first_token": first_tokens(engine, config, plan, limits)}),
+        **_or_failure(lambda: {"decode": decode_rates(engine, config, plan, limits)}),
+        **_or_failure(lambda: {"batches": batch_rates(engine, config, plan, limits)}),
+        "memory": {"weights": weights, "cache": cache_size(config, plan), **memory()},
     }
 
 
-def vars_of(rate: Rate) -> dict[str, Any]:
-    return {name: getattr(rate, name) for name in Rate.__slots__}
+def measure_memory(plan: Plan) -> dict[str, Any]:
+    """Of the smallest shape."""
+    engine, *_ = _engine(SHAPES[0], plan)
+    return {"model": SHAPES[0], "rows": memory_growth(engine, plan)}
 
 
-def read_bandwidth() -> float:
-    """Bytes per second: torch's sum over more than any cache holds."""
-    data = torch.ones(_READ_BYTES // 4, device="cuda")
-    times = []
-    for _ in range(7):
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        data.sum()
-        end.record()
-        end.synchronize()
-        times.append(start.elapsed_time(end) / 1e3)
-    return float(_READ_BYTES / min(times))
+def measure_kernels() -> dict[str, Any]:
+    from inference.kernel_benchmarks import default_sizes, kernel_rows
+
+    limits = measure_limits()
+    torch.cuda.empty_cache()
+    gc.collect()
+    gc.freeze()  # capturing collects garbage each time: over what there is now, 0.2 s
+    return {"limits": asdict(limits), "rows": kernel_rows(default_sizes(), limits)}
 
 
 def machine() -> dict[str, Any]:
+    """What the figures hold for."""
     properties = torch.cuda.get_device_properties(0)
     return {
         "gpu": properties.name,
         "memory_gb": properties.total_memory / 1e9,
+        "processor": processor(),
+        "python": platform.python_version(),
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
-        "python": platform.python_version(),
+        "cupy": next(filter(None, map(_version, _CUPY)), None),
+        "transformers": _version("transformers"),
         "date": time.strftime("%Y-%m-%d"),
     }
 
 
-def _decode_rate(engine: Engine, config: ModelConfig, depth: int, bandwidth: float) -> Rate:
-    """Tokens per second between the SHORT-th and the LONG-th token of an answer."""
-    _answer(engine, depth, SHORT)
-    differences = [
-        _answer(engine, depth, LONG) - _answer(engine, depth, SHORT) for _ in range(RUNS)
-    ]
-    rates = [(LONG - SHORT) / seconds for seconds in differences]
-    limit = bandwidth / (weight_bytes(config) + cache_bytes(config, depth + (SHORT + LONG) // 2))
-    return Rate(f"depth {depth}", statistics.median(rates), min(rates), max(rates), limit)
-
-
-def weight_bytes(config: ModelConfig) -> int:
-    """What one token reads of 16-bit weights: all products and the head."""
-    qkv = (config.heads + 2 * config.kv_heads) * config.head_dim
-    attention = config.hidden_size * (qkv + config.heads * config.head_dim)
-    mlp = 3 * config.hidden_size * config.intermediate_size
-    return 2 * (config.layers * (attention + mlp) + config.vocab_size * config.hidden_size)
-
-
-def cache_bytes(config: ModelConfig, tokens: int) -> int:
-    return 4 * config.layers * config.kv_heads * config.head_dim * tokens
-
-
-def _answer(engine: Engine, prompt: int, output: int) -> float:
-    """Seconds from the request to its end."""
-    ids = torch.randint(100, 200, (prompt,)).tolist()
-    sampling = SamplingParams(temperature=0, max_tokens=output, ignore_eos=True)
-    request = GenerateRequest(f"{time.perf_counter_ns()}", "bench", tuple(ids), sampling)
-    torch.cuda.synchronize()
-    start = time.perf_counter()
-    run_to_end(engine, [request], lambda _: None)
-    return time.perf_counter() - start
-
-
-def report(names: tuple[str, ...], dtype: torch.dtype, options: EngineOptions) -> dict[str, Any]:
-    """The whole report, ready for JSON."""
-    runs = []
+def check_parts(names: Sequence[str]) -> None:
+    """Raises ModelInvalid for a name that is no part."""
     for name in names:
-        runs.append(measure(name, dtype, replace(options, kv_tokens=2 * (8192 + LONG))))
-        torch.cuda.empty_cache()
-    return {"machine": machine(), "runs": runs}
+        if name not in PARTS:
+            raise ModelInvalid(
+                f"There is no shape {name!r}; known: {', '.join(PARTS)}.", shape=name
+            )
+
+
+def reports(
+    names: Sequence[str], plan: Plan, run: Callable[[str, Plan], dict[str, Any]] | None = None
+) -> Iterator[dict[str, Any]]:
+    """The report as far as it is, after each part, ready for JSON. A part that fails is in it with
+    its error. run: another way to measure a part than in a process of its own."""
+    check_parts(names)
+    report: dict[str, Any] = {"machine": {}, "plan": asdict(plan), "runs": []}
+    for name in names:
+        part = _or_failure(lambda name=name: (run or _apart)(name, plan))  # type: ignore[misc]
+        report["machine"] = part.pop("machine", report["machine"])
+        if name in SHAPES:
+            report["runs"].append({"model": name, **part})
+        else:
+            report[name] = part
+        yield report
+
+
+def _apart(name: str, plan: Plan) -> dict[str, Any]:
+    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as process:
+        return process.submit(measure_part, name, plan).result()
+
+
+def measure_part(name: str, plan: Plan) -> dict[str, Any]:
+    logging.getLogger("inference").setLevel(logging.WARNING)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    measure = {KERNELS: measure_kernels, MEMORY: lambda: measure_memory(plan)}
+    part = _or_failure(measure.get(name) or (lambda: measure_shape(name, plan)))
+    return {"machine": _or_failure(machine), **part}
+
+
+def _or_failure(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The other parts are still wanted."""
+    try:
+        return measure()
+    except Exception as error:
+        return {"failure": f"{type(error).__name__}: {error}"}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def write(report: dict[str, Any], path: Path) -> None:
+    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """OUT.json and names of parts, by default all but the last: for machines without the site."""
+    from inference.gpu_tables import table
+
+    path, names = Path(arguments[0]), tuple(arguments[1:]) or DEFAULT_PARTS
+    for report in reports(names, Plan()):
+        write(report, path)
+    sys.stdout.write(table(json.loads(path.read_text(encoding="utf-8"))) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

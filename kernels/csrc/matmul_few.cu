@@ -24,6 +24,7 @@
 // compile: TOKENS=32 EPILOGUE=3 NORM=0 STAGES=4 ROUND=4 COMPUTE_F16=0
 // compile: TOKENS=64 EPILOGUE=4 NORM=0 STAGES=4 ROUND=4 COMPUTE_F16=0 HEAD=128 BLOCK_SIZE=16
 // compile: TOKENS=64 EPILOGUE=2 NORM=0 STAGES=2 ROUND=1 COMPUTE_F16=0
+// compile: TOKENS=32 EPILOGUE=0 NORM=0 STAGES=4 ROUND=4 COMPUTE_F16=1
 #include "matmul.cuh"
 
 #if DTYPE == F32
@@ -232,7 +233,7 @@ __device__ __forceinline__ void add_parts(const Sums (&sums)[STRIPS][OCTETS], fl
     }
 }
 
-extern "C" __global__ void __launch_bounds__(512)
+extern "C" __global__ void __launch_bounds__(512, 1)
     matmul_few(const input *x, const float *norm, float eps, const elem *w, result *out,
                int tokens, int n, int k
 #if EPILOGUE == ROPE

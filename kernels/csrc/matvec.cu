@@ -120,16 +120,17 @@ struct Pieces {
 
 // The segments of one warp, as one of its lanes sees them.
 struct Stream {
-    uint4 first[LOADS], second[LOADS];  // of the rows of this segment
     const elem *w;
-    int n, unit, segments;   // the block's first unit, and all its segments
-    int segment;             // that is asked for
-    const elem *rows[2];     // its rows, at its start and this lane
-    int vecs;                // that are left of a row from there
+    int n, unit, segments;              // the block's first unit; its segments
+    uint4 first[LOADS], second[LOADS];  // vectors of the two rows, of the segment below
+    int segment;                        // the latest that was asked for
+    const elem *rows[2];                // at its start, for this lane
+    int vecs;                           // that a row has from there on
 
     __device__ __forceinline__ void aim(int at) {
         segment = at;
-        const int start = at % SEGMENTS * SEGMENT_VECS + threadIdx.x % WARP, of = unit + at / SEGMENTS;
+        const int start = at % SEGMENTS * SEGMENT_VECS + threadIdx.x % WARP;
+        const int of = unit + at / SEGMENTS;
         rows[0] = w + (long long)first_row(of) * COLUMNS + start * VEC;
         rows[1] = w + (long long)second_row(of, n) * COLUMNS + start * VEC;
         vecs = at < segments ? ROW_VECS - start : 0;
@@ -179,11 +180,19 @@ struct Output {
     float before[2];
 #elif EPILOGUE == ROPE
     const float *cosines, *sines;
-    long long position, slot;
+    const long long *positions, *slots;
     elem *k_cache, *v_cache;
     int heads, kv_heads;
+    long long position, slot;
     float cos, sin;
 #endif
+
+    __device__ __forceinline__ void begin() {
+#if EPILOGUE == ROPE
+        position = *positions;
+        slot = *slots;
+#endif
+    }
 
     __device__ __forceinline__ void prepare(int unit) {
 #if EPILOGUE == RESIDUAL
@@ -248,17 +257,16 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
     const int units = each + (blockIdx.x < more);
     const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
 #if EPILOGUE == ROPE
-    Output to = {out,     n,       cos,   sin,     positions[0], slots[0],
-                 k_cache, v_cache, heads, kv_heads};
+    Output to = {out, n, cos, sin, positions, slots, k_cache, v_cache, heads, kv_heads};
 #else
     Output to = {out, n};
 #endif
 
+    to.begin();
     Pieces pieces;
     pieces.fetch(x, norm, 0);
     __syncthreads();  // the weights of one warp must not stand before the x of another
-    Stream weights;
-    weights.w = w, weights.n = n, weights.unit = first, weights.segments = units * SEGMENTS;
+    Stream weights = {w, n, first, units * SEGMENTS};
     weights.start();
     float square = pieces.put(inputs, 0);
 #pragma unroll
@@ -284,7 +292,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
     __syncthreads();
 #pragma unroll 1
     for (int i = threadIdx.x; i < units; i += THREADS) {
-        if (i >= THREADS) to.prepare(first + i);
+        if (i >= THREADS) {
+            to.begin();
+            to.prepare(first + i);
+        }
         float2 sum = make_float2(0, 0);
 #pragma unroll
         for (int segment = 0; segment < SEGMENTS; segment++) {

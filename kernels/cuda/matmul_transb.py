@@ -1,7 +1,8 @@
 """x · wᵀ on CUDA, with what stands around it: checks, the norm before, and where it goes.
 
-One row goes to matvec and at most 16 to matmul_few, which read w at the speed of memory. Where
-more rows go is measured (`tune`), and guessed until then. fp32 weights have a kernel of their own, to check with.
+One row goes to matvec and up to 16 to matmul_few, which read w at the speed of memory. Where more
+go is measured (`tune`), and guessed until then. fp32 weights have a kernel of their own, to check
+with.
 """
 
 from __future__ import annotations

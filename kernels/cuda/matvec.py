@@ -1,4 +1,4 @@
-"""Launches csrc/matvec.cu, the product for one token: how w is cut among blocks, warps and lanes."""
+"""Launches csrc/matvec.cu, the product for one token: w cut among blocks, warps and lanes."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ class VectorShape:
     shared_bytes: int
 
 
+@functools.lru_cache(maxsize=256)
 def vector_shape(outputs: int, columns: int) -> VectorShape | None:
     """A block for each multiprocessor; None if x and the sums leave no room for one."""
     device = torch.cuda.get_device_properties()

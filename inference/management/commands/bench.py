@@ -1,4 +1,4 @@
-"""manage.py bench latency: what this machine does with a model, as a table and as JSON."""
+"""manage.py bench: what this machine does with a model, as tables and as JSON."""
 
 from __future__ import annotations
 
@@ -12,36 +12,81 @@ from django.core.management.base import BaseCommand, CommandError
 
 from inference.catalogue import Catalogue
 from inference.errors import EngineError
+from inference.gpu_tables import readme_section, table, with_section
 from inference.model_store import ModelStore
 from inference.options import EngineOptions, all_cores
 
+# The READMEs with a table of the GPU, and their languages.
+READMES = {"README.md": "en", "README.zh-CN.md": "zh"}
+GPU_JSON = Path("docs/benchmarks/gpu.json")
+
 
 class Command(BaseCommand):
-    help = "Measure prefill and decode speed, memory and the share of the memory's bandwidth."
+    help = (
+        "latency: prefill and decode speed, memory and the share of the memory's bandwidth on the "
+        "CPU. gpu: an NVIDIA GPU with models of three shapes, and each kernel. readme: put what "
+        "gpu found into the READMEs."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("what", choices=["latency"])
+        parser.add_argument("what", choices=["latency", "gpu", "readme"])
         parser.add_argument("--model", default="chat", help="a name in the catalogue, or a folder")
         parser.add_argument(
             "--threads", type=int, nargs="+", help="default: all cores, and all but one as served"
         )
-        parser.add_argument("--output", type=Path, help="a folder for latency.json")
+        parser.add_argument(
+            "--shapes",
+            nargs="+",
+            help="of gpu: names of shapes, `kernels`, `memory`; default: all but memory",
+        )
+        parser.add_argument("--output", type=Path, help="a folder for latency.json or gpu.json")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            getattr(self, f"_{options['what']}")(options)
+        except EngineError as error:
+            raise CommandError(error.message) from error
+
+    def _latency(self, options: dict[str, Any]) -> None:
         from inference import benchmarks  # loads torch: not for --help
 
         store = ModelStore(settings.TINYLLM_MODELS_DIR, Catalogue.load())
         cores = all_cores()
         threads = options["threads"] or sorted({cores, max(1, cores - 1)}, reverse=True)
         engine_options = EngineOptions(tuning_file=settings.TINYLLM_DATA_DIR / "product_rows.json")
-        try:
-            directory = store.ready_directory(options["model"])
-            report = benchmarks.latency(directory, tuple(threads), engine_options)
-        except EngineError as error:
-            raise CommandError(error.message) from error
+        directory = store.ready_directory(options["model"])
+        report = benchmarks.latency(directory, tuple(threads), engine_options)
         self.stdout.write(_table(report))
-        if options["output"]:
-            path = options["output"] / "latency.json"
+        self._save(report, options["output"], "latency.json")
+
+    def _gpu(self, options: dict[str, Any]) -> None:
+        from inference import gpu_benchmarks  # loads torch
+        from inference.gpu_rates import Plan
+
+        names = tuple(options["shapes"] or gpu_benchmarks.DEFAULT_PARTS)
+        report: dict[str, Any] = {}
+        # kept after each part: what was measured is not lost with the next
+        for report in gpu_benchmarks.reports(names, Plan()):
+            if options["output"]:
+                gpu_benchmarks.write(report, options["output"] / "gpu.json")
+        self.stdout.write(table(report))
+        self._save(report, options["output"], "gpu.json")
+
+    def _readme(self, options: dict[str, Any]) -> None:
+        root = Path(settings.BASE_DIR)
+        try:
+            report = json.loads((root / GPU_JSON).read_text(encoding="utf-8"))
+            for name, language in READMES.items():
+                path = root / name
+                text = with_section(path.read_text("utf-8"), readme_section(report, language))
+                path.write_text(text, encoding="utf-8")
+                self.stdout.write(f"Written to {name}.")
+        except (OSError, ValueError) as error:
+            raise CommandError(f"{error}") from error
+
+    def _save(self, report: dict[str, Any], folder: Path | None, name: str) -> None:
+        if folder:
+            path = folder / name
             path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
             self.stdout.write(f"Written to {path}.")
 
