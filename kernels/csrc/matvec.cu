@@ -1,21 +1,18 @@
 // matvec: out[n] = x[k] · w[n, k]ᵀ for one token.
 //
 // Bound by reading w once: 2·n·k bytes. Rows go in units of two, those that one epilogue needs
-// together; each block has as many units as any other, in one stretch. A unit is cut into segments
-// of k, and a block's segments go round its warps in turn. A lane keeps LOADS vectors of each row
-// of a segment in registers; where it has read one it asks for that of its next segment, so that
-// as many bytes as at the start are on their way until the end. Sums wait in shared memory, and
-// are added up and put out together: one barrier before the product, one after it.
+// together, shared out evenly among the blocks. A unit is cut into segments of k, which go round a
+// block's warps in turn. A lane keeps LOADS vectors of each row of a segment in registers; where it
+// has read one it asks for that of its next segment: as many bytes as at the start are on their way
+// until the end. Sums wait in shared memory and are put out together.
 //
-// x stays fp32. With NORM it is multiplied by the norm's weight alone; the root, which is known
-// later, multiplies the sums.
+// x stays fp32. With NORM the norm's weight multiplies it, and the root, known later, the sums.
 //
 //   x      elem[COLUMNS]; with NORM fp32[COLUMNS], and norm fp32[COLUMNS]
 //   w      elem[n, COLUMNS], 16-byte aligned; COLUMNS, which is k, is a multiple of 8
 //   out    see matmul.cuh, and for ROPE matmul_few.cu
 //   grid   at most a block for each unit; best one for each multiprocessor
-//   block  32 · WARPS, at most 512; dynamic shared memory: see VectorShape in
-//          kernels/cuda/matvec.py
+//   block  32 · WARPS, at most 512; dynamic shared memory: see kernels/cuda/matvec.py
 //
 // dtypes: f16 bf16
 // compile: EPILOGUE=4 NORM=1 COLUMNS=4096 WARPS=16 LOADS=4 HEAD=128 BLOCK_SIZE=16
@@ -33,7 +30,6 @@
 #define ROW_VECS (COLUMNS / VEC)
 #define SEGMENT_VECS (LOADS * WARP)
 #define SEGMENTS ((ROW_VECS + SEGMENT_VECS - 1) / SEGMENT_VECS)
-// x is filled up with zeros to whole segments.
 #define PADDED_VECS (SEGMENTS * SEGMENT_VECS)
 // Pieces of 16 bytes of x that a thread fetches, and how many at a time.
 #define PIECES_PER_VEC (NORM ? 2 : 1)
@@ -77,6 +73,7 @@ __device__ __forceinline__ int second_row(int unit, int n) {
 
 // Some pieces of x on their way to shared memory: of each eight numbers the first four go to one
 // half, the others to the other, so that lanes that read 16 bytes side by side meet no conflict.
+// Zeros fill up the last segment.
 struct Pieces {
     uint4 x[HELD];
 #if NORM
@@ -171,8 +168,7 @@ struct Stream {
     }
 };
 
-// Where sums go, and what a unit's sums meet there: the thread that puts them out asks for it
-// before the product.
+// Where sums go, and what they meet there: asked for before the product.
 struct Output {
     result *out;
     int n;
@@ -233,10 +229,8 @@ struct Output {
     __device__ __forceinline__ void put_one(int row, float sum, int i) const {
 #if EPILOGUE == RESIDUAL
         out[row] = before[i] + sum;
-#elif EPILOGUE == WIDE
-        out[row] = sum;
 #else
-        out[row] = narrow(sum);
+        ::put(out + row, sum);
 #endif
     }
 #endif
@@ -261,7 +255,6 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
 #else
     Output to = {out, n};
 #endif
-
     to.begin();
     Pieces pieces;
     pieces.fetch(x, norm, 0);

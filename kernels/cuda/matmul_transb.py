@@ -81,16 +81,8 @@ def qkv_rope_append(
     by_kernel: Norm | None = norm
     if not _can_norm(rows, weight):
         x, by_kernel = rms_norm(x, norm.weight, norm.eps, weight.dtype), None
-    few(
-        x,
-        weight,
-        q,
-        Epilogue.ROPE,
-        norm=by_kernel,
-        rope=rope,
-        fp16_sums=products().sums_in_fp16(weight.dtype),
-        **sizes,
-    )
+    halves = products().sums_in_fp16(weight.dtype)
+    few(x, weight, q, Epilogue.ROPE, norm=by_kernel, rope=rope, fp16_sums=halves, **sizes)
     return q
 
 
