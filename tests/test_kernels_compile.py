@@ -26,7 +26,6 @@ FILES = sorted(path.stem for path in launch.SOURCES.glob("*.cu"))
 # file.cu -> why its registers may spill.
 SPILLS = {
     "attention_decode.cu": "4 bytes in fp32, which is for checking, with one compiler",
-    "matmul_few.cu": "4 bytes with NVRTC 12, none with 13",
     "decode_token.cu": "some of the widest model's attention, while other warps compute",
 }
 

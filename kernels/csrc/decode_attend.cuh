@@ -1,5 +1,6 @@
-// Attention of one query token, split over its context: a block takes one key/value head and SPAN
-// positions. Partial results travel in words, like everything else between blocks.
+// Attention of one query token, split over its context: a block takes some query heads of one
+// key/value head, and SPAN positions. Partial results travel in words, like everything else
+// between blocks.
 #pragma once
 #include "decode_stream.cuh"
 #include "words.cuh"
@@ -8,20 +9,51 @@
 #define GROUP (HEADS / KV_HEADS)
 #define LANES_PER_ROW (HEAD / VEC)
 #define ROWS_PER_WARP (WARP / LANES_PER_ROW)
-// A partial result: the weighted sum of values, the largest score, the sum of weights.
-#define PART (HEAD + 2)
+#define ROWS_AT_ONCE (WARPS * ROWS_PER_WARP)
+// Rows of a span that one lane holds.
+#define ROWS ((SPAN + ROWS_AT_ONCE - 1) / ROWS_AT_ONCE)
+#define QUADS_PER_HEAD (HEAD / 4)
+// Words of a span's result: of all heads the means of values, two numbers a word; then of each
+// head, twice, the binary logarithm of its sum of weights.
+#define SPAN_WORDS (Q_SIZE / 2 + 2 * HEADS)
+#define SPANS_AT_ONCE 4
+// So few spans are merged by everybody who needs the result; more, by one block for each head.
+#define MOST_DIRECT (Q_SIZE <= 1024 ? 8 : Q_SIZE <= 2048 ? 4 : 2)
 #define LOWEST -1e30f
+// Floats in shared memory that attention needs, see `Scratch`.
+#define SCRATCH ((GROUP + 2) * HEAD + WARPS * GROUP * (HEAD + 2))
 
 struct Attention {
     elem *k_cache, *v_cache; // of this layer
-    const int *blocks;             // the sequence's block table
-    u64 *qkv;                // words[QKV_SIZE]
-    u64 *parts;                    // words[spans, HEADS, PART]
-    u64 *result;                   // words[HEADS, HEAD]
-    int position;                  // of the query; its own key and value are in qkv
+    const int *blocks;       // the sequence's block table
+    u64 *qkv;                // words[QKV_SIZE], the two numbers of a rotation next to each other
+    u64 *parts;              // words[spans, SPAN_WORDS]
+    u64 *result;             // words[Q_SIZE / 2]: of many spans
+    int position;            // of the query; its own key and value are in qkv
     u32 tag;
 
     __device__ __forceinline__ int spans() const { return position / SPAN + 1; }
+
+    // With few spans a block takes one query head, else a group: then keys are read only once.
+    __device__ __forceinline__ int queries() const { return HEADS * spans() <= BLOCKS ? 1 : GROUP; }
+
+    __device__ __forceinline__ bool is_merged_by_few() const { return spans() > MOST_DIRECT; }
+
+    __device__ __forceinline__ bool is_merged_by_all() const {
+        return spans() > 1 && spans() <= MOST_DIRECT;
+    }
+
+    // Where nobody has to merge.
+    __device__ __forceinline__ const u64 *whole() const { return spans() == 1 ? parts : result; }
+
+    // quad: of four numbers, counted over all heads.
+    __device__ __forceinline__ u64 *mean(int span, int quad) const {
+        return parts + (long long)span * SPAN_WORDS + 2 * quad;
+    }
+
+    __device__ __forceinline__ u64 *logarithm(int span, int head) const {
+        return parts + (long long)span * SPAN_WORDS + Q_SIZE / 2 + 2 * head;
+    }
 
     __device__ __forceinline__ long long row(int head, int at) const {
         long long block = __ldg(blocks + at / BLOCK_SIZE);
@@ -29,157 +61,148 @@ struct Attention {
     }
 };
 
-// What a lane has of the group's queries: VEC numbers of each, and its share of the result.
-struct Share {
-    float q[GROUP][VEC], sum[GROUP][VEC], most[GROUP], weight[GROUP];
+// In shared memory. The scale of the queries includes log2(e), since weights are powers of two.
+struct Scratch {
+    float *q;      // [GROUP, HEAD]
+    elem *newest;  // [2, HEAD]: the newest key and value
+    float *sums;   // [WARPS, GROUP, HEAD]
+    float2 *marks; // [WARPS, GROUP]: the largest score, the sum of weights
 
-    // Scores of one row for all queries of the group, over the lanes that hold the row.
-    __device__ __forceinline__ void scores(const float (&k)[VEC], float (&s)[GROUP]) const {
-#pragma unroll
-        for (int g = 0; g < GROUP; g++) {
-            s[g] = 0;
-#pragma unroll
-            for (int e = 0; e < VEC; e++) s[g] += q[g][e] * k[e];
-#pragma unroll
-            for (int distance = LANES_PER_ROW / 2; distance; distance /= 2)
-                s[g] += __shfl_xor_sync(ALL_LANES, s[g], distance);
-        }
+    __device__ __forceinline__ explicit Scratch(float *at) {
+        q = at;
+        newest = (elem *)(at + GROUP * HEAD);
+        sums = at + (GROUP + 2) * HEAD;
+        marks = (float2 *)(sums + WARPS * GROUP * HEAD);
     }
 
-    __device__ __forceinline__ void scale_to(int g, float largest) {
-        float scale = exp2f(most[g] - largest);
-        most[g] = largest;
-        weight[g] *= scale;
-#pragma unroll
-        for (int e = 0; e < VEC; e++) sum[g][e] *= scale;
-    }
-
-    __device__ __forceinline__ void add(int g, float score, const float (&v)[VEC]) {
-        float p = exp2f(score - most[g]);
-        weight[g] += p;
-#pragma unroll
-        for (int e = 0; e < VEC; e++) sum[g][e] += p * v[e];
-    }
-
-    // Join the shares of lanes that hold the same columns of different rows.
-    // Join the shares of lanes that hold the same columns of different rows.
-    __device__ __forceinline__ void merge_rows() {
+    // What the block needs of the token itself.
+    __device__ __forceinline__ void load(const Attention &a, int query, int queries,
+                                         bool with_newest) const {
+        const float scale = rsqrtf((float)HEAD) * 1.4426950408889634f;
+        int own = queries * HEAD / 2, count = own + (with_newest ? HEAD : 0);
 #pragma unroll 1
-        for (int distance = LANES_PER_ROW; distance < WARP; distance *= 2) {
-#pragma unroll
-            for (int g = 0; g < GROUP; g++) {
-                scale_to(g, fmaxf(most[g], __shfl_xor_sync(ALL_LANES, most[g], distance)));
-                weight[g] += __shfl_xor_sync(ALL_LANES, weight[g], distance);
-#pragma unroll
-                for (int e = 0; e < VEC; e++)
-                    sum[g][e] += __shfl_xor_sync(ALL_LANES, sum[g][e], distance);
+        for (int i = threadIdx.x; i < count; i += THREADS) {
+            int other = i - own, which = other / (HEAD / 2), pair = i % (HEAD / 2);
+            int head = other < 0 ? query + i / (HEAD / 2)
+                                 : HEADS + which * KV_HEADS + query / GROUP;
+            const u64 *at[1] = {a.qkv + head * HEAD + 2 * pair};
+            uint2 taken[1];
+            take_pairs(at, 1, a.tag, taken);
+            float2 v = pair_of(taken[0]);
+            if (other < 0) {
+                q[i / (HEAD / 2) * HEAD + pair] = v.x * scale;
+                q[i / (HEAD / 2) * HEAD + pair + HEAD / 2] = v.y * scale;
+            } else {
+                newest[which * HEAD + pair] = narrow(v.x);
+                newest[which * HEAD + pair + HEAD / 2] = narrow(v.y);
             }
         }
     }
 };
 
-// The group's queries and the newest key and value, as floats in shared memory. The scale of the
-// queries includes log2(e), since weights are powers of two.
-struct Newest {
-    float *q, *k, *v;
-    bool in_span;
+// The keys and values of a span that a lane holds: VEC columns of every ROWS_AT_ONCE-th row.
+struct Rows {
+    uint4 k[ROWS], v[ROWS];
+    int first, column, end; // row r is there if first + r * ROWS_AT_ONCE < end
 
-    __device__ __forceinline__ void load(const Attention &a, int head) const {
-        float scale = rsqrtf((float)HEAD) * 1.4426950408889634f;
-        int count = GROUP * HEAD + (in_span ? 2 * HEAD : 0);
-#pragma unroll 1
-        for (int i = 2 * threadIdx.x; i < count; i += 2 * THREADS) {
-            int own = i - GROUP * HEAD, which = own / HEAD;
-            const u64 *at[1] = {a.qkv + (own < 0 ? head * GROUP * HEAD + i
-                                                 : (HEADS + which * KV_HEADS + head) * HEAD +
-                                                       own % HEAD)};
-            float2 pair[1];
-            take_pairs(at, 1, a.tag, pair);
-            float factor = own < 0 ? scale : 1;
-            *(float2 *)(own < 0 ? q + i : which ? v + own % HEAD : k + own) =
-                make_float2(pair[0].x * factor, pair[0].y * factor);
+    __device__ __forceinline__ bool there(int r) const { return first + r * ROWS_AT_ONCE < end; }
+
+    // The older rows; on their way while the query is awaited.
+    __device__ __forceinline__ void fetch(const Attention &a, int head, int span) {
+        int lane = threadIdx.x % WARP, begin = span * SPAN;
+        column = lane % LANES_PER_ROW * VEC;
+        first = begin + threadIdx.x / WARP * ROWS_PER_WARP + lane / LANES_PER_ROW;
+        end = min(begin + SPAN, a.position + 1);
+#pragma unroll
+        for (int r = 0; r < ROWS; r++) {
+            int at = first + r * ROWS_AT_ONCE;
+            k[r] = v[r] = make_uint4(0, 0, 0, 0);
+            if (at >= min(end, a.position)) continue;
+            long long row = a.row(head, at) + column;
+            k[r] = *(const uint4 *)(a.k_cache + row);
+            v[r] = *(const uint4 *)(a.v_cache + row);
         }
+    }
+
+    __device__ __forceinline__ void put_newest(const elem *newest, int position) {
+#pragma unroll
+        for (int r = 0; r < ROWS; r++) {
+            if (first + r * ROWS_AT_ONCE != position || !there(r)) continue;
+            k[r] = *(const uint4 *)(newest + column);
+            v[r] = *(const uint4 *)(newest + HEAD + column);
+        }
+    }
+
+    // One query over the rows of the warp: HEAD weighted sums of values, and their mark.
+    __device__ __forceinline__ void attend(const float *query, float *sums, float2 *mark) const {
+        float q[VEC], s[ROWS], wide[VEC], sum[VEC], most = LOWEST, weight = 0;
+#pragma unroll
+        for (int e = 0; e < VEC; e++) {
+            q[e] = query[column + e];
+            sum[e] = 0;
+        }
+#pragma unroll
+        for (int r = 0; r < ROWS; r++) {
+            widen_vec(k[r], wide);
+            s[r] = 0;
+#pragma unroll
+            for (int e = 0; e < VEC; e++) s[r] += q[e] * wide[e];
+        }
+#pragma unroll
+        for (int distance = LANES_PER_ROW / 2; distance; distance /= 2)
+#pragma unroll
+            for (int r = 0; r < ROWS; r++) s[r] += __shfl_xor_sync(ALL_LANES, s[r], distance);
+#pragma unroll
+        for (int r = 0; r < ROWS; r++) most = fmaxf(most, there(r) ? s[r] : LOWEST);
+#pragma unroll
+        for (int distance = LANES_PER_ROW; distance < WARP; distance *= 2)
+            most = fmaxf(most, __shfl_xor_sync(ALL_LANES, most, distance));
+#pragma unroll
+        for (int r = 0; r < ROWS; r++) {
+            float p = there(r) ? exp2f(s[r] - most) : 0;
+            weight += p;
+            widen_vec(v[r], wide);
+#pragma unroll
+            for (int e = 0; e < VEC; e++) sum[e] += p * wide[e];
+        }
+#pragma unroll
+        for (int distance = LANES_PER_ROW; distance < WARP; distance *= 2) {
+            weight += __shfl_xor_sync(ALL_LANES, weight, distance);
+#pragma unroll
+            for (int e = 0; e < VEC; e++) sum[e] += __shfl_xor_sync(ALL_LANES, sum[e], distance);
+        }
+        if (threadIdx.x % WARP >= LANES_PER_ROW) return;
+#pragma unroll
+        for (int e = 0; e < VEC; e++) sums[column + e] = sum[e];
+        if (column == 0) *mark = make_float2(most, weight);
     }
 };
 
-// Older keys and values of the span, the next row on its way while one is computed. The code of
-// this kernel is walked through once a layer, so it is kept short: loops stay loops.
-__device__ __forceinline__ void attend_rows(const Attention &a, int head, int begin, int end,
-                                            const Newest &newest, Share &mine) {
-    int lane = threadIdx.x % WARP, column = lane % LANES_PER_ROW * VEC;
-    int at = begin + threadIdx.x / WARP * ROWS_PER_WARP + lane / LANES_PER_ROW;
-    const int stride = WARPS * ROWS_PER_WARP;
-    const uint4 none = make_uint4(0, 0, 0, 0);
-    uint4 k = none, v = none;
-    auto fetch = [&]() {
-        if (at >= end) return;
-        long long row = a.row(head, at) + column;
-        k = *(const uint4 *)(a.k_cache + row);
-        v = *(const uint4 *)(a.v_cache + row);
-    };
-    fetch();
-    newest.load(a, head); // the first rows are on their way while the query is awaited
-    sync_first(THREADS);
+// A sum over warps in shared memory: four numbers of one query. Returns the binary logarithm of
+// the sum of weights.
+__device__ __forceinline__ float merge_warps(const Scratch &scratch, int g, int quad,
+                                             float4 &mean) {
+    float2 marks[WARPS];
+    float most = LOWEST, weight = 0;
+    mean = make_float4(0, 0, 0, 0);
 #pragma unroll
-    for (int g = 0; g < GROUP; g++)
-#pragma unroll
-        for (int e = 0; e < VEC; e++) mine.q[g][e] = newest.q[g * HEAD + column + e];
-#pragma unroll 1
-    for (int from = begin; from < end; from += stride) {
-        float wide_k[VEC], wide_v[VEC], s[GROUP];
-        widen_vec(k, wide_k);
-        widen_vec(v, wide_v);
-        bool there = at < end;
-        at += stride;
-        fetch();
-        mine.scores(wide_k, s);
-        if (!there) continue;
-#pragma unroll
-        for (int g = 0; g < GROUP; g++) {
-            mine.scale_to(g, fmaxf(mine.most[g], s[g]));
-            mine.add(g, s[g], wide_v);
-        }
+    for (int w = 0; w < WARPS; w++) {
+        marks[w] = scratch.marks[w * GROUP + g];
+        most = fmaxf(most, marks[w].x);
     }
-}
-
-// The newest token's own key and value: one warp, the lanes of its first row.
-__device__ __forceinline__ void attend_newest(const Newest &newest, Share &mine) {
-    int lane = threadIdx.x % WARP, column = lane % LANES_PER_ROW * VEC;
-    float wide[VEC], s[GROUP];
 #pragma unroll
-    for (int e = 0; e < VEC; e++) wide[e] = newest.k[column + e];
-    mine.scores(wide, s);
-    if (lane >= LANES_PER_ROW) return;
-#pragma unroll
-    for (int e = 0; e < VEC; e++) wide[e] = newest.v[column + e];
-#pragma unroll
-    for (int g = 0; g < GROUP; g++) {
-        mine.scale_to(g, fmaxf(mine.most[g], s[g]));
-        mine.add(g, s[g], wide);
+    for (int w = 0; w < WARPS; w++) {
+        float4 v = *(const float4 *)(scratch.sums + (w * GROUP + g) * HEAD + 4 * quad);
+        float factor = exp2f(marks[w].x - most);
+        weight += marks[w].y * factor;
+        mean.x += v.x * factor;
+        mean.y += v.y * factor;
+        mean.z += v.z * factor;
+        mean.w += v.w * factor;
     }
-}
-
-// Merge the warps' parts, [WARPS, count, PART] in shared memory, and hand on head by head.
-// Called by all threads; use(head, k, sum, most, weight) for each number of the result.
-template <class Use>
-__device__ __forceinline__ void merge_warps(const float *parts, int count, Use use) {
-    sync_first(THREADS);
-#pragma unroll 1
-    for (int i = threadIdx.x; i < count * HEAD; i += THREADS) {
-        int head = i / HEAD, k = i % HEAD;
-        float most = LOWEST, sum = 0, weight = 0;
-#pragma unroll 1
-        for (int w = 0; w < WARPS; w++)
-            most = fmaxf(most, parts[(w * count + head) * PART + HEAD]);
-#pragma unroll 1
-        for (int w = 0; w < WARPS; w++) {
-            const float *part = parts + (w * count + head) * PART;
-            float scale = exp2f(part[HEAD] - most);
-            sum += part[k] * scale;
-            weight += part[HEAD + 1] * scale;
-        }
-        use(head, k, sum, most, weight);
-    }
+    float inverse = 1 / weight;
+    mean = make_float4(mean.x * inverse, mean.y * inverse, mean.z * inverse, mean.w * inverse);
+    return most + log2f(weight);
 }
 
 // Have the older keys and values of a span on their way from memory.
@@ -194,88 +217,28 @@ __device__ __forceinline__ void prefetch_span(const Attention &a, int head, int 
     }
 }
 
-// One key/value head over one span. scratch: floats[(GROUP + 2) * HEAD + WARPS * GROUP * PART].
-__device__ __forceinline__ void attend_span(const Attention &a, int head, int span,
-                                            float *scratch) {
-    Newest newest = {scratch, scratch + GROUP * HEAD, scratch + (GROUP + 1) * HEAD,
-                     span == a.spans() - 1};
-    float *parts = scratch + (GROUP + 2) * HEAD;
-    int begin = span * SPAN, lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
-    Share mine;
-#pragma unroll
-    for (int g = 0; g < GROUP; g++) {
-        mine.most[g] = LOWEST;
-        mine.weight[g] = 0;
-#pragma unroll
-        for (int e = 0; e < VEC; e++) mine.sum[g][e] = 0;
-    }
-    attend_rows(a, head, begin, min(begin + SPAN, a.position), newest, mine);
-    if (newest.in_span && warp == 0) attend_newest(newest, mine);
-    mine.merge_rows();
-    if (lane < LANES_PER_ROW) {
-#pragma unroll
-        for (int g = 0; g < GROUP; g++) {
-            float *part = parts + (warp * GROUP + g) * PART;
-#pragma unroll
-            for (int e = 0; e < VEC; e++) part[lane * VEC + e] = mine.sum[g][e];
-            part[HEAD] = mine.most[g];
-            part[HEAD + 1] = mine.weight[g];
-        }
-    }
-    bool whole = a.spans() == 1;
-    merge_warps(parts, GROUP, [&](int g, int d, float sum, float most, float weight) {
-        int query = head * GROUP + g;
-        u64 *part = a.parts + ((long long)span * HEADS + query) * PART;
-        if (whole) {
-            put_word(a.result + query * HEAD + d, sum / weight, a.tag);
-            return;
-        }
-        put_word(part + d, sum, a.tag);
-        if (d == 0) put_word(part + HEAD, most, a.tag);
-        if (d == 0) put_word(part + HEAD + 1, weight, a.tag);
-    });
+// Some query heads of one key/value head over one span. The two barriers are enough also where a
+// block attends again: q is written after all have passed the second, sums after the first.
+__device__ __forceinline__ void attend_span(const Attention &a, int query, int queries, int span,
+                                            const Scratch &scratch) {
+    Rows rows;
+    rows.fetch(a, query / GROUP, span);
+    bool with_newest = span == a.spans() - 1;
+    scratch.load(a, query, queries, with_newest);
     sync_first(THREADS);
-}
-
-// Merge all spans of one query head, each warp some of them.
-__device__ __forceinline__ void merge_spans(const Attention &a, int head, float *scratch) {
-    const int pairs = (HEAD / 2 + WARP - 1) / WARP, each = pairs + 1;
-    int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
-    float2 sum[pairs];
-    float most = LOWEST, weight = 0;
-#pragma unroll
-    for (int j = 0; j < pairs; j++) sum[j] = make_float2(0, 0);
+    if (with_newest) rows.put_newest(scratch.newest, a.position);
 #pragma unroll 1
-    for (int span = warp; span < a.spans(); span += WARPS) {
-        const u64 *at[each];
-        float2 taken[each];
-        u32 missing = 1u << pairs;
-#pragma unroll
-        for (int j = 0; j < each; j++) {
-            int d = j == pairs ? HEAD : 2 * (lane + j * WARP);
-            at[j] = a.parts + ((long long)span * HEADS + head) * PART + d;
-            if (d < HEAD) missing |= 1u << j;
-        }
-        take_pairs(at, missing, a.tag, taken);
-        float largest = fmaxf(most, taken[pairs].x);
-        float keep = exp2f(most - largest), factor = exp2f(taken[pairs].x - largest);
-        most = largest;
-        weight = weight * keep + taken[pairs].y * factor;
-#pragma unroll
-        for (int j = 0; j < pairs; j++) {
-            sum[j].x = sum[j].x * keep + taken[j].x * factor;
-            sum[j].y = sum[j].y * keep + taken[j].y * factor;
-        }
+    for (int g = 0; g < queries; g++) {
+        int at = threadIdx.x / WARP * GROUP + g;
+        rows.attend(scratch.q + g * HEAD, scratch.sums + at * HEAD, scratch.marks + at);
     }
-    float *part = scratch + warp * PART;
-#pragma unroll
-    for (int j = 0; j < pairs; j++) {
-        int d = 2 * (lane + j * WARP);
-        if (d < HEAD) *(float2 *)(part + d) = sum[j];
-    }
-    if (lane == 0) *(float2 *)(part + HEAD) = make_float2(most, weight);
-    merge_warps(scratch, 1, [&](int, int d, float total, float, float all) {
-        put_word(a.result + head * HEAD + d, total / all, a.tag);
-    });
     sync_first(THREADS);
+#pragma unroll 1
+    for (int i = threadIdx.x; i < queries * QUADS_PER_HEAD; i += THREADS) {
+        int g = i / QUADS_PER_HEAD, quad = i % QUADS_PER_HEAD;
+        float4 mean;
+        float logarithm = merge_warps(scratch, g, quad, mean);
+        put_quad(a.mean(span, query * QUADS_PER_HEAD + i), mean, a.tag);
+        if (quad == 0) put_pair(a.logarithm(span, query + g), logarithm, logarithm, a.tag);
+    }
 }

@@ -30,6 +30,13 @@ __device__ __forceinline__ int units_of(int product) {
     }
 }
 
+// Where a block's share of a product's units begins: as even as they go, but gate and up, which
+// are handed on two in a word, stay in twos.
+__device__ __forceinline__ int share_of(int product, int block) {
+    int units = units_of(product);
+    return product == GATE_UP ? units / 2 * block / BLOCKS * 2 : units * block / BLOCKS;
+}
+
 __device__ __forceinline__ int columns_of(int product) {
     return product == OUT ? Q_SIZE : product == DOWN ? INNER : HIDDEN;
 }
@@ -174,8 +181,16 @@ struct Stream {
     }
 };
 
-// Two neighbouring numbers of a product's input, at an even index k, to where `multiply` reads
-// them: lanes that read 16 bytes next to each other meet no bank conflict.
+// Neighbouring numbers of a product's input, two at an even index k, or four, to where `multiply`
+// reads them: lanes that read 16 bytes next to each other meet no bank conflict.
+__device__ __forceinline__ float *place_of_input(float *x, int columns, int k) {
+    return x + k / VEC * 4 + k % 4 + (k / 4 & 1) * (columns / 2);
+}
+
 __device__ __forceinline__ void put_input(float *x, int columns, int k, float2 values) {
-    *(float2 *)(x + k / VEC * 4 + k % 4 + (k / 4 & 1) * (columns / 2)) = values;
+    *(float2 *)place_of_input(x, columns, k) = values;
+}
+
+__device__ __forceinline__ void put_input(float *x, int columns, int k, float4 values) {
+    *(float4 *)place_of_input(x, columns, k) = values;
 }

@@ -11,7 +11,7 @@
 // barriers (words.cuh): a layer is five such hand-overs.
 //
 // WARPS is a multiple of 4, SLOTS at most 32.
-// Grid: at most HIDDEN / 2 and INNER blocks, all running at once (cooperative), one per
+// Grid: at most HIDDEN / 2 and INNER / 2 blocks, all running at once (cooperative), one per
 // multiprocessor; block: WARPS + 1 warps. Every block has a share of every product: that is what makes
 // it safe to write a buffer again, since who writes has, over one hand-over or more, heard from all
 // who read it before.
@@ -25,12 +25,13 @@
 // logits     f32[VOCAB]
 //
 // Bytes moved: every weight once, and the live keys and values.
-#include "decode_attend.cuh"
+#include "decode_merge.cuh"
 
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 #define INPUT_SIZE MAX(MAX(HIDDEN, INNER), Q_SIZE)
-// Pairs of words that a thread waits for at a time.
+// Pairs of words that a thread waits for at a time; each hold two numbers, or four.
 #define PAIRS_AT_ONCE (HIDDEN <= 4 * THREADS ? 2 : HIDDEN <= 8 * THREADS ? 4 : 8)
+#define QUADS_AT_ONCE (INNER <= 8 * THREADS ? 2 : INNER <= 16 * THREADS ? 4 : 8)
 // Tasks of a block whose sums are kept at once.
 #define MOST_TASKS 512
 #define TAGS_PER_TOKEN (4 * LAYERS + 4)
@@ -46,37 +47,66 @@ struct Decoder {
     float2 *sums;
     u64 *after_attention, *after_mlp, *activated;
     const float *cosine, *sine; // of this position
+    const float *last_norm;
     float *logits;
     float eps;
     int task; // of the product that is computed: this warp's next
 
-    // x = numbers from words; with a norm, times its weight: what is left of the norm then is one
-    // factor, applied to the product (see `scale`).
-    __device__ __forceinline__ void load(const u64 *words, u32 tag, int columns,
-                                         const float *norm) {
+    // x = numbers of the residual stream times the norm's weight: what is left of the norm then is
+    // one factor, applied to the product (see `scale`).
+    __device__ __forceinline__ void load_normed(const u64 *words, u32 tag, const float *norm) {
         float sum = 0;
 #pragma unroll 1
-        for (int begin = 0; begin < columns / 2; begin += PAIRS_AT_ONCE * THREADS) {
-            float2 values[PAIRS_AT_ONCE], weights[PAIRS_AT_ONCE];
+        for (int begin = 0; begin < HIDDEN / 2; begin += PAIRS_AT_ONCE * THREADS) {
+            uint2 values[PAIRS_AT_ONCE];
+            float2 weights[PAIRS_AT_ONCE];
 #pragma unroll
             for (int j = 0; j < PAIRS_AT_ONCE; j++) {
                 int pair = begin + threadIdx.x + j * THREADS;
-                weights[j] = make_float2(1, 1);
-                if (norm && pair < columns / 2) weights[j] = __ldg((const float2 *)norm + pair);
+                if (pair < HIDDEN / 2) weights[j] = __ldg((const float2 *)norm + pair);
             }
-            take_share(words, begin, columns / 2, tag, values);
+            take_share(words, begin, HIDDEN / 2, tag, values);
 #pragma unroll
             for (int j = 0; j < PAIRS_AT_ONCE; j++) {
                 int pair = begin + threadIdx.x + j * THREADS;
-                if (pair >= columns / 2) continue;
-                float2 v = values[j];
+                if (pair >= HIDDEN / 2) continue;
+                float2 v = pair_of(values[j]);
                 sum += v.x * v.x + v.y * v.y;
-                put_input(x, columns, 2 * pair,
+                put_input(x, HIDDEN, 2 * pair,
                           make_float2(v.x * weights[j].x, v.y * weights[j].y));
             }
         }
         sum = warp_sum(sum);
         if (threadIdx.x % WARP == 0) squares[threadIdx.x / WARP] = sum;
+        sync_first(THREADS);
+    }
+
+    // x = numbers that come two in a word.
+    __device__ __forceinline__ void load_packed(const u64 *words, u32 tag, int columns) {
+#pragma unroll 1
+        for (int begin = 0; begin < columns / 4; begin += QUADS_AT_ONCE * THREADS) {
+            uint2 values[QUADS_AT_ONCE];
+            take_share(words, begin, columns / 4, tag, values);
+#pragma unroll
+            for (int j = 0; j < QUADS_AT_ONCE; j++) {
+                int quad = begin + threadIdx.x + j * THREADS;
+                if (quad < columns / 4) put_input(x, columns, 4 * quad, quad_of(values[j]));
+            }
+        }
+        sync_first(THREADS);
+    }
+
+    // x = the result of attention, merged from some spans.
+    __device__ __forceinline__ void load_merged() {
+#pragma unroll 1
+        for (int begin = 0; begin < Q_SIZE / 4; begin += THREADS) {
+            int quad = begin + threadIdx.x;
+            Merged merged;
+            merged.take(attention, min(quad, Q_SIZE / 4), 0, 1, attention.spans());
+            if (quad >= Q_SIZE / 4) continue;
+            merged.scale(1 / merged.weight);
+            put_input(x, Q_SIZE, 4 * quad, merged.mean);
+        }
         sync_first(THREADS);
     }
 
@@ -93,7 +123,7 @@ struct Decoder {
     // This block's part of a product, and what follows it, a thread for each unit.
     __device__ __forceinline__ void multiply(int product, u32 tag) {
         const Part part = parts[product];
-        const int at_once = MOST_TASKS / part.segments;
+        const int at_once = MOST_TASKS / part.segments / 2 * 2;
 #pragma unroll 1
         for (int first = 0; first < part.units; first += at_once) {
             int units = min(at_once, part.units - first), tasks = units * part.segments;
@@ -108,39 +138,57 @@ struct Decoder {
             }
             task -= tasks;
             sync_first(THREADS);
+            if (product == GATE_UP) {
 #pragma unroll 1
-            for (int unit = threadIdx.x; unit < units; unit += THREADS) {
-                float2 sum = sums[unit * part.segments];
+                for (int unit = 2 * threadIdx.x; unit < units; unit += 2 * THREADS)
+                    hand_on_activated(part.first + first + unit, total(part, unit),
+                                      total(part, unit + 1), tag);
+            } else {
 #pragma unroll 1
-                for (int i = 1; i < part.segments; i++) {
-                    sum.x += sums[unit * part.segments + i].x;
-                    sum.y += sums[unit * part.segments + i].y;
+                for (int unit = threadIdx.x; unit < units; unit += THREADS) {
+                    float2 sum = total(part, unit);
+                    finish(product, part.first + first + unit, first + unit, sum.x, sum.y, tag);
                 }
-                finish(product, part.first + first + unit, first + unit, sum.x, sum.y, tag);
             }
             if (first + at_once < part.units) sync_first(THREADS);
         }
+    }
+
+    __device__ __forceinline__ float2 total(const Part &part, int unit) const {
+        const float2 *own = sums + unit * part.segments;
+        float2 sum = own[0];
+#pragma unroll 1
+        for (int i = 1; i < part.segments; i++) {
+            sum.x += own[i].x;
+            sum.y += own[i].y;
+        }
+        return sum;
+    }
+
+    __device__ __forceinline__ void hand_on_activated(int unit, float2 a, float2 b, u32 tag) {
+        float factor = scale();
+        put_two(activated + unit / 2, silu(a.x * factor) * (a.y * factor),
+                silu(b.x * factor) * (b.y * factor), tag);
     }
 
     __device__ __forceinline__ void finish(int product, int unit, int own, float a, float b,
                                            u32 tag) {
         if (product == OUT || product == DOWN) {
             u64 *words = (product == OUT ? after_attention : after_mlp) + 2 * unit;
-            put_word(words, residual[2 * own] += a, tag);
-            put_word(words + 1, residual[2 * own + 1] += b, tag);
-            return;
+            float2 &sum = ((float2 *)residual)[own];
+            sum = make_float2(sum.x + a, sum.y + b);
+            return put_pair(words, sum.x, sum.y, tag);
         }
         float factor = scale();
         a *= factor;
         b *= factor;
         if (product == QKV) hand_on_qkv(unit, a, b, tag);
-        else if (product == GATE_UP) put_word(activated + unit, silu(a) * b, tag);
         else *(float2 *)(logits + 2 * unit) = make_float2(a, b);
     }
 
     // Rotate queries and keys, hand q, k and v on, and put k and v into the cache.
     __device__ __forceinline__ void hand_on_qkv(int unit, float low, float high, u32 tag) {
-        int head = unit / (HEAD / 2), pair = unit % (HEAD / 2), to = head * HEAD + pair;
+        int head = unit / (HEAD / 2), pair = unit % (HEAD / 2);
         if (head < HEADS + KV_HEADS) {
             float c = cosine[pair], s = sine[pair], turned = low * c - high * s;
             high = high * c + low * s;
@@ -151,8 +199,7 @@ struct Decoder {
             low = widen(in_cache[0]);
             high = widen(in_cache[1]);
         }
-        put_word(attention.qkv + to, low, tag);
-        put_word(attention.qkv + to + HEAD / 2, high, tag);
+        put_pair(attention.qkv + 2 * unit, low, high, tag);
         if (head < HEADS) return;
         bool is_key = head < HEADS + KV_HEADS;
         int kv_head = head - HEADS - (is_key ? 0 : KV_HEADS);
@@ -163,14 +210,15 @@ struct Decoder {
     }
 
     __device__ __forceinline__ void attend() {
-        int tasks = KV_HEADS * attention.spans();
+        const Scratch shared(scratch);
+        int queries = attention.queries(), shares = HEADS / queries;
 #pragma unroll 1
-        for (int task = blockIdx.x; task < tasks; task += BLOCKS)
-            attend_span(attention, task % KV_HEADS, task / KV_HEADS, scratch);
-        if (attention.spans() == 1) return;
+        for (int task = blockIdx.x; task < shares * attention.spans(); task += BLOCKS)
+            attend_span(attention, task % shares * queries, queries, task / shares, shared);
+        if (!attention.is_merged_by_few()) return;
 #pragma unroll 1
         for (int head = blockIdx.x; head < HEADS; head += BLOCKS)
-            merge_spans(attention, head, scratch);
+            merge_spans(attention, head, shared);
     }
 
     // While a block waits for the layer's beginning: what it will read from memory besides weights.
@@ -183,40 +231,40 @@ struct Decoder {
             prefetch_l2((const float *)entries[ATTENTION_NORM] + line);
             prefetch_l2((const float *)entries[MLP_NORM] + line);
         }
-        if (blockIdx.x < KV_HEADS * attention.spans())
-            prefetch_span(attention, blockIdx.x % KV_HEADS, blockIdx.x / KV_HEADS);
+        int queries = attention.queries(), shares = HEADS / queries, task = blockIdx.x;
+        if (task < shares * attention.spans())
+            prefetch_span(attention, task % shares * queries / GROUP, task / shares);
     }
 
-    // The products of a layer, each with what it reads. tag: of the words that the layer begins
-    // with; product p hands on tag + 1 + p.
-    __device__ __forceinline__ void layer(int index, u32 tag) {
-        prefetch(index);
-        attention.tag = tag + 1;
-#pragma unroll 1
-        for (int product = QKV; product <= DOWN; product++) {
-            const u64 *words = after_mlp;
-            const float *norm = nullptr;
-            u32 from = tag + product;
-            if (product == OUT) {
-                attend();
-                words = attention.result;
-            } else if (product == DOWN) {
-                words = activated;
-            } else {
-                if (product == GATE_UP) words = after_attention;
-                norm = (const float *)table[index * ENTRIES + ATTENTION_NORM + product / 2];
-            }
-            load(words, from, parts[product].columns, norm);
-            multiply(product, from + 1);
+    // One product, with what it reads: words of this tag. It hands on the next.
+    __device__ __forceinline__ void step(int layer, int product, u32 tag) {
+        if (product == QKV) prefetch(layer);
+        if (product == OUT) {
+            attention.tag = tag;
+            attend();
         }
+        if (product == OUT && attention.is_merged_by_all()) {
+            load_merged();
+        } else if (product == OUT || product == DOWN) {
+            const u64 *words = product == DOWN ? activated : attention.whole();
+            load_packed(words, tag, parts[product].columns);
+        } else {
+            const float *norm = last_norm;
+            if (product != VOCABULARY)
+                norm = (const float *)table[layer * ENTRIES + ATTENTION_NORM + product / 2];
+            load_normed(product == GATE_UP ? after_attention : after_mlp, tag, norm);
+        }
+        multiply(product, tag + 1);
     }
 
     // The residual stream of this block's own rows stays in shared memory.
     __device__ __forceinline__ void start_residual(const elem *embedding, u32 tag) {
         const Part &part = parts[OUT];
-        for (int i = threadIdx.x; i < 2 * part.units; i += THREADS) {
-            residual[i] = widen(embedding[2 * part.first + i]);
-            put_word(after_mlp + 2 * part.first + i, residual[i], tag);
+        for (int i = threadIdx.x; i < part.units; i += THREADS) {
+            const elem *two = embedding + 2 * (part.first + i);
+            float2 own = make_float2(widen(two[0]), widen(two[1]));
+            ((float2 *)residual)[i] = own;
+            put_pair(after_mlp + 2 * (part.first + i), own.x, own.y, tag);
         }
     }
 };
@@ -234,13 +282,12 @@ extern "C" __global__ void __launch_bounds__(THREADS + WARP, 1)
     Part *parts = (Part *)(slots + WARPS * SLOTS);
     float *x = (float *)(parts + END + 1);
     float *squares = x + INPUT_SIZE, *own_cosine = squares + WARPS;
-    float *own_sine = own_cosine + HEAD / 2, *residual = own_sine + HEAD / 2;
+    float *own_sine = own_cosine + HEAD / 2, *scratch = own_sine + HEAD / 2;
     int at = (int)*position, id = max(*token, 0); // a failed row goes on as padding
     for (int i = threadIdx.x; i < table_size; i += THREADS + WARP) own_table[i] = table[i];
-    if (threadIdx.x < END) {
-        int units = units_of(threadIdx.x), block = blockIdx.x; // as even as they go
-        parts[threadIdx.x].set(threadIdx.x, units * block / BLOCKS, units * (block + 1) / BLOCKS);
-    }
+    if (threadIdx.x < END)
+        parts[threadIdx.x].set(threadIdx.x, share_of(threadIdx.x, blockIdx.x),
+                               share_of(threadIdx.x, blockIdx.x + 1));
     for (int i = threadIdx.x; i < HEAD / 2; i += THREADS + WARP) {
         own_cosine[i] = cosine[at * (HEAD / 2ll) + i];
         own_sine[i] = sine[at * (HEAD / 2ll) + i];
@@ -270,10 +317,11 @@ extern "C" __global__ void __launch_bounds__(THREADS + WARP, 1)
     d.x = x;
     d.sums = sums;
     d.squares = squares;
-    d.residual = residual;
-    d.scratch = residual + OWN_ROWS;
+    d.scratch = scratch;
+    d.residual = scratch + SCRATCH;
     d.cosine = own_cosine;
     d.sine = own_sine;
+    d.last_norm = last_norm;
     d.logits = logits;
     d.eps = eps;
     d.task = threadIdx.x / WARP;
@@ -286,12 +334,11 @@ extern "C" __global__ void __launch_bounds__(THREADS + WARP, 1)
     d.activated = d.after_mlp + HIDDEN;
     d.attention.parts = d.activated + INNER;
 
-    u32 first_tag = *epoch * TAGS_PER_TOKEN, last_tag = first_tag + 4 * LAYERS;
+    u32 first_tag = *epoch * TAGS_PER_TOKEN;
     d.start_residual(embedding + (long long)id * HIDDEN, first_tag);
 #pragma unroll 1
-    for (int index = 0; index < LAYERS; index++) d.layer(index, first_tag + 4 * index);
-    d.load(d.after_mlp, last_tag, HIDDEN, last_norm);
-    d.multiply(VOCABULARY, last_tag + 1);
+    for (int step = 0; step <= 4 * LAYERS; step++) // one copy of the code, the head's too
+        d.step(step / 4, step < 4 * LAYERS ? step % 4 : VOCABULARY, first_tag + step);
     // Whoever comes here has heard from all blocks, so all have read the epoch.
     if (blockIdx.x == 0 && threadIdx.x == 0) *epoch += 1;
 }

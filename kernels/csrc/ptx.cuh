@@ -155,6 +155,12 @@ __device__ __forceinline__ void store_shared_word(u64 *global, u64 v) {
     asm volatile("st.relaxed.gpu.global.u64 [%0], %1;" ::"l"(global), "l"(v) : "memory");
 }
 
+// Two neighbouring words, 16-byte aligned. Each is written whole, not both at one time.
+__device__ __forceinline__ void store_shared_words(u64 *global, u64 first, u64 second) {
+    asm volatile("st.relaxed.gpu.global.v2.u64 [%0], {%1, %2};" ::"l"(global), "l"(first), "l"(second)
+                 : "memory");
+}
+
 // Add to a counter so that whoever sees the sum also sees all that this thread wrote before,
 // and see what those wrote that added before. Returns the old value.
 __device__ __forceinline__ u32 add_acq_rel(u32 *global, u32 v) {

@@ -6,8 +6,32 @@
 #pragma once
 #include "common.cuh"
 
-__device__ __forceinline__ void put_word(u64 *word, float value, u32 tag) {
-    store_shared_word(word, (u64)tag << 32 | __float_as_uint(value));
+__device__ __forceinline__ u64 word(u32 value, u32 tag) { return (u64)tag << 32 | value; }
+
+// Two numbers in two neighbouring words.
+__device__ __forceinline__ void put_pair(u64 *words, float a, float b, u32 tag) {
+    store_shared_words(words, word(__float_as_uint(a), tag), word(__float_as_uint(b), tag));
+}
+
+__device__ __forceinline__ float2 pair_of(uint2 values) {
+    return make_float2(__uint_as_float(values.x), __uint_as_float(values.y));
+}
+
+// Two numbers of the width of activations in one word.
+__device__ __forceinline__ void put_two(u64 *at, float a, float b, u32 tag) {
+    store_shared_word(at, word(narrow_pair(a, b), tag));
+}
+
+// Four of them in two neighbouring words.
+__device__ __forceinline__ void put_quad(u64 *words, float4 v, u32 tag) {
+    store_shared_words(words, word(narrow_pair(v.x, v.y), tag), word(narrow_pair(v.z, v.w), tag));
+}
+
+__device__ __forceinline__ float4 quad_of(uint2 values) {
+    float4 v;
+    widen_pair(values.x, v.x, v.y);
+    widen_pair(values.y, v.z, v.w);
+    return v;
 }
 
 // Until the first pair that the warp waits for is there, one lane asks for it: if all lanes of all
@@ -27,7 +51,7 @@ __device__ __forceinline__ void wait_for_first(const u64 *at, bool waits, u32 ta
 // that are missing at once, until all carry the tag.
 template <int most>
 __device__ __forceinline__ void take_pairs(const u64 *const (&at)[most], u32 missing, u32 tag,
-                                           float2 (&values)[most]) {
+                                           uint2 (&values)[most]) {
     while (missing) {
         u64 first[most], second[most];
 #pragma unroll
@@ -37,7 +61,7 @@ __device__ __forceinline__ void take_pairs(const u64 *const (&at)[most], u32 mis
         for (int j = 0; j < most; j++) {
             if (!(missing >> j & 1)) continue;
             if ((u32)(first[j] >> 32) != tag || (u32)(second[j] >> 32) != tag) continue;
-            values[j] = make_float2(__uint_as_float((u32)first[j]), __uint_as_float((u32)second[j]));
+            values[j] = make_uint2((u32)first[j], (u32)second[j]);
             missing &= ~(1u << j);
         }
     }
@@ -46,7 +70,7 @@ __device__ __forceinline__ void take_pairs(const u64 *const (&at)[most], u32 mis
 // The pairs `begin` + threadIdx.x and every THREADS-th after it, below `count`, at most `most`.
 template <int most>
 __device__ __forceinline__ void take_share(const u64 *words, int begin, int count, u32 tag,
-                                           float2 (&values)[most]) {
+                                           uint2 (&values)[most]) {
     const u64 *at[most];
     u32 missing = 0;
 #pragma unroll

@@ -88,7 +88,7 @@ class _Shape:
     @property
     def blocks(self) -> int:
         """One for each multiprocessor; every block must have a share of every product."""
-        return min(self.gpu.multiprocessors, self.hidden // 2, self.inner)
+        return min(self.gpu.multiprocessors, self.hidden // 2, self.inner // 2)
 
     @property
     def segment(self) -> int:

@@ -39,7 +39,7 @@ __all__ = ["poisoned"]
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("poisoned")]
 
 # Rows and columns of w: one unit, odd numbers of rows, columns that are no multiple of what a lane,
-# a warp or a segment takes, more units than a block has threads.
+# a warp or a segment takes; on a GPU of few multiprocessors more units than a block has threads.
 SHAPES = [(2, 8), (33, 80), (98, 576), (66, 640), (576, 1536), (41, 2560), (270, 1048), (5000, 264)]
 # Llama-3.2-1B's gate and up, Llama-3.1-8B's qkv and down, SmolLM2-135M's head, Qwen2.5-7B's down.
 MODEL_SHAPES = [(16384, 2048), (6144, 4096), (4096, 14336), (49152, 576), (3584, 18944)]
