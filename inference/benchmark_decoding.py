@@ -125,7 +125,7 @@ def _decoder(config: ModelConfig, sizes: Sizes) -> kernels.GpuDecoder:
         return kernels.Norm(1 + 0.1 * sizes.random(hidden, dtype=torch.float32), config.norm_eps)
 
     layers = [
-        kernels.GpuDecoderLayer(
+        kernels.DecoderLayer(
             attention_norm=norm(),
             qkv=matrices((config.heads + 2 * config.kv_heads) * width, hidden),
             attention_out=matrices(hidden, config.heads * width),

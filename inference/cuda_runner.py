@@ -24,7 +24,7 @@ from inference.device_buffers import DecodeBuffers, to_device
 from inference.device_check import raise_if_lost
 from inference.kv_cache import BLOCK_SIZE, KVCache
 from inference.options import EngineOptions
-from inference.runner import Step
+from inference.runner import Step, block_tables
 from inference.scheduler import Chunk
 from inference.sequence import Sequence
 from inference.types import GenerateRequest
@@ -124,12 +124,12 @@ class CudaRunner:
             slots.append(blocks[span // BLOCK_SIZE] * BLOCK_SIZE + span % BLOCK_SIZE)
             starts.append(starts[-1] + chunk.length)
         complete = [i for i, chunk in enumerate(chunks) if chunk.completes]
-        lengths = np.array([c.sequence.computed + c.length for c in chunks], np.int32)
+        block_table, lengths = block_tables(chunks)
         tiles = kernels.prefill_tiles(tuple(starts), 0, self.config.heads, self._caches[0])
         arrays = to_device(
             self._device,
             *(np.concatenate(tokens), np.concatenate(positions), np.concatenate(slots)),
-            *(_block_tables(chunks, lengths), lengths, np.array(starts, np.int32), tiles.numpy()),
+            *(block_table, lengths, np.array(starts, np.int32), tiles.numpy()),
             np.array([starts[i + 1] - 1 for i in complete], np.int64),
             np.array([self._seats[chunks[i].sequence] for i in complete], np.int32),
             lengths[complete],
@@ -232,15 +232,6 @@ class _Sampled:
         if self._tokens is None:
             self._tokens = self._results.wait()[self._seats].tolist()
         return self._tokens[index]
-
-
-def _block_tables(chunks: list[Chunk], lengths: Any) -> Any:
-    """int32[S, blocks]"""
-    table = np.zeros((len(chunks), -(-int(lengths.max()) // BLOCK_SIZE)), np.int32)
-    for row, chunk in zip(table, chunks, strict=True):
-        blocks = chunk.sequence.blocks[: len(row)]
-        row[: len(blocks)] = blocks
-    return table
 
 
 def _milliseconds(graph: torch.cuda.CUDAGraph) -> float:

@@ -205,7 +205,7 @@ class Engine:
         reason: FinishReason | None = None
         if ended or active.detokenizer.stop_string is not None:
             reason = "stop"
-        elif len(sequence.tokens) >= sequence.limit:
+        elif sequence.is_complete:
             reason = "length"
         if reason:
             text += active.detokenizer.finish()

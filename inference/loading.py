@@ -10,7 +10,7 @@ from inference import fingerprint, prompt_codec
 from inference.backend import choose_backend
 from inference.client import PromptCodec
 from inference.options import EngineOptions
-from inference.probe import probe_apart
+from inference.probe import probe, probe_apart
 from inference.types import ModelKind
 
 if TYPE_CHECKING:
@@ -45,7 +45,11 @@ def load_engine(directory: Path, codec: PromptCodec, options: EngineOptions) -> 
 
 
 def _on_gpu(options: EngineOptions) -> bool:
-    return choose_backend(probe_apart(), options.device).name == "cuda"
+    """What is asked for by name is loaded into this process in any case, so it asks here."""
+    if options.device == "cpu":
+        return False
+    facts = probe() if options.device == "cuda" else probe_apart()
+    return choose_backend(facts, options.device).name == "cuda"
 
 
 def _cuda_runner(directory: Path, options: EngineOptions) -> Runner:
@@ -55,10 +59,10 @@ def _cuda_runner(directory: Path, options: EngineOptions) -> Runner:
     from inference.config import ModelConfig
     from inference.cuda_runner import CudaRunner
     from inference.device_memory import check_memory, memory_need
-    from inference.weights import Weights
+    from inference.weights import Weights, stored_as
 
     check_memory(memory_need(directory, options), torch.cuda.mem_get_info()[0])
-    dtype = None if options.dtype == "auto" else getattr(torch, options.dtype)
-    runner = CudaRunner(ModelConfig.load(directory), Weights(directory, dtype), options)
+    weights = Weights(directory, stored_as(options.dtype))
+    runner = CudaRunner(ModelConfig.load(directory), weights, options)
     kernels.end_uploads()
     return runner

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence as PySequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -20,7 +21,7 @@ from inference.options import EngineOptions
 from inference.scheduler import Chunk
 from inference.sequence import Sequence
 from inference.types import GenerateRequest
-from inference.weights import Weights
+from inference.weights import Weights, stored_as
 from kernels import AttentionBatch, CacheLayer
 
 # Matrices that products are measured on: together more than a cache near a core holds.
@@ -88,8 +89,7 @@ class ModelRunner:
         """Raises ModelUnavailable and its subclasses."""
         self.config = ModelConfig.load(directory)
         self.blocks = -(-options.kv_tokens // BLOCK_SIZE)
-        dtype = None if options.dtype == "auto" else getattr(torch, options.dtype)
-        weights = Weights(directory, dtype)
+        weights = Weights(directory, stored_as(options.dtype))
         self.dtype = weights.dtype
         self._architecture = architectures.build(self.config, weights, torch.device("cpu"))
         self._caches = [self._layer_cache() for _ in range(self.config.layers)]
@@ -150,16 +150,19 @@ def _batch(chunks: tuple[Chunk, ...]) -> ForwardBatch:
             rows.append(len(tokens) - 1)
     # a piece of a prompt may be one token long too, and stands behind longer ones
     decodes = len(list(takewhile(lambda chunk: chunk.length == 1, chunks)))
+    tables, lengths = block_tables(chunks)
     return ForwardBatch(
         token_ids=torch.tensor(tokens),
         positions=torch.tensor(positions),
         slots=torch.tensor(slots),
-        attention=AttentionBatch(*_tables(chunks), query_starts=tuple(starts), decodes=decodes),
+        attention=AttentionBatch(
+            torch.from_numpy(tables), torch.from_numpy(lengths), tuple(starts), decodes
+        ),
         logit_rows=torch.tensor(rows, dtype=torch.int64),
     )
 
 
-def _tables(chunks: tuple[Chunk, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+def block_tables(chunks: PySequence[Chunk]) -> tuple[Array, Array]:
     """Block tables int32[S, blocks] and context lengths int32[S]."""
     lengths = [chunk.sequence.computed + chunk.length for chunk in chunks]
     width = -(-max(lengths) // BLOCK_SIZE)
@@ -167,7 +170,7 @@ def _tables(chunks: tuple[Chunk, ...]) -> tuple[torch.Tensor, torch.Tensor]:
     for row, chunk in zip(table, chunks, strict=True):
         blocks = chunk.sequence.blocks[:width]
         row[: len(blocks)] = blocks
-    return torch.from_numpy(table), torch.tensor(lengths, dtype=torch.int32)
+    return table, np.array(lengths, dtype=np.int32)
 
 
 def processor() -> str:

@@ -58,6 +58,11 @@ class Sequence:
     def is_full(self) -> bool:
         return len(self.tokens) + self.promised >= self.limit
 
+    @property
+    def is_complete(self) -> bool:
+        """Every token that it may have is known."""
+        return len(self.tokens) >= self.limit
+
     def launched(self, length: int) -> None:
         """So many of its pending tokens are on their way into the cache."""
         self.promised += length == self.pending

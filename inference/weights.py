@@ -20,6 +20,11 @@ SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 
 
+def stored_as(dtype: str) -> torch.dtype | None:
+    """Of an option's name; None for "auto", each tensor as it is stored."""
+    return None if dtype == "auto" else getattr(torch, dtype)
+
+
 class TensorSource(Protocol):
     """Where an architecture takes its tensors from."""
 

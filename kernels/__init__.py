@@ -10,7 +10,6 @@ from kernels.attention import AttentionBatch, attention, prefill_tiles
 from kernels.cache_layer import CacheLayer
 from kernels.cuda.decode_token import (
     GpuDecoder,
-    GpuDecoderLayer,
     GpuTokenDecoder,
     gpu_token_decoder,
 )
@@ -32,7 +31,6 @@ __all__ = [
     "DecodeRows",
     "DecoderLayer",
     "GpuDecoder",
-    "GpuDecoderLayer",
     "GpuTokenDecoder",
     "Matrices",
     "Norm",

@@ -26,7 +26,7 @@ class Rotary:
 
 def rope_append(
     qkv: torch.Tensor,
-    rotary: Rotary | torch.Tensor,
+    rotary: Rotary,
     positions: torch.Tensor,
     cache: CacheLayer,
     slots: torch.Tensor,
@@ -35,15 +35,15 @@ def rope_append(
     positions and slots int64[T]. Returns the rotated queries, [T, Hq, D] of the same type; keys
     and values are written to their slots. On CUDA a slot of -1 is written nowhere: rows that fill
     up a captured graph (their positions lie in the table, too)."""
-    rotary, positions = _table(rotary, positions)
     heads = _query_heads(qkv, rotary, positions, cache, slots)
     if qkv.is_cuda:
         return cuda.rope_append(qkv, rotary.cos, rotary.sin, positions, cache, slots)
     q = qkv.new_empty(qkv.shape[0], heads, cache.head)
     cpu.rope_append(
         qkv.numpy(),
-        rotary.cos[positions].numpy(),
-        rotary.sin[positions].numpy(),
+        rotary.cos.numpy(),
+        rotary.sin.numpy(),
+        positions.numpy(),
         cache.k_array,
         cache.v_array,
         slots.numpy(),
@@ -54,13 +54,12 @@ def rope_append(
 
 def reference(
     qkv: torch.Tensor,
-    rotary: Rotary | torch.Tensor,
+    rotary: Rotary,
     positions: torch.Tensor,
     cache: CacheLayer,
     slots: torch.Tensor,
 ) -> torch.Tensor:
     """The same in plain torch, in qkv's own precision."""
-    rotary, positions = _table(rotary, positions)
     cos, sin = rotary.cos[positions], rotary.sin[positions]
     heads = qkv.view(qkv.shape[0], -1, cache.head)
     groups = [heads.shape[1] - 2 * cache.kv_heads, cache.kv_heads, cache.kv_heads]
@@ -88,13 +87,6 @@ def _query_heads(
             f"a cache of {cache.kv_heads} heads of size {cache.head}"
         )
     return heads
-
-
-def _table(rotary: Rotary | torch.Tensor, positions: torch.Tensor) -> tuple[Rotary, torch.Tensor]:
-    """Callers that gather themselves give each token's cos and sin: a table in order."""
-    if isinstance(rotary, Rotary):
-        return rotary, positions
-    return Rotary(rotary, positions), torch.arange(rotary.shape[0], device=rotary.device)
 
 
 def _rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:

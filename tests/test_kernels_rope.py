@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from kernels import CacheLayer, rope_append
+from kernels import CacheLayer, Rotary, rope_append
 from kernels.cpu.jit import exp_nonpositive, jit
 from kernels.rope_append import reference
 from kernels.shapes import check_shapes
@@ -27,9 +27,9 @@ def empty_cache(kv_heads: int, size: int, dtype: torch.dtype, blocks: int = 12) 
     return CacheLayer(k, v)
 
 
-def angles(tokens: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+def angles(tokens: int, size: int) -> Rotary:
     turned = torch.outer(torch.arange(tokens) * 37.0, 100 ** -torch.linspace(0, 1, size // 2))
-    return turned.cos(), turned.sin()
+    return Rotary(turned.cos(), turned.sin())
 
 
 @pytest.mark.parametrize("tokens", [1, 3, 8, 33])
@@ -38,13 +38,14 @@ def angles(tokens: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
 def test_rotation_and_cache(dtype: torch.dtype, heads: tuple[int, int, int], tokens: int) -> None:
     query_heads, kv_heads, size = heads
     qkv = random(tokens, (query_heads + 2 * kv_heads) * size)
-    cos, sin = angles(tokens, size)
+    rotary, positions = angles(tokens, size), torch.arange(tokens).flip(0)
+    wide = Rotary(rotary.cos.double(), rotary.sin.double())
     slots = torch.randperm(48, generator=torch.Generator().manual_seed(tokens))[:tokens]
     ours, torchs = (empty_cache(kv_heads, size, dtype) for _ in range(2))
     exact = empty_cache(kv_heads, size, torch.float64)
-    q = rope_append(qkv, cos, sin, ours, slots)
-    torchs_q = reference(qkv, cos, sin, torchs, slots)
-    exact_q = reference(qkv.double(), cos.double(), sin.double(), exact, slots)
+    q = rope_append(qkv, rotary, positions, ours, slots)
+    torchs_q = reference(qkv, rotary, positions, torchs, slots)
+    exact_q = reference(qkv.double(), wide, positions, exact, slots)
     judge(q, torchs_q, exact_q)
     live = exact.k.isfinite()
     assert torch.equal(ours.k.isfinite(), live)
@@ -77,8 +78,8 @@ def test_numbers_are_stored_as_the_nearest_and_halves_as_the_even_one(dtype: tor
     tokens = numbers.shape[0]
     cache = empty_cache(1, 128, dtype, blocks=-(-tokens // 4))
     qkv = torch.cat([torch.zeros(tokens, 256), numbers], dim=1)
-    cos, sin = angles(tokens, 128)
-    rope_append(qkv, cos, sin, cache, torch.arange(tokens))
+    every = torch.arange(tokens)
+    rope_append(qkv, angles(tokens, 128), every, cache, every)
     got = cache.v.flatten(0, 2)[:tokens].view(-1).view(torch.int16)
     expected = numbers.to(dtype).view(-1).view(torch.int16)
     different = (got != expected).nonzero()
@@ -91,8 +92,8 @@ def test_nan_is_stored_as_nan(dtype: torch.dtype) -> None:
     cache = empty_cache(1, 16, dtype)
     cache.k.zero_()
     cache.v.zero_()
-    qkv, (cos, sin) = torch.full((1, 48), NAN), angles(1, 16)
-    assert rope_append(qkv, cos, sin, cache, torch.tensor([5])).isnan().all()
+    qkv, first = torch.full((1, 48), NAN), torch.tensor([0])
+    assert rope_append(qkv, angles(1, 16), first, cache, torch.tensor([5])).isnan().all()
     for stored in (cache.k, cache.v):
         assert stored[1, 0, 1].isnan().all()
         assert stored.isnan().sum() == 16
@@ -143,8 +144,9 @@ def test_exp_far_below_zero_is_zero() -> None:
 )
 def test_shapes_that_do_not_fit_are_named(width: int, half: int, tokens: int, message: str) -> None:
     cache, side = empty_cache(2, 16, torch.float16), torch.ones(tokens, half)
+    rotary, positions = Rotary(side, side), torch.arange(tokens)
     with pytest.raises(ValueError, match=message):
-        rope_append(torch.ones(tokens, width), side, side, cache, torch.arange(3))
+        rope_append(torch.ones(tokens, width), rotary, positions, cache, torch.arange(3))
 
 
 def test_a_cache_has_keys_and_values_of_one_shape() -> None:

@@ -63,19 +63,8 @@ class LlamaLayer:
 
     @property
     def fused(self) -> kernels.DecoderLayer:
-        """The layer as the one-token kernel takes it."""
+        """The layer as the one-token kernels take it."""
         return kernels.DecoderLayer(
-            self.attention_norm,
-            self.qkv.weights,
-            self.attention_out.weights,
-            self.mlp_norm,
-            self.gate_up.weights,
-            self.down.weights,
-        )
-
-    @property
-    def on_gpu(self) -> kernels.GpuDecoderLayer:
-        return kernels.GpuDecoderLayer(
             self.attention_norm,
             self.qkv.weights,
             self.attention_out.weights,
@@ -146,7 +135,7 @@ class Llama:
         """The model as one kernel for one token, where it fits."""
         if not self._fits_one_kernel:
             return None
-        layers = [layer.on_gpu for layer in self._layers]
+        layers = [layer.fused for layer in self._layers]
         parts = (self._embedding, layers, caches, self._norm, self._head, self._rotary)
         return kernels.gpu_token_decoder(kernels.GpuDecoder(*parts))
 

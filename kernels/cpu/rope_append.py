@@ -27,16 +27,26 @@ def rotate(x: Any, cos: Any, sin: Any, out: Any) -> None:
 
 @jit(parallel=True)
 def rope_append(
-    qkv: Any, cos: Any, sin: Any, k_cache: Any, v_cache: Any, slots: Any, q: Any
+    qkv: Any,
+    cos: Any,
+    sin: Any,
+    positions: Any,
+    k_cache: Any,
+    v_cache: Any,
+    slots: Any,
+    q: Any,
 ) -> None:
-    """Shapes as in the binding; D is even and every slot lies inside the cache."""
+    """Shapes as in the binding; D is even, every position lies in the tables and
+    every slot inside the cache."""
     if qkv.shape[0] < PARALLEL_TOKENS:
         for i in range(qkv.shape[0]):
-            _token(qkv[i], cos[i], sin[i], k_cache, v_cache, slots[i], q[i])
+            at = positions[i]
+            _token(qkv[i], cos[at], sin[at], k_cache, v_cache, slots[i], q[i])
     else:
         for task in prange(qkv.shape[0]):
             t = np.int64(task)
-            _token(qkv[t], cos[t], sin[t], k_cache, v_cache, slots[t], q[t])
+            at = positions[t]
+            _token(qkv[t], cos[at], sin[at], k_cache, v_cache, slots[t], q[t])
 
 
 @device

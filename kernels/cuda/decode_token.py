@@ -11,6 +11,7 @@ import torch
 from kernels import launch
 from kernels.cache_layer import CacheLayer
 from kernels.cuda.device import Device, device
+from kernels.decode_token import DecoderLayer
 from kernels.matmul_transb import Matrices
 from kernels.rms_norm import Norm
 from kernels.rope_append import Rotary
@@ -28,30 +29,11 @@ _SLOT_BARRIERS, _PARTS_BYTES = 16, 144
 
 
 @dataclass(frozen=True, slots=True)
-class GpuDecoderLayer:
-    """The parts of one layer, without biases: q, k and v in one, gate and up in one."""
-
-    attention_norm: Norm
-    qkv: Matrices
-    attention_out: Matrices
-    mlp_norm: Norm
-    gate_up: Matrices
-    down: Matrices
-
-    def addresses(self, cache: CacheLayer) -> list[int]:
-        """In the order of csrc/decode_stream.cuh."""
-        products = (self.qkv, self.attention_out, self.gate_up, self.down)
-        norms = (self.attention_norm, self.mlp_norm)
-        tensors = [part.weight for part in (*products, *norms)]
-        return [tensor.data_ptr() for tensor in (*tensors, cache.k, cache.v)]
-
-
-@dataclass(frozen=True, slots=True)
 class GpuDecoder:
     """All parts of a model, on one GPU."""
 
     embedding: torch.Tensor
-    layers: Sequence[GpuDecoderLayer]
+    layers: Sequence[DecoderLayer]
     caches: Sequence[CacheLayer]
     last_norm: Norm
     head: Matrices
@@ -162,7 +144,7 @@ class GpuTokenDecoder:
 
     def __init__(self, model: GpuDecoder, shape: _Shape) -> None:
         gpu, layers = model.embedding.device, zip(model.layers, model.caches, strict=True)
-        addresses = [a for layer, cache in layers for a in layer.addresses(cache)]
+        addresses = [a for layer, cache in layers for a in _addresses(layer, cache)]
         table = torch.tensor([*addresses, model.head.weight.data_ptr()], device=gpu)
         positions = model.rotary.cos.shape[0]
         words = torch.zeros(shape.words(positions), dtype=torch.int64, device=gpu)
@@ -190,6 +172,13 @@ class GpuTokenDecoder:
         threads = (WARPS * 32 + 32,)
         self._kernel(self._grid, threads, *self._before, token, position, blocks, *self._after)
         return self._logits
+
+
+def _addresses(layer: DecoderLayer, cache: CacheLayer) -> list[int]:
+    """In the order of csrc/decode_stream.cuh."""
+    products = (layer.qkv, layer.attention_out, layer.gate_up, layer.down)
+    weights = [part.weight for part in (*products, layer.attention_norm, layer.mlp_norm)]
+    return [tensor.data_ptr() for tensor in (*weights, cache.k, cache.v)]
 
 
 def gpu_token_decoder(model: GpuDecoder) -> GpuTokenDecoder | None:
