@@ -10,6 +10,8 @@ from inference.errors import InvalidParameter
 
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda")
+BACKENDS = ("auto", "ours")
+COMPUTE = ("fp32", "fp16")
 
 
 def all_cores() -> int:
@@ -20,13 +22,19 @@ def all_cores() -> int:
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
     """device: "auto" takes an NVIDIA GPU where it can be used. dtype: the precision weights are
-    kept in, "auto" as stored. threads: for computing.
+    kept in, "auto" as stored. backend: whose products a GPU runs, "auto" what was measured to be
+    faster, "ours" never a library's. compute: what products on a GPU are summed in; fp16 needs
+    fp16 weights. deterministic: a request's tokens do not depend on who else is served, nor on how
+    its prompt is cut. threads: for computing.
     kv_tokens: the most tokens in the KV cache (memory is taken as it is used). max_batch: the
     most sequences that run at once. step_tokens: the most tokens of one step. queue_limit: the
     most requests that wait. tuning_file: where measured choices are kept, None for defaults."""
 
     device: str = "auto"
     dtype: str = "auto"
+    backend: str = "auto"
+    compute: str = "fp32"
+    deterministic: bool = False
     threads: int = field(default_factory=all_cores)
     kv_tokens: int = 16384
     max_batch: int = 32
@@ -35,7 +43,8 @@ class EngineOptions:
     tuning_file: Path | None = None
 
     def __post_init__(self) -> None:
-        for name, allowed in (("device", DEVICES), ("dtype", DTYPES)):
+        words = {"device": DEVICES, "dtype": DTYPES, "backend": BACKENDS, "compute": COMPUTE}
+        for name, allowed in words.items():
             if getattr(self, name) not in allowed:
                 raise InvalidParameter(name, getattr(self, name), "one of " + ", ".join(allowed))
         for name in ("threads", "kv_tokens", "max_batch", "queue_limit"):

@@ -13,11 +13,11 @@ from kernels.cuda.decode_token import (
     GpuTokenDecoder,
     gpu_token_decoder,
 )
-from kernels.cuda.product_choice import Products, use_products
 from kernels.cuda.upload import release as end_uploads
 from kernels.decode_token import DecoderLayer, TokenDecoder
 from kernels.embedding import embedding
 from kernels.matmul_transb import Matrices, matmul_transb, tune_products
+from kernels.product_choice import Products, use_products
 from kernels.qkv_rope_append import qkv_rope_append
 from kernels.rms_norm import Norm, rms_norm
 from kernels.rope_append import Rotary, rope_append

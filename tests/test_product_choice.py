@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from kernels.cuda.product_choice import Products, WayTable
+from kernels.product_choice import Products, WayTable
 
 TIMES = {"few": 2.0, "tiles": 1.0, "torch": 3.0}
 

@@ -15,11 +15,11 @@ import torch
 from kernels.cache_layer import CacheLayer
 from kernels.cuda.arguments import check_arguments, check_multiple
 from kernels.cuda.matvec import vector
-from kernels.cuda.product_choice import products
 from kernels.cuda.product_ways import FEW, VECTOR, best_way, empty_result, measure, run
 from kernels.cuda.products import Epilogue, can_norm, few, fits_few
 from kernels.cuda.rms_norm import rms_norm
 from kernels.cuda.rope_append import rope_append
+from kernels.product_choice import products
 from kernels.rms_norm import Norm
 from kernels.shapes import check_shapes
 

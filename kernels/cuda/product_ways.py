@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 import torch
 
 from kernels.cuda.matvec import fits_vector, vector
-from kernels.cuda.product_choice import products, way_table
 from kernels.cuda.products import FEW_ROWS, Epilogue, exact, few, fits_few, tiles
-from kernels.cuda.silu_mul import silu_mul
+from kernels.cuda.silu_mul import silu_mul, takes_width
+from kernels.product_choice import products, way_table
 from kernels.rms_norm import Norm
 
 VECTOR, FEW, TILES, TORCH = "vector", "few", "tiles", "torch"
@@ -20,19 +20,20 @@ _ALWAYS_FEW = 16
 _RUNS = 5
 
 
-def possible_ways(rows: int, weight: torch.Tensor) -> tuple[str, ...]:
+def possible_ways(rows: int, weight: torch.Tensor, epilogue: Epilogue) -> tuple[str, ...]:
     fits = fits_few(rows, weight.shape[1])
     if fits_vector(rows, weight) and products().may_differ_for_one_row(weight.dtype):
         return (VECTOR, FEW) if fits else (VECTOR,)
     if fits and rows <= _ALWAYS_FEW:
         return (FEW,)
     ours = (FEW, TILES) if fits else (TILES,)
-    return (*ours, TORCH) if products().may_be_torchs(weight.dtype) else ours
+    can_follow = epilogue != Epilogue.GATED or takes_width(weight.shape[0] // 2)
+    return (*ours, TORCH) if can_follow and products().may_be_torchs(weight.dtype) else ours
 
 
 def best_way(rows: int, weight: torch.Tensor, epilogue: Epilogue) -> str:
     """What was measured, or else a guess."""
-    possible = possible_ways(rows, weight)
+    possible = possible_ways(rows, weight, epilogue)
     if len(possible) == 1:
         return possible[0]
     known = way_table().find(_key(rows, weight, epilogue))
@@ -81,7 +82,7 @@ def measure(weights: Sequence[torch.Tensor], rows: int, epilogue: Epilogue) -> N
     """Put into the table in use which way is fastest. weights: one product of several layers,
     together more than the GPU's cache holds, since in a model each is read from memory."""
     first = weights[0]
-    possible = possible_ways(rows, first)
+    possible = possible_ways(rows, first, epilogue)
     if len(possible) == 1:
         return
     x = torch.randn(rows, first.shape[1], device=first.device).to(first.dtype)

@@ -12,9 +12,9 @@ import torch
 from kernels.cache_layer import CacheLayer
 from kernels.cuda import matmul_transb as cuda
 from kernels.cuda import product_ways, products
-from kernels.cuda.product_choice import Products, WayTable, use_products
 from kernels.cuda.products import Epilogue
 from kernels.matmul_transb import Matrices, matmul_transb
+from kernels.product_choice import Products, WayTable, use_products
 from kernels.rms_norm import Norm
 from kernels.rms_norm import reference as norm_reference
 from kernels.rope_append import Rotary

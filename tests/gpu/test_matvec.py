@@ -11,8 +11,8 @@ import torch
 from kernels.cuda import matmul_transb as cuda
 from kernels.cuda import product_ways, products
 from kernels.cuda.matvec import fits_vector, vector
-from kernels.cuda.product_choice import Products, WayTable, use_products
 from kernels.cuda.products import Epilogue
+from kernels.product_choice import Products, WayTable, use_products
 from kernels.rms_norm import Norm
 from kernels.rms_norm import reference as norm_reference
 from kernels.rope_append import Rotary

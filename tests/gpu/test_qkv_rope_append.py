@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kernels.cuda import matmul_transb as cuda
-from kernels.cuda.product_choice import use_products
+from kernels.product_choice import use_products
 from kernels.rms_norm import Norm
 from kernels.rms_norm import reference as norm_reference
 from kernels.rope_append import Rotary

@@ -1,4 +1,4 @@
-"""How products on CUDA are to be computed, and a table of what was measured to be fastest."""
+"""How products are to be computed, and a table of what was measured to be fastest on CUDA."""
 
 from __future__ import annotations
 
