@@ -6,11 +6,11 @@ MANAGE = $(PY) manage.py
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help serve test test-gpu soak bench bench-gpu lint models lock clean install install-dev \
-    browser
+.PHONY: help serve test test-gpu sanitize-gpu soak bench bench-gpu lint models lock clean install \
+    install-dev browser
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 serve: models ## install, fetch missing models, serve on http://localhost:3000 (PORT=, HOST=)
 	@$(MANAGE) migrate --noinput --verbosity 0
@@ -19,9 +19,27 @@ serve: models ## install, fetch missing models, serve on http://localhost:3000 (
 test: install-dev models browser ## run all tests, real models and a real browser among them
 	$(PY) -m pytest --durations=10
 
-test-gpu: install-dev ## run the tests that need an NVIDIA GPU; fails where none can be used
+test-gpu: install-dev models ## run the tests that need an NVIDIA GPU; fails where none can be used
 	@$(MANAGE) doctor --expect cuda
 	$(PY) -m pytest -m gpu tests/gpu
+
+# memcheck sees a read past the end of a tensor only where each has memory of its own, and such
+# memory cannot be taken while a graph is captured. Errors of API calls are left to torch, which
+# makes some that it expects. racecheck looks at shared memory and slows every access to it down:
+# fp16 stands for all three types, and the small shapes for those of models.
+KERNELS = small_ops sample attention matvec matmul_transb qkv_rope_append upload
+SANITIZE = compute-sanitizer --error-exitcode 1 --tool
+KERNEL_TESTS = $(PY) -m pytest -m gpu $(KERNELS:%=tests/gpu/test_%.py)
+
+sanitize-gpu: install-dev ## run the kernels' tests under NVIDIA's compute-sanitizer
+	@command -v compute-sanitizer >/dev/null || { \
+	    echo "compute-sanitizer was not found. It is part of the CUDA toolkit: put the toolkit's" \
+	        "bin folder on PATH." >&2; exit 1; }
+	@$(MANAGE) doctor --expect cuda
+	PYTORCH_NO_CUDA_MEMORY_CACHING=1 $(SANITIZE) memcheck --report-api-errors no \
+	    $(KERNEL_TESTS) -k 'not (graph or capture or measured)'
+	$(SANITIZE) racecheck $(KERNEL_TESTS) \
+	    -k '(torch.float16 or 4097 or 1003) and not (of_models or upload)'
 
 soak: install-dev models browser ## run the long counts and write docs/benchmarks/soak.json
 	$(PY) -m pytest -p tests.soak_report --soak -m soak

@@ -7,6 +7,7 @@ nobody joins or leaves, a step is one replay of a graph and nothing goes to the 
 
 from __future__ import annotations
 
+import gc
 import heapq
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,12 +20,17 @@ import torch
 import kernels
 from inference import architectures
 from inference.batch import ForwardBatch
+from inference.compute_check import check_compute
 from inference.config import ModelConfig
-from inference.device_buffers import DecodeBuffers, to_device
+from inference.device_buffers import DecodeBuffers, Packet
 from inference.device_check import raise_if_lost
+from inference.graphs import captured, milliseconds
 from inference.kv_cache import BLOCK_SIZE, KVCache
+from inference.memory_ledger import MemoryLedger
 from inference.options import EngineOptions
-from inference.runner import Step, block_tables
+from inference.prompt_batch import prompt_arrays
+from inference.prompt_graphs import PromptGraphs
+from inference.runner import Step
 from inference.scheduler import Chunk
 from inference.sequence import Sequence
 from inference.types import GenerateRequest
@@ -32,7 +38,8 @@ from inference.weights import TensorSource
 from kernels import AttentionBatch, CacheLayer, SampledRows, SamplingTable
 
 _SIZES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
-_MEASURED = 20
+# Of rows, at which products are measured: each stands for what is above half of it.
+_TUNED = tuple(2**i for i in range(13))
 
 
 class CudaRunner:
@@ -46,21 +53,35 @@ class CudaRunner:
         self.blocks = -(-options.kv_tokens // BLOCK_SIZE)
         self._device = torch.device("cuda", torch.cuda.current_device())
         self.dtype = weights.dtype
-        self._architecture = architectures.build(config, weights, self._device)
-        self._caches = [self._layer_cache() for _ in range(config.layers)]
+        check_compute(options, self.dtype, "cuda")
+        self._memory = MemoryLedger()
+        with self._memory.entry("weights"):
+            self._architecture = architectures.build(config, weights, self._device)
+        with self._memory.entry("cache"):
+            self._caches = [self._layer_cache() for _ in range(config.layers)]
         seats = options.max_batch
         width = -(-min(config.context_length, options.kv_tokens) // BLOCK_SIZE)
-        self._table = SamplingTable(seats, config.vocab_size, self._device)
-        self._rows = DecodeBuffers(seats, width, self.blocks, self._device)
+        with self._memory.entry("rows"):
+            self._table = SamplingTable(seats, config.vocab_size, self._device)
+            self._rows = DecodeBuffers(seats, width, self.blocks, self._device)
         self._seats: dict[Sequence, int] = {}
         self._free_seats = list(range(seats))
         # what the rows hold: of each seat the sequence and the position of its next token
         self._in_rows: dict[int, tuple[Sequence, int]] = {}
         self._graphs: dict[tuple[Any, ...], torch.cuda.CUDAGraph] = {}
         self._pool = torch.cuda.graph_pool_handle()
-        self._one_token = self._architecture.on_gpu(self._caches)
+        self._prompts = PromptGraphs(self.forward, config.heads, self._caches[0], width, self._pool)
+        self._step_tokens = options.step_tokens
+        one_way = kernels.products().may_differ_for_one_row(self.dtype)
+        with self._memory.entry("one kernel"):
+            self._one_token = self._architecture.on_gpu(self._caches) if one_way else None
         self.one_token_ms: dict[str, float] = {}
         self._results = cycle([_Results(seats, self._device) for _ in range(3)])
+
+    @property
+    def memory(self) -> dict[str, int]:
+        """Bytes of tensors on the GPU, by what they are for; they are all there are."""
+        return dict(self._memory.bytes)
 
     @torch.inference_mode()
     def launch(self, chunks: tuple[Chunk, ...]) -> Step:
@@ -84,17 +105,26 @@ class CudaRunner:
             heapq.heappush(self._free_seats, seat)
 
     def warm_up(self) -> None:
-        """Read a few tokens into an empty cache and capture decodes of every size: seconds the
-        first time on a machine, when kernels are compiled; then they are read from disk."""
+        """Choose ways for products, capture prompts and decodes, and run both once: a minute the
+        first time on a machine, when kernels are compiled and measured; then seconds."""
+        gc.collect()
+        gc.freeze()  # each capture collects garbage: over what there is now, 0.2 s
+        seats = self._table.seats
+        with torch.inference_mode():
+            tuned = [rows for rows in _TUNED if rows < 2 * self._step_tokens]
+            self._architecture.tune(tuned, seats, self._caches[0])
+            with self._memory.entry("prompt graphs"):
+                self._prompts.capture(self._step_tokens)
+            sizes = [s for s in _SIZES if s < seats] + [min(s for s in _SIZES if s >= seats)]
+            with self._memory.entry("decode graphs"):
+                for size in sizes:
+                    self._graph(min(size, seats))
+                self._choose_for_one_token()
+        torch.cuda.empty_cache()
         sequence = Sequence(GenerateRequest("warm-up", "", (0,) * 5), 6, 0, 0)
         KVCache(self.blocks).reserve(sequence, sequence.limit)
         self.launch((Chunk(sequence, 5),)).token(0)
         self.release(sequence)
-        with torch.inference_mode():
-            seats = self._table.seats
-            for size in [s for s in _SIZES if s < seats] + [min(s for s in _SIZES if s >= seats)]:
-                self._graph(min(size, seats))
-            self._choose_for_one_token()
 
     def _layer_cache(self) -> CacheLayer:
         # one block more, where rows that are only padding may write
@@ -114,33 +144,13 @@ class CudaRunner:
 
     def _read(self, chunks: list[Chunk]) -> None:
         """Compute pieces of prompts, and sample after those that are complete."""
-        starts, tokens, positions, slots = [0], [], [], []
-        for chunk in chunks:
-            first, last = chunk.sequence.computed, chunk.sequence.computed + chunk.length
-            span = np.arange(first, last)
-            blocks = np.array(chunk.sequence.blocks)
-            tokens.append(np.array(chunk.sequence.tokens[first:last]))
-            positions.append(span)
-            slots.append(blocks[span // BLOCK_SIZE] * BLOCK_SIZE + span % BLOCK_SIZE)
-            starts.append(starts[-1] + chunk.length)
-        complete = [i for i, chunk in enumerate(chunks) if chunk.completes]
-        block_table, lengths = block_tables(chunks)
-        tiles = kernels.prefill_tiles(tuple(starts), 0, self.config.heads, self._caches[0])
-        arrays = to_device(
-            self._device,
-            *(np.concatenate(tokens), np.concatenate(positions), np.concatenate(slots)),
-            *(block_table, lengths, np.array(starts, np.int32), tiles.numpy()),
-            np.array([starts[i + 1] - 1 for i in complete], np.int64),
-            np.array([self._seats[chunks[i].sequence] for i in complete], np.int32),
-            lengths[complete],
-        )
-        ids, where, slot, tables, contexts, begin, tile, rows, seats, known = arrays
-        attention = AttentionBatch(tables, contexts, tuple(starts), 0, starts=begin, tiles=tile)
-        logits = self._architecture.forward(
-            ForwardBatch(ids, where, slot, attention, rows), self._caches
-        )
-        if complete:
-            kernels.sample(logits, self._table, SampledRows(seats, known))
+        arrays = prompt_arrays(chunks, self.config.heads, self._caches[0])
+        logits = self._prompts.logits(arrays)
+        if any(chunk.completes for chunk in chunks):
+            complete = np.array([chunk.completes for chunk in chunks])
+            seats = np.array([self._seats[chunk.sequence] for chunk in chunks], np.int32)
+            who, known = Packet(self._device, (seats, arrays.lengths * complete)).tensors
+            kernels.sample(logits[: len(chunks)], self._table, SampledRows(who, known))
 
     def _decode(self, sequences: list[Sequence]) -> None:
         """One token of each sequence."""
@@ -163,14 +173,9 @@ class CudaRunner:
         return self._graphs[key]
 
     def _captured(self, rows: slice, *, alone: bool) -> torch.cuda.CUDAGraph:
-        """Run once before: what is compiled or taken from memory then is not part of a graph."""
         before = self._rows.save()
         self._rows.clear()
-        self._step(rows, alone=alone)
-        torch.cuda.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
-            self._step(rows, alone=alone)
+        graph, _ = captured(lambda: self._step(rows, alone=alone), self._pool)
         self._rows.restore(before)
         return graph
 
@@ -189,6 +194,10 @@ class CudaRunner:
         attention = AttentionBatch(tables, lengths, tuple(range(size + 1)), size)
         where = (r.positions[rows], r.slots[rows])
         batch = ForwardBatch(r.ids[rows], *where, attention, None, self._table.sampled)
+        return self.forward(batch)
+
+    def forward(self, batch: ForwardBatch) -> torch.Tensor:
+        """fp32: the logits that the batch asks for; keys and values go to the cache."""
         return self._architecture.forward(batch, self._caches)
 
     def _choose_for_one_token(self) -> None:
@@ -196,7 +205,7 @@ class CudaRunner:
         if self._one_token is None:
             return
         ways = {"one kernel": self._graph(1, alone=True), "a kernel an op": self._graph(1)}
-        self.one_token_ms = {name: _milliseconds(graph) for name, graph in ways.items()}
+        self.one_token_ms = {name: milliseconds(graph) for name, graph in ways.items()}
         if min(self.one_token_ms, key=self.one_token_ms.__getitem__) != "one kernel":
             self._one_token = None
 
@@ -232,17 +241,6 @@ class _Sampled:
         if self._tokens is None:
             self._tokens = self._results.wait()[self._seats].tolist()
         return self._tokens[index]
-
-
-def _milliseconds(graph: torch.cuda.CUDAGraph) -> float:
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    graph.replay()
-    start.record()
-    for _ in range(_MEASURED):
-        graph.replay()
-    end.record()
-    end.synchronize()
-    return float(start.elapsed_time(end)) / _MEASURED
 
 
 @contextmanager

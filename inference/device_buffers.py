@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,26 +12,43 @@ from inference.kv_cache import BLOCK_SIZE
 from inference.sequence import Sequence
 from kernels import DecodeRows, SampledRows
 
+Array = np.ndarray[Any, np.dtype[Any]]
+
 _ALIGNMENT = 16
 
 
-def to_device(device: torch.device, *arrays: Any) -> list[torch.Tensor]:
-    """Arrays to the GPU in one copy that nobody waits for."""
-    offsets, total = [], 0
+class Packet:
+    """Arrays on a GPU, side by side in one piece of memory: each copy of them is one, and nobody
+    waits for it."""
+
+    def __init__(self, device: torch.device, arrays: Iterable[Array]) -> None:
+        arrays, offset = tuple(arrays), 0
+        self.tensors: list[torch.Tensor] = []
+        self._memory = _packed(arrays).to(device, non_blocking=True)
+        for array in arrays:
+            part = self._memory[offset : offset + array.nbytes]
+            dtype = torch.from_numpy(np.empty(0, array.dtype)).dtype
+            self.tensors.append(part.view(dtype).view(array.shape))
+            offset += _aligned(array.nbytes)
+
+    def write(self, arrays: Iterable[Array]) -> None:
+        """Others of the same types and shapes."""
+        self._memory.copy_(_packed(tuple(arrays)), non_blocking=True)
+
+
+def _packed(arrays: tuple[Array, ...]) -> torch.Tensor:
+    packet = torch.empty(
+        sum(_aligned(array.nbytes) for array in arrays), dtype=torch.uint8, pin_memory=True
+    )
+    view, offset = packet.numpy(), 0
     for array in arrays:
-        offsets.append(total)
-        total += -(-array.nbytes // _ALIGNMENT) * _ALIGNMENT
-    packet = torch.empty(total, dtype=torch.uint8, pin_memory=True)
-    view = packet.numpy()
-    for array, offset in zip(arrays, offsets, strict=True):
         view[offset : offset + array.nbytes] = np.ascontiguousarray(array).view(np.uint8).ravel()
-    there = packet.to(device, non_blocking=True)
-    return [
-        there[offset : offset + array.nbytes]
-        .view(torch.from_numpy(np.empty(0, array.dtype)).dtype)
-        .view(array.shape)
-        for array, offset in zip(arrays, offsets, strict=True)
-    ]
+        offset += _aligned(array.nbytes)
+    return packet
+
+
+def _aligned(size: int) -> int:
+    return -(-size // _ALIGNMENT) * _ALIGNMENT
 
 
 class DecodeBuffers:

@@ -77,17 +77,22 @@ def need_of(config: ModelConfig, weights: int, item: int, options: EngineOptions
     )
 
 
-def check_memory(need: MemoryNeed, free: int) -> None:
-    """Raises DeviceMemoryTooSmall, which says what would fit into `free` bytes."""
+def check_memory(need: MemoryNeed, free: int, total: int) -> None:
+    """Raises DeviceMemoryTooSmall, which says what would fit into `free` of `total` bytes."""
     if need.total > free:
-        raise DeviceMemoryTooSmall(
-            needed=need.total,
-            free=free,
-            weights=need.weights,
-            cache=need.cache,
-            tokens=need.tokens,
-            would_fit=_what_fits(need, free),
-        )
+        raise too_small(need, free, total)
+
+
+def too_small(need: MemoryNeed, free: int, total: int) -> DeviceMemoryTooSmall:
+    return DeviceMemoryTooSmall(
+        needed=need.total,
+        free=free,
+        total=total,
+        weights=need.weights,
+        cache=need.cache,
+        tokens=need.tokens,
+        would_fit=_what_fits(need, free),
+    )
 
 
 def _what_fits(need: MemoryNeed, free: int) -> str:

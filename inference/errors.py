@@ -109,22 +109,32 @@ class DeviceUnavailable(ModelUnavailable):
 
 
 class DeviceMemoryTooSmall(ModelUnavailable):
-    """The model does not fit into the GPU's free memory. Fields, in bytes: needed, free, weights,
-    cache (for `tokens` tokens); would_fit: settings with which it fits, or an empty text."""
+    """The model does not fit into the GPU's free memory. Fields, in bytes: needed, free of total,
+    weights, cache (for `tokens` tokens); would_fit: settings with which it fits, or an empty
+    text."""
 
     code = "device_memory_too_small"
 
     def __init__(
-        self, *, needed: int, free: int, weights: int, cache: int, tokens: int, would_fit: str
+        self,
+        *,
+        needed: int,
+        free: int,
+        total: int,
+        weights: int,
+        cache: int,
+        tokens: int,
+        would_fit: str,
     ) -> None:
         advice = f"It fits with {would_fit}" if would_fit else "Use a smaller model"
         super().__init__(
             f"The model needs {needed / 1e9:.1f} GB of the GPU's memory ({weights / 1e9:.1f} GB "
             f"weights, {cache / 1e9:.1f} GB cache for {tokens} tokens, the rest for computing), "
-            f"and {free / 1e9:.1f} GB are free. {advice}, or compute on the CPU with "
-            "TINYLLM_DEVICE=cpu.",
+            f"and {free / 1e9:.1f} of its {total / 1e9:.1f} GB are free: other models and other "
+            f"programs have the rest. {advice}, or compute on the CPU with TINYLLM_DEVICE=cpu.",
             needed=needed,
             free=free,
+            total=total,
             weights=weights,
             cache=cache,
             tokens=tokens,

@@ -40,13 +40,12 @@ from inference.gpu_rates import (
 from inference.gpu_timing import Limits, measure_limits
 from inference.runner import processor
 
-KERNELS, MEMORY = "kernels", "memory"
-DEFAULT_PARTS = (*SHAPES, KERNELS)
-PARTS = (*DEFAULT_PARTS, MEMORY)
+KERNELS, MODES, MEMORY = "kernels", "modes", "memory"
+PARTS = (*SHAPES, KERNELS, MODES, MEMORY)
 _CUPY = ("cupy-cuda12x", "cupy-cuda13x", "cupy")
 
 
-class _NoText:
+class NoText:
     """Takes the tokenizer's place in a codec: tokens only."""
 
     eos_ids: frozenset[int] = frozenset()
@@ -63,7 +62,7 @@ def _engine(name: str, plan: Plan) -> tuple[Engine, ModelConfig, Any, int]:
     weights = RandomWeights(torch.bfloat16)
     runner = CudaRunner(config, weights, plan.options)
     runner.warm_up()
-    codec: Any = _NoText()
+    codec: Any = NoText()
     return Engine(runner, codec, plan.options), config, runner, weights.bytes
 
 
@@ -99,8 +98,12 @@ def _ours(name: str, plan: Plan, limits: Limits) -> dict[str, Any]:
 
 def measure_memory(plan: Plan) -> dict[str, Any]:
     """Of the smallest shape."""
-    engine, *_ = _engine(SHAPES[0], plan)
-    return {"model": SHAPES[0], "rows": memory_growth(engine, plan)}
+    engine, _, runner, _ = _engine(SHAPES[0], plan)
+    return {
+        "model": SHAPES[0],
+        "named": runner.memory,
+        "rows": memory_growth(engine, plan),
+    }
 
 
 def measure_kernels() -> dict[str, Any]:
@@ -111,6 +114,14 @@ def measure_kernels() -> dict[str, Any]:
     gc.collect()
     gc.freeze()  # capturing collects garbage each time: over what there is now, 0.2 s
     return {"limits": asdict(limits), "rows": kernel_rows(default_sizes(), limits)}
+
+
+def measure_modes(plan: Plan) -> dict[str, Any]:
+    from inference.gpu_modes import mode_rows
+
+    limits = measure_limits()
+    torch.cuda.empty_cache()
+    return {"limits": asdict(limits), "rows": mode_rows(plan, limits)}
 
 
 def machine() -> dict[str, Any]:
@@ -163,7 +174,11 @@ def _apart(name: str, plan: Plan) -> dict[str, Any]:
 def measure_part(name: str, plan: Plan) -> dict[str, Any]:
     logging.getLogger("inference").setLevel(logging.WARNING)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    measure = {KERNELS: measure_kernels, MEMORY: lambda: measure_memory(plan)}
+    measure = {
+        KERNELS: measure_kernels,
+        MODES: lambda: measure_modes(plan),
+        MEMORY: lambda: measure_memory(plan),
+    }
     part = _or_failure(measure.get(name) or (lambda: measure_shape(name, plan)))
     return {"machine": _or_failure(machine), **part}
 
@@ -188,10 +203,10 @@ def write(report: dict[str, Any], path: Path) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """OUT.json and names of parts, by default all but the last: for machines without the site."""
+    """OUT.json and names of parts, by default all: for machines without the site."""
     from inference.gpu_tables import table
 
-    path, names = Path(arguments[0]), tuple(arguments[1:]) or DEFAULT_PARTS
+    path, names = Path(arguments[0]), tuple(arguments[1:]) or PARTS
     for report in reports(names, Plan()):
         write(report, path)
     sys.stdout.write(table(json.loads(path.read_text(encoding="utf-8"))) + "\n")

@@ -21,6 +21,14 @@ _WORDS = {
         "first": "prompt of {tokens:,} tokens to first token",
         "peer": "transformers `generate`, one reader, same run",
         "peer_first": "transformers, prompt of {tokens:,} tokens to first token",
+        "modes": "The chat model (SmolLM2-135M, fp16) on it, by what is asked for; the perplexity "
+        "is that of this project's documents:",
+        "columns": "| | decode, one reader | decode, 64 readers | first of {tokens:,} tokens "
+        "| perplexity |",
+        "default": "default",
+        "ours": "own products only (`--backend ours`)",
+        "fp16": "sums in fp16 (`--compute fp16`)",
+        "deterministic": "`--deterministic`",
     },
     "zh": {
         "intro": "一块 {gpu}（同一次测量：读显存 {read:.2f} TB/s，cuBLAS 的 bf16 矩阵乘 "
@@ -32,6 +40,14 @@ _WORDS = {
         "first": "{tokens:,} 个 token 的提示词到第一个 token",
         "peer": "transformers `generate`，一位读者，同一次测量",
         "peer_first": "transformers，{tokens:,} 个 token 的提示词到第一个 token",
+        "modes": "同一块 GPU 上的 chat 模型（SmolLM2-135M，fp16）在不同选项下；"
+        "困惑度取自本项目的文档：",
+        "columns": "| | 解码，一位读者 | 解码，64 位读者合计 "
+        "| {tokens:,} 个 token 后的第一个 token | 困惑度 |",
+        "default": "默认",
+        "ours": "只用自己的矩阵乘（`--backend ours`）",
+        "fp16": "以 fp16 累加（`--compute fp16`）",
+        "deterministic": "`--deterministic`",
     },
 }
 
@@ -55,7 +71,21 @@ def readme_section(report: dict[str, Any], language: str) -> str:
     rows = list(_rows(report, words))
     lines = [f"| | {' | '.join(run['model'] for run in runs)} |", "|---" * (len(runs) + 1) + "|"]
     lines += [f"| {label} | {' | '.join(map(cell, runs))} |" for label, cell in rows]
-    return f"{intro}\n\n" + "\n".join(lines) + "\n"
+    return f"{intro}\n\n" + "\n".join([*lines, *_mode_table(report, words)]) + "\n"
+
+
+def _mode_table(report: dict[str, Any], words: dict[str, str]) -> list[str]:
+    rows = report.get("modes", {}).get("rows", [])
+    if not rows:
+        return []
+    columns = words["columns"].format(tokens=rows[0]["first_token"]["tokens"])
+    lines = ["", words["modes"], "", columns, "|---" * 5 + "|"]
+    for row in rows:
+        rates = [f"{row[readers]['value']:,.0f} tok/s" for readers in ("one", "many")]
+        known = row["perplexity"]
+        cells = [*rates, f"{row['first_token']['ms']:.1f} ms", f"{known:.3f}" if known else "–"]
+        lines.append(f"| {words[row['mode']]} | {' | '.join(cells)} |")
+    return lines
 
 
 def _rows(report: dict[str, Any], words: dict[str, str]) -> Iterable[tuple[str, _Cell]]:
@@ -126,6 +156,8 @@ def table(report: dict[str, Any]) -> str:
         lines += ["", *_run_lines(run)]
     if "kernels" in report:
         lines += ["", *_kernel_lines(report["kernels"])]
+    if "modes" in report:
+        lines += ["", *_mode_lines(report["modes"])]
     if "memory" in report:
         lines += ["", *_memory_lines(report["memory"])]
     return "\n".join(lines)
@@ -200,10 +232,26 @@ def _small(error: float | None) -> str:
     return f"{'' if error is None else format(error, '.1e'):>9}"
 
 
+def _mode_lines(part: dict[str, Any]) -> Iterable[str]:
+    yield f"modes, chat model in fp16{_limits_text(part)}"
+    if "failure" in part:
+        yield f"  failed: {part['failure']}"
+    titles = ("one reader, tok/s", "64 readers", "first token, ms", "perplexity")
+    yield f"{'':<16}" + "".join(f"{title:>20}" for title in titles)
+    for row in part.get("rows", []):
+        rates = (row["one"]["value"], row["many"]["value"], row["first_token"]["ms"])
+        known = row["perplexity"]
+        cells = [f"{rate:>20,.1f}" for rate in rates]
+        cells.append(f"{'–' if known is None else format(known, '.4f'):>20}")
+        yield f"  {row['mode']:<14}{''.join(cells)}"
+
+
 def _memory_lines(part: dict[str, Any]) -> Iterable[str]:
     yield f"memory while answering{', ' + part['model'] if 'model' in part else ''}, GB"
     if "failure" in part:
         yield f"  failed: {part['failure']}"
+    if "named" in part:
+        yield "  " + ", ".join(f"{name} {size / 1e9:.4f}" for name, size in part["named"].items())
     for row in part.get("rows", []):
         sizes = ", ".join(f"{k} {v / 1e9:.4f}" for k, v in row.items() if k != "tokens")
         yield f"  after {row['tokens']:>6,} tokens: {sizes}"

@@ -16,6 +16,7 @@ from inference.types import ModelKind
 if TYPE_CHECKING:
     from inference.engine import Engine
     from inference.runner import Runner
+    from kernels import Products
 
 # A GPU reads a prompt in long pieces: each costs as much as its products take to start.
 GPU_STEP_TOKENS = 4096
@@ -30,8 +31,12 @@ def load_engine(directory: Path, codec: PromptCodec, options: EngineOptions) -> 
     """Bring the weights to where they are computed with, take memory for the cache, make the
     kernels ready: about a second for a small model, half a minute the first time on a machine.
     Raises ModelUnavailable and its subclasses, DeviceUnavailable."""
+    import kernels
     from inference.engine import Engine
 
+    ways = options.tuning_file and options.tuning_file.with_name("product_ways.json")
+    table = kernels.WayTable.load(ways) if ways else kernels.WayTable()
+    kernels.use_products(products_of(options), table)
     runner: Runner
     if _on_gpu(options):
         options = replace(options, step_tokens=max(options.step_tokens, GPU_STEP_TOKENS))
@@ -41,7 +46,16 @@ def load_engine(directory: Path, codec: PromptCodec, options: EngineOptions) -> 
 
         runner = ModelRunner(directory, options)
     runner.warm_up()
+    if ways:
+        table.save(ways)
     return Engine(runner, codec, options)
+
+
+def products_of(options: EngineOptions) -> Products:
+    """How products are computed, for the whole process."""
+    from kernels import Products
+
+    return Products(options.backend, options.deterministic, options.compute == "fp16")
 
 
 def _on_gpu(options: EngineOptions) -> bool:
@@ -58,11 +72,17 @@ def _cuda_runner(directory: Path, options: EngineOptions) -> Runner:
     import kernels
     from inference.config import ModelConfig
     from inference.cuda_runner import CudaRunner
-    from inference.device_memory import check_memory, memory_need
+    from inference.device_memory import check_memory, memory_need, too_small
+    from inference.device_support import check_support
     from inference.weights import Weights, stored_as
 
-    check_memory(memory_need(directory, options), torch.cuda.mem_get_info()[0])
+    config, need = ModelConfig.load(directory), memory_need(directory, options)
+    check_support(config, directory)
+    check_memory(need, *torch.cuda.mem_get_info())
     weights = Weights(directory, stored_as(options.dtype))
-    runner = CudaRunner(ModelConfig.load(directory), weights, options)
+    try:
+        runner = CudaRunner(config, weights, options)
+    except torch.OutOfMemoryError as error:  # another program was faster
+        raise too_small(need, *torch.cuda.mem_get_info()) from error
     kernels.end_uploads()
     return runner

@@ -13,11 +13,12 @@ from kernels.cuda.decode_token import (
     GpuTokenDecoder,
     gpu_token_decoder,
 )
+from kernels.cuda.matmul_transb import tune, tune_qkv
 from kernels.cuda.upload import release as end_uploads
 from kernels.decode_token import DecoderLayer, TokenDecoder
 from kernels.embedding import embedding
 from kernels.matmul_transb import Matrices, matmul_transb, tune_products
-from kernels.product_choice import Products, use_products
+from kernels.product_choice import Products, WayTable, products, use_products, way_table
 from kernels.qkv_rope_append import qkv_rope_append
 from kernels.rms_norm import Norm, rms_norm
 from kernels.rope_append import Rotary, rope_append
@@ -39,18 +40,23 @@ __all__ = [
     "SampledRows",
     "SamplingTable",
     "TokenDecoder",
+    "WayTable",
     "attention",
     "embedding",
     "end_uploads",
     "gpu_token_decoder",
     "matmul_transb",
     "prefill_tiles",
+    "products",
     "qkv_rope_append",
     "rms_norm",
     "rope_append",
     "sample",
     "set_threads",
     "silu_mul",
+    "tune",
     "tune_products",
+    "tune_qkv",
     "use_products",
+    "way_table",
 ]

@@ -15,6 +15,7 @@ from torch.nn import functional
 from kernels.cache_layer import CacheLayer
 from kernels.cpu import attention as cpu
 from kernels.cuda import attention as cuda
+from kernels.product_choice import products
 from kernels.shapes import check_shapes
 
 
@@ -27,8 +28,7 @@ class AttentionBatch:
 
     On CUDA a context_lens of 0 marks a decode that is only padding. What a step's layers share is
     made once: `starts`, query_starts as int32[S + 1] on the device, and `tiles` int32[n, 2], what
-    `prefill_tiles` says (both are made at each call where they are None); `context_tokens`, a
-    bound on the sum of the decodes' contexts, for the size of scratch memory.
+    `prefill_tiles` says (both are made at each call where they are None).
     """
 
     block_tables: torch.Tensor
@@ -37,7 +37,6 @@ class AttentionBatch:
     decodes: int
     starts: torch.Tensor | None = None
     tiles: torch.Tensor | None = None
-    context_tokens: int | None = None
 
 
 def attention(q: torch.Tensor, cache: CacheLayer, batch: AttentionBatch) -> torch.Tensor:
@@ -62,7 +61,7 @@ def _on_cuda(q: torch.Tensor, cache: CacheLayer, batch: AttentionBatch, out: tor
     cuda.check(q, cache, block_tables=tables, context_lens=lengths)
     n = batch.decodes
     if n:
-        cuda.decode(q[:n], cache, tables, lengths, out[:n], batch.context_tokens)
+        cuda.decode(q[:n], cache, tables, lengths, out[:n])
     if n < len(batch.query_starts) - 1:
         starts, tiles = batch.starts, batch.tiles
         if starts is None:
@@ -91,6 +90,7 @@ def _on_cpu(q: torch.Tensor, cache: CacheLayer, batch: AttentionBatch, out: torc
             cache.v_array,
             batch.block_tables.numpy(),
             batch.context_lens.numpy(),
+            products().invariant,
             out.numpy(),
         )
     for i in range(batch.decodes, len(batch.query_starts) - 1):

@@ -59,7 +59,10 @@ class WayTable:
         return cls(known if whole else None)
 
     def save(self, path: Path) -> None:
-        """In one move: another process may be reading. What cannot be kept is measured again."""
+        """In one move: another process may be reading. What cannot be kept is measured again, and
+        where nothing was measured there is nothing to keep."""
+        if not self._ways:
+            return
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             new = path.with_name(f"{path.name}.{os.getpid()}")

@@ -10,6 +10,7 @@ import resource
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from inference.errors import DeviceLost
 
 if TYPE_CHECKING:
     from inference.engine import Engine, StepEvents
-    from inference.runner import Array, ModelRunner
+    from inference.runner import ModelRunner, Step
 
 TRAP = "CUDA error: an illegal memory access was encountered"
 SLOW_STEP_S = 0.01
@@ -27,6 +28,7 @@ def obey(log: bool = False, slow: bool = False) -> None:
     """ "kill-5" is ended in its fifth step, as are the other keys of ORDERS; "slow" takes a moment
     for each; "modules:<path>" writes down what is loaded. log: as the site's process logs. slow:
     every request takes a moment for each step."""
+    from inference.cuda_runner import CudaRunner
     from inference.engine import Engine
     from inference.runner import ModelRunner
 
@@ -35,13 +37,18 @@ def obey(log: bool = False, slow: bool = False) -> None:
         from tinyllm_site.logging import configure
 
         configure()
-    run, step, init = ModelRunner.run, Engine.step, ModelRunner.__init__
+    step, init = Engine.step, ModelRunner.__init__
 
-    def ordered_run(runner: ModelRunner, chunks: Any) -> Array:
-        time.sleep(SLOW_STEP_S if slow else 0)
-        for chunk in chunks:
-            _carry_out(chunk.sequence.request.request_id, chunk.sequence.output_length + 1)
-        return run(runner, chunks)
+    def ordered(launch: Callable[[Any, Any], Step]) -> Callable[[Any, Any], Step]:
+        def ordered_launch(runner: Any, chunks: Any) -> Step:
+            time.sleep(SLOW_STEP_S if slow else 0)
+            for chunk in chunks:
+                sequence = chunk.sequence
+                token = sequence.output_length + sequence.promised + 1
+                _carry_out(sequence.request.request_id, token)
+            return launch(runner, chunks)
+
+        return ordered_launch
 
     def ordered_step(engine: Engine) -> StepEvents:
         events = step(engine)
@@ -54,7 +61,8 @@ def obey(log: bool = False, slow: bool = False) -> None:
                 carry_out()
         init(runner, directory, options)
 
-    ModelRunner.run = ordered_run  # type: ignore[method-assign, assignment]
+    for runner in (ModelRunner, CudaRunner):
+        runner.launch = ordered(runner.launch)  # type: ignore[method-assign, assignment]
     Engine.step = ordered_step  # type: ignore[method-assign, assignment]
     ModelRunner.__init__ = ordered_init  # type: ignore[method-assign, assignment]
 
@@ -72,11 +80,19 @@ def _lose_device() -> None:
     raise DeviceLost(f"the GPU is lost to its process ({TRAP})")
 
 
+def _trap() -> None:
+    """On the GPU itself, which refuses all that comes after."""
+    import cupy
+
+    cupy.RawKernel('extern "C" __global__ void trap() { __trap(); }', "trap")((1,), (1,), ())
+
+
 ORDERS = {
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "crash": lambda: os.kill(os.getpid(), signal.SIGSEGV),
     "exit": lambda: os._exit(7),
     "lose": _lose_device,
+    "trap": _trap,
 }
 
 

@@ -16,7 +16,7 @@ from tests.child_orders import obey
 from tests.model_files import load_catalogue
 from tests.tiny_llama import write_tiny_llama
 
-OPTIONS = EngineOptions(threads=1, kv_tokens=2048, max_batch=4, step_tokens=64)
+OPTIONS = EngineOptions(device="cpu", threads=1, kv_tokens=2048, max_batch=4, step_tokens=64)
 
 
 def tiny_store(folder: Path) -> ModelStore:

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import torch
 
+from inference.benchmark_shapes import shape_config
 from inference.config import ModelConfig
 from inference.device_memory import MemoryNeed, check_memory, memory_need, need_of
+from inference.device_support import check_support
 from inference.errors import DeviceMemoryTooSmall, ModelInvalid, ModelUnavailable
 from inference.options import EngineOptions
 from inference.weights import Weights
@@ -83,12 +85,34 @@ def test_too_little_memory_is_refused_with_what_would_fit(
 ) -> None:
     need = replace(NEED, **different)
     with pytest.raises(DeviceMemoryTooSmall) as caught:
-        check_memory(need, free)
+        check_memory(need, free, 80_000_000_000)
     assert caught.value.fields["would_fit"] == would_fit
     assert (would_fit or "Use a smaller model") in caught.value.message
-    for number in (need.total, need.weights, free):
+    for number in (need.total, need.weights):
         assert f"{number / 1e9:.1f} GB" in caught.value.message
+    assert f"{free / 1e9:.1f} of its 80.0 GB are free" in caught.value.message
 
 
 def test_enough_memory_is_enough() -> None:
-    check_memory(NEED, NEED.total)
+    check_memory(NEED, NEED.total, NEED.total)
+
+
+UNSUPPORTED: list[tuple[dict[str, Any], str]] = [
+    ({"head_dim": 20}, "head size is 20.*multiple of 16 up to 256"),
+    ({"head_dim": 272}, "head size is 272"),
+    ({"hidden": 60}, "hidden size is 60.*multiple of 8"),
+    ({"intermediate": 100}, "intermediate size is 100"),
+    ({"heads": 66, "kv_heads": 1}, "key/value head is 66.*at most 32"),
+    ({"vocab": 2**18 + 1}, "vocabulary is 262145.*at most 262144"),
+]
+
+
+@pytest.mark.parametrize(("shape", "message"), UNSUPPORTED)
+def test_a_size_that_no_kernel_takes_is_named(shape: dict[str, Any], message: str) -> None:
+    known = {"head_dim": "head_dim", "hidden": "hidden_size", "vocab": "vocab_size"}
+    names = known | {"intermediate": "intermediate_size", "heads": "heads", "kv_heads": "kv_heads"}
+    config = shape_config("SmolLM2-135M", 64)
+    check_support(config, Path("good"))
+    other = replace(config, **{names[name]: size for name, size in shape.items()})
+    with pytest.raises(ModelUnavailable, match=rf"bad: its .*{message}.*TINYLLM_DEVICE=cpu"):
+        check_support(other, Path("models/bad"))

@@ -140,7 +140,7 @@ async def test_a_broken_default_model_does_not_keep_the_engine_from_starting(
     write_tensors(
         directory, load_file(write_tiny_llama(tmp_path / "x", layers=1) / "model.safetensors")
     )
-    its = EngineThread(store, EngineOptions(threads=1))
+    its = EngineThread(store, EngineOptions(device="cpu", threads=1))
     await its.start()
     with pytest.raises(ModelInvalid, match=r"the tensor model\.layers\.1"):
         await read(its, request("a"))
@@ -186,7 +186,7 @@ async def test_a_request_that_meets_the_end_of_the_engine_is_told(thread: Engine
 
 
 async def test_an_engine_that_was_never_started_says_so(store: ModelStore) -> None:
-    its = EngineThread(store, EngineOptions(threads=1))
+    its = EngineThread(store, EngineOptions(device="cpu", threads=1))
     with pytest.raises(EngineStopped):
         await read(its, request("a"))
     await its.stop()

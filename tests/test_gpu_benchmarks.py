@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from inference.batch import ForwardBatch
 from inference.benchmark_shapes import SHAPES, attention_operations, shape_config, weight_bytes
 from inference.config import ModelConfig
 from inference.errors import ModelInvalid
+from inference.gpu_modes import perplexity
 from inference.gpu_peers import transformers_rates
 from inference.gpu_rates import Plan, batch_rates, decode_limit, decode_rates, first_tokens
 from inference.gpu_timing import Limits
@@ -109,3 +112,19 @@ def test_transformers_is_measured_alike(short_plan: Plan) -> None:
 def test_a_slow_peer_answers_shorter(short_plan: Plan) -> None:
     hurried = replace(short_plan, peer_seconds=0.0)
     assert transformers_rates(tiny_config(), hurried, "cpu", torch.float32)["answers"] == [2, 4]
+
+
+class NextIsDoubled:
+    """In place of a runner: it is half sure that the next token is twice the last."""
+
+    def forward(self, batch: ForwardBatch) -> torch.Tensor:
+        logits = torch.zeros(batch.token_ids.numel(), 3)
+        logits[torch.arange(len(logits)), batch.token_ids * 2 % 3] = math.log(2)
+        return logits
+
+
+def test_perplexity_is_what_the_next_tokens_cost() -> None:
+    doubled = torch.tensor([1, 2] * 1500)  # three windows
+    assert perplexity(NextIsDoubled(), doubled) == pytest.approx(2)
+    assert perplexity(NextIsDoubled(), torch.zeros(9).long()) == pytest.approx(2)
+    assert perplexity(NextIsDoubled(), torch.tensor([1, 1, 2])) == pytest.approx(8**0.5)

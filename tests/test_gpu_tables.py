@@ -46,6 +46,11 @@ def made_up_run(name: str) -> dict[str, Any]:
     }
 
 
+def first(run: dict[str, Any]) -> dict[str, float]:
+    row: dict[str, float] = run["first_token"][0]
+    return row
+
+
 def made_up(name: str, _plan: Plan) -> dict[str, Any]:
     machine = {"gpu": "NVIDIA X1", "torch": "9.9", "cuda": "13.0", "date": "2030-01-01"}
     if name == "Llama-3.1-8B":
@@ -54,7 +59,14 @@ def made_up(name: str, _plan: Plan) -> dict[str, Any]:
         good = KernelRow("product", 7.25, 7.0, 8.0, 2900.5, "GB/s", 0.94, 0.001, 0.02, 9.5)
         return {"machine": machine, "rows": list(map(asdict, (good, KernelRow("x", failure="no"))))}
     if name == "memory":
-        return {"machine": machine, "rows": [{"tokens": 1000, "allocated": 5}]}
+        named = {"weights": 10**9}
+        return {"machine": machine, "named": named, "rows": [{"tokens": 1000, "allocated": 5}]}
+    if name == "modes":
+        run = made_up_run(name)
+        numbers = {"one": run["decode"][0], "many": run["batches"][1], "first_token": first(run)}
+        known = {"default": 12.345, "fp16": None}
+        rows = [{"mode": mode, **numbers, "perplexity": ppl} for mode, ppl in known.items()]
+        return {"machine": machine, "rows": rows}
     return {"machine": machine, **made_up_run(name)}
 
 
@@ -94,7 +106,10 @@ def test_the_section_has_a_column_for_each_model(report: dict[str, Any]) -> None
     assert lines[4] == first
     assert "| prompt of 2,048 tokens to first token | 9.0 ms | 9.0 ms | – |" in lines
     assert len(lines) == len(readme_section(report, "zh").splitlines())
-    assert {line.count("|") for line in lines[2:]} == {5}
+    assert {line.count("|") for line in lines[2:]} == {5, 0, 6}
+    assert "| default | 1,000 tok/s | 64,000 tok/s | 9.0 ms | 12.345 |" in lines
+    assert lines[-1].startswith("| sums in fp16")
+    assert lines[-1].endswith("| – |")
 
 
 def test_a_report_without_models_makes_no_section(report: dict[str, Any]) -> None:

@@ -103,7 +103,9 @@ def test_requests_that_come_and_go_leave_an_empty_engine(
     write_tiny_llama(tmp_path / "tiny", dtype="float32", context=256)
 
     async def scenario() -> int:
-        options = EngineOptions(threads=1, kv_tokens=1024, max_batch=8, step_tokens=32)
+        options = EngineOptions(
+            device="cpu", threads=1, kv_tokens=1024, max_batch=8, step_tokens=32
+        )
         client = EngineThread(ModelStore(tmp_path, Catalogue({})), options)
         await client.start()
         prompts = [[draw.randrange(3, 250) for _ in range(draw.randint(1, 60))] for _ in range(12)]

@@ -70,7 +70,7 @@ def store(tmp_path: Path) -> ModelStore:
 @pytest.fixture
 async def thread(store: ModelStore, gate: Gate) -> AsyncIterator[EngineThread]:
     """A started engine; when it has stopped, no block of its caches is held."""
-    options = EngineOptions(threads=1, kv_tokens=2048, max_batch=4, step_tokens=64)
+    options = EngineOptions(device="cpu", threads=1, kv_tokens=2048, max_batch=4, step_tokens=64)
     its = EngineThread(store, options)
     await its.start()
     yield its

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -18,6 +19,10 @@ class Architecture(Protocol):
 
     def forward(self, batch: ForwardBatch, caches: list[CacheLayer]) -> torch.Tensor:
         """fp32[L, V]: the logits of the rows that the batch asks for."""
+
+    def tune(self, rows: Sequence[int], most_logits: int, cache: CacheLayer) -> None:
+        """On a GPU, measure how each product of so many rows goes fastest. most_logits: of rows
+        whose logits are asked for."""
 
     def on_gpu(self, caches: list[CacheLayer]) -> GpuTokenDecoder | None:
         """The model as one kernel for one token, on a GPU and where it fits."""

@@ -6,6 +6,7 @@ feed-forward, add. The names are those of Hugging Face's checkpoints.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -104,7 +105,8 @@ class Llama:
 
     def forward(self, batch: ForwardBatch, caches: list[kernels.CacheLayer]) -> torch.Tensor:
         hidden = kernels.embedding(self._embedding, batch.token_ids, batch.sampled)
-        if batch.is_one_token and self._fits_one_kernel and not hidden.is_cuda:
+        alone = batch.is_one_token and not kernels.products().invariant
+        if alone and self._fits_one_kernel and not hidden.is_cuda:
             rows = self._rotary.cos[batch.positions], self._rotary.sin[batch.positions]
             return self._token_decoder(caches).run(hidden, *rows, batch.attention)
         for layer, cache in zip(self._layers, caches, strict=True):
@@ -138,6 +140,22 @@ class Llama:
         layers = [layer.fused for layer in self._layers]
         parts = (self._embedding, layers, caches, self._norm, self._head, self._rotary)
         return kernels.gpu_token_decoder(kernels.GpuDecoder(*parts))
+
+    def tune(self, rows: Sequence[int], most_logits: int, cache: kernels.CacheLayer) -> None:
+        """On a GPU, measure how each product of so many rows goes fastest."""
+        first, layers = self._layers[0], self._layers
+        qkv = [layer.qkv.weights for layer in layers]
+        if first.qkv.bias is None:
+            tables = self._rotary.cos, self._rotary.sin
+            kernels.tune_qkv(qkv, rows, first.attention_norm, *tables, cache)
+        else:
+            kernels.tune(qkv, rows, norm=first.attention_norm)
+        kernels.tune([layer.attention_out.weights for layer in layers], rows, residual=True)
+        gate_up, gated = [layer.gate_up.weights for layer in layers], first.gate_up.bias is None
+        kernels.tune(gate_up, rows, norm=first.mlp_norm, gated=gated)
+        kernels.tune([layer.down.weights for layer in layers], rows, residual=True)
+        of_logits = [count for count in rows if count < 2 * most_logits]
+        kernels.tune([self._head], of_logits, norm=self._norm, wide=True)
 
     def _token_decoder(self, caches: list[kernels.CacheLayer]) -> kernels.TokenDecoder:
         """Made at the first token, once there is a cache, and kept for that cache."""

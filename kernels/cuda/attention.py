@@ -14,14 +14,19 @@ import torch
 from kernels import launch
 from kernels.cache_layer import CacheLayer
 from kernels.cuda.arguments import check_arguments, check_multiple
+from kernels.product_choice import products
 
 BLOCK_SIZE = 16
 LARGEST_HEAD = 256
-# Decode: warps of a block, each with one cache block; how many parts are merged at a time.
+# Decode: warps of a block, the shortest span that they share, and the most spans of a context.
 WARPS = 8
-FAN = 32
 SPAN = WARPS * BLOCK_SIZE
+FAN = 32
+# The most sequences of a launch, and where spans are fixed, which then take more scratch memory.
 MAX_SEQUENCES = 512
+_MAX_FIXED = 128
+# Where spans are not fixed, about how many tasks each block of the grid has (as in the kernel).
+_ROUNDS = 3
 _RESERVED_BYTES = 1024  # of shared memory, by the system and by what a kernel has beside its tiles
 
 
@@ -102,28 +107,27 @@ def decode(
     block_tables: torch.Tensor,
     context_lens: torch.Tensor,
     out: torch.Tensor,
-    context_tokens: int | None = None,
 ) -> None:
     """q[S, Hq, D] of one token per sequence, block_tables int32[>=S, W], context_lens int32[>=S]
-    -> out[S, Hq, D]; a context of 0 is padding and gives zeros. context_tokens: what all contexts
-    together never exceed, S · W · 16 if None; scratch memory is sized by it."""
-    group = q.shape[1] // cache.kv_heads
-    tiles = -(-group // 8)
+    -> out[S, Hq, D]; a context of 0 is padding and gives zeros."""
+    fixed = products().invariant
+    group, most = q.shape[1] // cache.kv_heads, _MAX_FIXED if fixed else MAX_SEQUENCES
+    units = cache.kv_heads * -(-group // 8)
     kernel, heads, blocks = _decode_kernel(q.dtype, cache.head, group)
     multiprocessors = torch.cuda.get_device_properties(q.device).multi_processor_count
-    for first in range(0, q.shape[0], MAX_SEQUENCES):
-        rows = slice(first, min(first + MAX_SEQUENCES, q.shape[0]))
+    for first in range(0, q.shape[0], most):
+        rows = slice(first, min(first + most, q.shape[0]))
         sequences, width = rows.stop - first, block_tables.shape[1]
-        tasks = sequences * -(-width // WARPS)
-        if context_tokens is not None:
-            tasks = min(tasks, context_tokens // SPAN + sequences)
-        tasks *= cache.kv_heads * tiles
+        tasks = sequences * min(-(-width // WARPS), FAN) * units
+        grid = min(tasks, blocks * multiprocessors)
+        if not fixed:
+            tasks = min(tasks, _ROUNDS * grid + sequences * units)
         parts, counters = _scratch(q.device, tasks, heads * (cache.head + 4))
         kernel(
-            (min(tasks, blocks * multiprocessors),),
+            (grid,),
             (WARPS * 32,),
             *(out[rows], q[rows], cache.k, cache.v, block_tables[rows], context_lens[rows]),
-            *(parts, counters, sequences, width, cache.kv_heads, _scale(cache.head)),
+            *(parts, counters, sequences, width, cache.kv_heads, int(fixed), _scale(cache.head)),
         )
 
 
@@ -168,7 +172,7 @@ def _decode_kernel(dtype: torch.dtype, head: int, group: int) -> tuple[launch.Ke
     if dtype == torch.float32:
         room, blocks = 4 * heads * (head + 4), 1
     else:
-        room, blocks = 2 * BLOCK_SIZE * (head + 8), 3 if head <= 128 else 2
+        room, blocks = 4 * BLOCK_SIZE * (head + 8), 3 if head <= 64 else 2 if head <= 128 else 1
     kernel = launch.kernel(
         "attention_decode",
         "attention_decode",

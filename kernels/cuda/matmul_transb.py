@@ -1,23 +1,32 @@
 """x · wᵀ on CUDA, with what stands around it: checks, the norm before, and where it goes.
 
-One row goes to matvec and up to 16 to matmul_few, which read w at the speed of memory. Where more
-go is measured (`tune`), and guessed until then. fp32 weights have a kernel of their own, to check
-with.
+One row goes to matvec, a few to matmul_few, which reads w once; many to tensor-core tiles or to
+cuBLAS. Which is fastest for a shape is measured (`tune`), and guessed until then. fp32 weights have
+a kernel of their own, to check with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 
 from kernels.cache_layer import CacheLayer
 from kernels.cuda.arguments import check_arguments, check_multiple
+from kernels.cuda.device import device
 from kernels.cuda.matvec import vector
-from kernels.cuda.product_ways import FEW, VECTOR, best_way, empty_result, measure, run
-from kernels.cuda.products import Epilogue, can_norm, few, fits_few
-from kernels.cuda.rms_norm import rms_norm
+from kernels.cuda.product_ways import (
+    FEW,
+    VECTOR,
+    Product,
+    best_way,
+    empty_result,
+    measure,
+    normed_for,
+    run,
+)
+from kernels.cuda.products import Epilogue, few
 from kernels.cuda.rope_append import rope_append
 from kernels.product_choice import products
 from kernels.rms_norm import Norm
@@ -39,15 +48,13 @@ def matmul_transb(
     """x[M, K] in the weights' type, or with norm fp32 -> [M, N] in the weights' type, or with wide
     fp32. residual fp32[M, N] is added to in place and returned. gated: silu(first half) · second
     half, [M, N/2]. K is a multiple of 8."""
-    weight, rows = matrices.weight, x.shape[0]
+    weight = matrices.weight
     epilogue = _epilogue(weight, residual=residual is not None, gated=gated, wide=wide)
     _check("matmul_transb", x, weight, norm, residual)
     out = empty_result(x, weight, epilogue) if residual is None else residual
-    if rows == 0:
+    if x.shape[0] == 0:
         return out
-    way = best_way(rows, weight, epilogue)
-    if norm is not None and not _norms(way, rows, weight):
-        x, norm = rms_norm(x, norm.weight, norm.eps, weight.dtype), None
+    way = best_way(Product.of(x.shape[0], weight, epilogue))
     return run(way, x, weight, out, epilogue, norm)
 
 
@@ -64,55 +71,108 @@ def qkv_rope_append(
     """The product with the weights of q, k and v, and all that stands around it: x fp32[M, K] is
     normed before; after it queries and keys are rotated, keys and values go to the cache. cos and
     sin fp32[P, D/2], positions and slots int64[M]; a slot of -1 is written nowhere. Returns the
-    rotated queries [M, Hq, D] in the weights' type. One kernel for up to 8 rows, two up to 64."""
-    weight, rows = matrices.weight, x.shape[0]
-    fused = fits_few(rows, weight.shape[1]) and not products().invariant
-    if rows == 0 or weight.dtype == torch.float32 or not fused:
-        qkv = matmul_transb(x, matrices, norm=norm)
-        return rope_append(qkv, cos, sin, positions, cache, slots)
+    rotated queries [M, Hq, D] in the weights' type. One kernel for up to 8 rows, two up to 64,
+    unless three were measured to be faster."""
+    weight = matrices.weight
+    where = (cos, sin, positions, cache, slots)
     _check("qkv_rope_append", x, weight, norm, None)
-    heads = _query_heads(rows, weight, cos, sin, positions, cache, slots)
-    q = x.new_empty(rows, heads, cache.head, dtype=weight.dtype)
-    rope = (cos, sin, positions, slots, cache.k, cache.v, heads, cache.kv_heads)
-    sizes = {"head": cache.head, "block_size": cache.block_size}
-    if best_way(rows, weight, Epilogue.ROPE) == VECTOR:
-        vector(x, weight, q, Epilogue.ROPE, norm=norm, rope=rope, **sizes)
-        return q
-    by_kernel: Norm | None = norm
-    if not _can_norm(rows, weight):
-        x, by_kernel = rms_norm(x, norm.weight, norm.eps, weight.dtype), None
-    halves = products().sums_in_fp16(weight.dtype)
-    few(x, weight, q, Epilogue.ROPE, norm=by_kernel, rope=rope, fp16_sums=halves, **sizes)
-    return q
+    heads = _query_heads(x.shape[0], weight, *where)
+    if x.shape[0] == 0:
+        return x.new_empty(0, heads, cache.head, dtype=weight.dtype)
+    way = best_way(Product.of(x.shape[0], weight, Epilogue.ROPE))
+    return _qkv_rope_append(way, x, weight, norm, heads, *where)
 
 
 def tune(
     model: Sequence[Matrices],
-    rows: Sequence[int],
+    rows: Iterable[int],
     *,
+    norm: Norm | None = None,
     residual: bool = False,
     gated: bool = False,
     wide: bool = False,
 ) -> None:
     """Measure, for each of these numbers of rows, which way is fastest; the table in use keeps it.
-    model is one product of several layers, together more than the GPU's cache holds."""
-    weights = [matrices.weight for matrices in model]
-    if weights[0].dtype == torch.float32:
-        return
+    model: one product of each layer."""
+    weights = _uncached(model)
     epilogue = _epilogue(weights[0], residual=residual, gated=gated, wide=wide)
     for count in rows:
-        measure(weights, count, epilogue)
+        x = _random_input(count, weights[0], norm)
+        out = empty_result(x, weights[0], epilogue)
+
+        def go(way: str, x: torch.Tensor = x, out: torch.Tensor = out) -> None:
+            for weight in weights:
+                run(way, x, weight, out, epilogue, norm)
+
+        measure(Product.of(count, weights[0], epilogue), go)
 
 
-def _norms(way: str, rows: int, weight: torch.Tensor) -> bool:
-    """Whether a way takes x as it is before the norm."""
-    return way == VECTOR or (way == FEW and _can_norm(rows, weight))
+def tune_qkv(
+    model: Sequence[Matrices],
+    rows: Iterable[int],
+    norm: Norm,
+    cos: torch.Tensor,
+    sin: torch.Tensor,
+    cache: CacheLayer,
+) -> None:
+    """The same for qkv_rope_append. Nothing is written to the cache."""
+    weights = _uncached(model)
+    for count in rows:
+        x = _random_input(count, weights[0], norm)
+        positions = torch.zeros(count, dtype=torch.int64, device=x.device)
+        where = (cos, sin, positions, cache, positions - 1)
+        heads = _query_heads(count, weights[0], *where)
+
+        def go(way: str, x: torch.Tensor = x, heads: int = heads, where: _Where = where) -> None:
+            for weight in weights:
+                _qkv_rope_append(way, x, weight, norm, heads, *where)
+
+        measure(Product.of(count, weights[0], Epilogue.ROPE), go)
 
 
-def _can_norm(rows: int, weight: torch.Tensor) -> bool:
-    """Where invariant, a row is normed in the same way however many there are."""
-    possible = weight.dtype != torch.float32 and not products().invariant
-    return possible and can_norm(rows, weight.shape[1])
+_Where = tuple[torch.Tensor, torch.Tensor, torch.Tensor, CacheLayer, torch.Tensor]
+
+
+def _qkv_rope_append(
+    way: str,
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    norm: Norm,
+    heads: int,
+    cos: torch.Tensor,
+    sin: torch.Tensor,
+    positions: torch.Tensor,
+    cache: CacheLayer,
+    slots: torch.Tensor,
+) -> torch.Tensor:
+    if way not in (VECTOR, FEW) or products().invariant:
+        qkv = run(way, x, weight, empty_result(x, weight, Epilogue.STORE), Epilogue.STORE, norm)
+        return rope_append(qkv, cos, sin, positions, cache, slots)
+    q = x.new_empty(x.shape[0], heads, cache.head, dtype=weight.dtype)
+    rope = (cos, sin, positions, slots, cache.k, cache.v, heads, cache.kv_heads)
+    sizes = {"head": cache.head, "block_size": cache.block_size}
+    if way == VECTOR:
+        vector(x, weight, q, Epilogue.ROPE, norm=norm, rope=rope, **sizes)
+        return q
+    x, by_kernel = normed_for(way, x, weight, norm)
+    halves = products().sums_in_fp16(weight.dtype)
+    few(x, weight, q, Epilogue.ROPE, norm=by_kernel, rope=rope, fp16_sums=halves, **sizes)
+    return q
+
+
+def _uncached(model: Sequence[Matrices]) -> list[torch.Tensor]:
+    """Of as many layers as the GPU's cache cannot hold."""
+    weights: list[torch.Tensor] = []
+    for matrices in model:
+        weights.append(matrices.weight)
+        if sum(weight.nbytes for weight in weights) > 2 * device().l2_bytes:
+            break
+    return weights
+
+
+def _random_input(rows: int, weight: torch.Tensor, norm: Norm | None) -> torch.Tensor:
+    x = torch.randn(rows, weight.shape[1], device=weight.device)
+    return x.to(weight.dtype) if norm is None else x
 
 
 def _epilogue(weight: torch.Tensor, *, residual: bool, gated: bool, wide: bool) -> Epilogue:

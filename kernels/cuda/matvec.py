@@ -84,9 +84,9 @@ def vector(
     kernel((shape.blocks,), block, x, *normed, weight, out, outputs, *rope)
 
 
-def fits_vector(rows: int, weight: torch.Tensor) -> bool:
-    """Whether `vector` takes so many rows, with and without a norm."""
-    return rows == 1 and weight.dtype != torch.float32 and vector_shape(*weight.shape) is not None
+def fits_vector(outputs: int, columns: int) -> bool:
+    """Whether `vector` takes such 16-bit weights, with and without a norm."""
+    return vector_shape(outputs, columns) is not None
 
 
 @functools.lru_cache(maxsize=256)

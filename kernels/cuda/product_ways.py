@@ -1,51 +1,79 @@
-"""The ways that a 16-bit product can go on CUDA: which there are, which to take, and taking it."""
+"""The ways that a product can go on CUDA: which there are, which to take, and taking it."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
+from kernels.cuda.device import device
 from kernels.cuda.matvec import fits_vector, vector
-from kernels.cuda.products import FEW_ROWS, Epilogue, exact, few, fits_few, tiles
+from kernels.cuda.products import Epilogue, can_norm, exact, few, fits_few, tiles
+from kernels.cuda.rms_norm import rms_norm
 from kernels.cuda.silu_mul import silu_mul, takes_width
-from kernels.product_choice import products, way_table
+from kernels.product_choice import Products, WayTable, products, way_table
 from kernels.rms_norm import Norm
 
-VECTOR, FEW, TILES, TORCH = "vector", "few", "tiles", "torch"
+VECTOR, FEW, TILES, TORCH, EXACT = "vector", "few", "tiles", "torch", "exact"
 
-# With up to this many rows reading w is all that counts, and nothing reads it faster than `few`.
-_ALWAYS_FEW = 16
+# Up to here tiles are not worth compiling: they cannot be faster than few.
+_FEW = 16
+_MOST_ROWS = 8192
 _RUNS = 5
 
 
-def possible_ways(rows: int, weight: torch.Tensor, epilogue: Epilogue) -> tuple[str, ...]:
-    fits = fits_few(rows, weight.shape[1])
-    if fits_vector(rows, weight) and products().may_differ_for_one_row(weight.dtype):
+@dataclass(frozen=True, slots=True)
+class Product:
+    """x[rows, columns] by weights [outputs, columns] of a type, and what becomes of the sums."""
+
+    rows: int
+    outputs: int
+    columns: int
+    dtype: torch.dtype
+    epilogue: Epilogue
+
+    @classmethod
+    def of(cls, rows: int, weight: torch.Tensor, epilogue: Epilogue) -> Product:
+        return cls(rows, weight.shape[0], weight.shape[1], weight.dtype, epilogue)
+
+    @property
+    def key(self) -> str:
+        """Under which its way is kept. Numbers of rows up to the next power of two share one, as
+        do all above half of the most."""
+        rows = min(1 << (self.rows - 1).bit_length(), _MOST_ROWS)
+        shape = f"{self.outputs}x{self.columns} {self.epilogue.name}"
+        return f"{device().name}, {self.dtype}, {shape}, {rows} rows, {products()}"
+
+
+def possible_ways(product: Product) -> tuple[str, ...]:
+    """The first is what is taken until there is a measurement."""
+    how, dtype = products(), product.dtype
+    if dtype == torch.float32:
+        return (EXACT,)
+    fits = fits_few(product.rows, product.columns)
+    alone = product.rows == 1 and how.may_differ_for_one_row(dtype)
+    if alone and fits_vector(product.outputs, product.columns):
         return (VECTOR, FEW) if fits else (VECTOR,)
-    if fits and rows <= _ALWAYS_FEW:
-        return (FEW,)
-    ours = (FEW, TILES) if fits else (TILES,)
-    can_follow = epilogue != Epilogue.GATED or takes_width(weight.shape[0] // 2)
-    return (*ours, TORCH) if can_follow and products().may_be_torchs(weight.dtype) else ours
+    can_follow = product.epilogue != Epilogue.GATED or takes_width(product.outputs // 2)
+    torchs = (TORCH,) if can_follow and how.may_be_torchs(dtype) else ()
+    if not fits:
+        return (*torchs, TILES)
+    tiles = (TILES,) if product.rows > _FEW else ()
+    return (FEW, *(torchs or tiles))
 
 
-def best_way(rows: int, weight: torch.Tensor, epilogue: Epilogue) -> str:
+def best_way(product: Product) -> str:
     """What was measured, or else a guess."""
-    possible = possible_ways(rows, weight, epilogue)
-    if len(possible) == 1:
-        return possible[0]
-    known = way_table().find(_key(rows, weight, epilogue))
-    if known in possible:
-        return known
-    if VECTOR in possible:
-        return VECTOR
-    if rows > FEW_ROWS:
-        return TORCH if TORCH in possible else TILES
-    # x is read once for each 32 rows of w by few, for each 128 by tiles if these are enough
-    multiprocessors = torch.cuda.get_device_properties(weight.device).multi_processor_count
-    return TILES if FEW not in possible or weight.shape[0] >= 32 * multiprocessors else FEW
+    return _best_way(product, products(), way_table())
+
+
+@functools.lru_cache(maxsize=4096)
+def _best_way(product: Product, _how: Products, table: WayTable) -> str:
+    possible = possible_ways(product)
+    known = table.find(product.key) if len(possible) > 1 else None
+    return known if known in possible else possible[0]
 
 
 def run(
@@ -56,10 +84,10 @@ def run(
     epilogue: Epilogue,
     norm: Norm | None = None,
 ) -> torch.Tensor:
-    """Returns out, or with a gate torch's own tensor. norm: only vector and few can. fp32 goes its
-    own way."""
+    """With norm x is fp32 and normed before. Returns out, or with a gate torch's own tensor."""
     fp16_sums = products().sums_in_fp16(weight.dtype)
-    if weight.dtype == torch.float32:
+    x, norm = normed_for(way, x, weight, norm)
+    if way == EXACT:
         exact(x, weight, out, epilogue)
     elif way == VECTOR:
         vector(x, weight, out, epilogue, norm=norm)
@@ -78,22 +106,24 @@ def run(
     return out
 
 
-def measure(weights: Sequence[torch.Tensor], rows: int, epilogue: Epilogue) -> None:
-    """Put into the table in use which way is fastest. weights: one product of several layers,
+def normed_for(
+    way: str, x: torch.Tensor, weight: torch.Tensor, norm: Norm | None
+) -> tuple[torch.Tensor, Norm | None]:
+    """What a way takes: x and the norm, if it norms by itself, or x that is normed. Where
+    invariant, a row is normed in the same way however many there are."""
+    by_few = way == FEW and not products().invariant and can_norm(x.shape[0], weight.shape[1])
+    if norm is None or way == VECTOR or by_few:
+        return x, norm
+    return rms_norm(x, norm.weight, norm.eps, weight.dtype), None
+
+
+def measure(product: Product, go: Callable[[str], object]) -> None:
+    """Put into the table in use which way is fastest. go(way): the product of several layers,
     together more than the GPU's cache holds, since in a model each is read from memory."""
-    first = weights[0]
-    possible = possible_ways(rows, first, epilogue)
-    if len(possible) == 1:
-        return
-    x = torch.randn(rows, first.shape[1], device=first.device).to(first.dtype)
-    out = empty_result(x, first, epilogue)
-
-    def over_layers(way: str) -> None:
-        for weight in weights:
-            run(way, x, weight, out, epilogue)
-
-    runs = {way: functools.partial(over_layers, way) for way in possible}
-    way_table().choose(_key(rows, first, epilogue), runs, _seconds)
+    runs = {way: functools.partial(go, way) for way in possible_ways(product)}
+    if len(runs) > 1:
+        way_table().choose(product.key, runs, _seconds)
+        _best_way.cache_clear()
 
 
 def empty_result(x: torch.Tensor, weight: torch.Tensor, epilogue: Epilogue) -> torch.Tensor:
@@ -102,14 +132,6 @@ def empty_result(x: torch.Tensor, weight: torch.Tensor, epilogue: Epilogue) -> t
     is_wide = epilogue in (Epilogue.WIDE, Epilogue.RESIDUAL)
     dtype = torch.float32 if is_wide else weight.dtype
     return x.new_empty(x.shape[0], columns, dtype=dtype)
-
-
-def _key(rows: int, weight: torch.Tensor, epilogue: Epilogue) -> str:
-    """Numbers of rows up to the next power of two share a way, as do all above 4096."""
-    bucket = min(1 << (rows - 1).bit_length(), 8192)
-    gpu = torch.cuda.get_device_properties(weight.device).name
-    shape = f"{weight.shape[0]}x{weight.shape[1]}"
-    return f"{gpu}, {weight.dtype}, {shape} {epilogue.name}, {bucket} rows, {products()}"
 
 
 def _seconds(run: Callable[[], object]) -> float:

@@ -87,7 +87,7 @@ function numbersOf(usage, timings, seed) {
     add(say("speed", { n: number(timings.tokens_per_s, 1) }), say("speed_title"));
   }
   if (timings?.first_token_s) {
-    add(say("first", { n: number(timings.first_token_s, 2) }), say("first_title"));
+    add(say("first", { n: number(timings.first_token_s, timings.first_token_s < 0.1 ? 3 : 2) }), say("first_title"));
   }
   if (seed !== null && seed !== undefined) add(say("seed", { n: String(seed) }), say("seed_title"));
   return items;

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import pytest
 import torch
 
+import kernels
 from kernels.attention import AttentionBatch, attention, prefill_tiles, reference
 from kernels.cache_layer import CacheLayer
 from kernels.cuda import attention as cuda
@@ -31,6 +33,13 @@ MIXED = [(17, 1), (1, 1), (300, 1), (20, 9), (33, 33), (48, 1)]
 ROUNDING = 2.0**-21
 
 Case = tuple[torch.Tensor, CacheLayer, AttentionBatch]
+
+
+@pytest.fixture
+def invariant() -> Iterator[None]:
+    kernels.use_products(kernels.Products(invariant=True))
+    yield
+    kernels.use_products(kernels.Products())
 
 
 def on_gpu(q: torch.Tensor, cache: CacheLayer, batch: AttentionBatch) -> Case:
@@ -76,10 +85,19 @@ def test_decodes_beside_pieces_of_prompts(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_a_context_whose_parts_are_merged_three_times(dtype: torch.dtype) -> None:
-    check([(cuda.SPAN * cuda.FAN**2 + 1, 1)], (2, 1, 16), dtype)
+def test_a_context_of_which_each_warp_has_many_blocks(dtype: torch.dtype) -> None:
+    check([(5 * cuda.SPAN * cuda.FAN + 1, 1)], (2, 1, 16), dtype)
 
 
+@pytest.mark.parametrize("heads", [(9, 3, 64), (4, 1, 128), (2, 1, 256)], ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_many_contexts_whose_spans_grow_with_them(
+    dtype: torch.dtype, heads: tuple[int, int, int]
+) -> None:
+    check([(23 * i + 1, 1) for i in range(70)], heads, dtype)
+
+
+@pytest.mark.usefixtures("invariant")
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_a_result_depends_on_its_own_context_alone(dtype: torch.dtype) -> None:
     """Together, alone, and in a batch of more sequences than one launch takes: the same bits, also
@@ -92,7 +110,7 @@ def test_a_result_depends_on_its_own_context_alone(dtype: torch.dtype) -> None:
     tables, lengths = batch.block_tables, batch.context_lens
     for i in (0, 50, 100):
         rows = slice(i, i + 1)
-        alone = AttentionBatch(tables[rows], lengths[rows], (0, 1), 1, context_tokens=contexts[i])
+        alone = AttentionBatch(tables[rows], lengths[rows], (0, 1), 1)
         assert torch.equal(attention(q[rows], cache, alone), together[rows])
     many = AttentionBatch(tables.repeat(6, 1), lengths.repeat(6), tuple(range(607)), 606)
     assert torch.equal(attention(q.repeat(6, 1, 1), cache, many), together.repeat(6, 1, 1))

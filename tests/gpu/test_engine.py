@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 from collections.abc import Callable
@@ -185,6 +186,18 @@ def test_an_overflow_fails_alone(make: Make, tmp_path: Path) -> None:
     ended = [name for name, event in events if isinstance(event, Finished)]
     assert failed == [bad.request_id]
     assert ended == [good.request_id]
+
+
+def test_all_memory_has_a_name(make: Make) -> None:
+    gc.collect()
+    before = torch.cuda.memory_allocated()
+    engine = make("cuda", "grouped", "bfloat16")
+    run(engine, [request(range(3, 3 + n)) for n in (1, 40, 200, 300)])
+    runner: Any = engine._runner
+    named = runner.memory
+    assert set(named) >= {"weights", "cache", "rows", "prompt graphs", "decode graphs"}
+    kept = torch.cuda.memory_allocated() - before
+    assert kept <= 1.01 * sum(named.values()), named
 
 
 def test_memory_does_not_grow(make: Make) -> None:

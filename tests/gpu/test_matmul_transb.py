@@ -12,6 +12,7 @@ import torch
 from kernels.cache_layer import CacheLayer
 from kernels.cuda import matmul_transb as cuda
 from kernels.cuda import product_ways, products
+from kernels.cuda.product_ways import Product, best_way
 from kernels.cuda.products import Epilogue
 from kernels.matmul_transb import Matrices, matmul_transb
 from kernels.product_choice import Products, WayTable, use_products
@@ -128,6 +129,18 @@ def test_products_of_models(dtype: torch.dtype, shape: tuple[int, int]) -> None:
     w = weights(*shape, dtype)
     for rows in (1, 8, 16, 64, 300):
         for kind in ("plain", "residual", "gated"):
+            check(rows, w, kind, lambda x, r: cuda.matmul_transb(x, w, **around(kind, r)))  # noqa: B023
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("tile", products._TILES + products._TILES_IN_PARTS, ids=str)
+def test_every_tile(tile: products.Tile, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where another one would be taken: less than one of it, and a little more than two."""
+    monkeypatch.setattr(products, "_tile", lambda *_, **__: tile)
+    use_products(OURS)
+    for shape in ((98, 72), (2 * tile.rows + 8, 576), (tile.rows - 8, 1048)):
+        w = weights(*shape, torch.bfloat16)
+        for rows in (65, tile.tokens + 1, 2 * tile.tokens + 65):
             check(rows, w, kind, lambda x, r: cuda.matmul_transb(x, w, **around(kind, r)))  # noqa: B023
 
 
@@ -259,12 +272,12 @@ def test_what_is_measured_is_kept_and_taken(tmp_path: Path) -> None:
     cuda.tune(layers, (128,), residual=True)
     table.save(tmp_path / "ways.json")
     kept = WayTable.load(tmp_path / "ways.json")
-    keys = [product_ways._key(rows, layers[0].weight, Epilogue.GATED) for rows in (32, 128)]
-    for key in (*keys, product_ways._key(100, layers[0].weight, Epilogue.RESIDUAL)):
+    keys = [Product.of(rows, layers[0].weight, Epilogue.GATED).key for rows in (32, 128)]
+    for key in (*keys, Product.of(100, layers[0].weight, Epilogue.RESIDUAL).key):
         assert kept.find(key) in ("few", "tiles", "torch")
     for way in ("tiles", "torch"):
         use_products(Products(), WayTable({keys[1]: way}))
-        assert product_ways.best_way(90, layers[0].weight, Epilogue.GATED) == way
+        assert best_way(Product.of(90, layers[0].weight, Epilogue.GATED)) == way
         check(90, layers[0], "gated", lambda x, r: cuda.matmul_transb(x, layers[0], gated=True))
 
 

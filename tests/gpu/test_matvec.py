@@ -11,6 +11,7 @@ import torch
 from kernels.cuda import matmul_transb as cuda
 from kernels.cuda import product_ways, products
 from kernels.cuda.matvec import fits_vector, vector
+from kernels.cuda.product_ways import Product, best_way
 from kernels.cuda.products import Epilogue
 from kernels.product_choice import Products, WayTable, use_products
 from kernels.rms_norm import Norm
@@ -64,7 +65,7 @@ def even(shape: tuple[int, int], kind: str) -> tuple[int, int]:
 @pytest.mark.parametrize("dtype", HALVES, ids=str)
 def test_products(dtype: torch.dtype, shape: tuple[int, int], kind: str) -> None:
     w = weights(*even(shape, kind), dtype)
-    assert product_ways.best_way(1, w.weight, EPILOGUES[kind]) == "vector"
+    assert best_way(Product.of(1, w.weight, EPILOGUES[kind])) == "vector"
     check(1, w, kind, lambda x, r: cuda.matmul_transb(x, w, **around(kind, r)))
 
 
@@ -177,21 +178,20 @@ def test_one_row_goes_another_way_only_where_it_may() -> None:
     }
     for chosen, way in ways.items():
         use_products(chosen)
-        assert product_ways.best_way(1, halves[torch.float16], Epilogue.STORE) == way
-        assert product_ways.best_way(2, halves[torch.float16], Epilogue.STORE) == "few"
-    assert not fits_vector(1, halves[torch.float32])
-    assert not fits_vector(2, halves[torch.float16])
-    assert not fits_vector(1, torch.empty(64, 60000, dtype=torch.float16, device=DEVICE))
+        assert best_way(Product.of(1, halves[torch.float16], Epilogue.STORE)) == way
+        assert best_way(Product.of(2, halves[torch.float16], Epilogue.STORE)) == "few"
+    assert best_way(Product.of(1, halves[torch.float32], Epilogue.STORE)) == "exact"
+    assert not fits_vector(64, 60000)
 
 
 def test_what_is_measured_is_taken() -> None:
     layers = [weights(512, 512, torch.bfloat16) for _ in range(3)]
     table = WayTable()
     use_products(Products(), table)
-    key = product_ways._key(1, layers[0].weight, Epilogue.GATED)
+    key = Product.of(1, layers[0].weight, Epilogue.GATED).key
     for way in ("few", "vector"):
         use_products(Products(), WayTable({key: way}))
-        assert product_ways.best_way(1, layers[0].weight, Epilogue.GATED) == way
+        assert best_way(Product.of(1, layers[0].weight, Epilogue.GATED)) == way
         check(1, layers[0], "gated", lambda x, r: cuda.matmul_transb(x, layers[0], gated=True))
 
 

@@ -37,7 +37,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--shapes",
             nargs="+",
-            help="of gpu: names of shapes, `kernels`, `memory`; default: all but memory",
+            help="of gpu: names of shapes, `kernels`, `modes`, `memory`; default: all",
         )
         parser.add_argument("--output", type=Path, help="a folder for latency.json or gpu.json")
 
@@ -63,7 +63,7 @@ class Command(BaseCommand):
         from inference import gpu_benchmarks  # loads torch
         from inference.gpu_rates import Plan
 
-        names = tuple(options["shapes"] or gpu_benchmarks.DEFAULT_PARTS)
+        names = tuple(options["shapes"] or gpu_benchmarks.PARTS)
         report: dict[str, Any] = {}
         # kept after each part: what was measured is not lost with the next
         for report in gpu_benchmarks.reports(names, Plan()):

@@ -73,7 +73,7 @@ class Command(BaseCommand):
                 }
             )
             try:
-                check_memory(need, facts.gpu.memory_free)
+                check_memory(need, facts.gpu.memory_free, facts.gpu.memory_total)
             except DeviceMemoryTooSmall as error:
                 self.stdout.write(_too_small(error))
         for process in gpu_processes():
@@ -112,6 +112,8 @@ def _options_from_settings() -> EngineOptions:
     return EngineOptions(
         device=settings.TINYLLM_DEVICE,
         dtype=settings.TINYLLM_DTYPE,
+        backend=settings.TINYLLM_BACKEND,
+        compute=settings.TINYLLM_COMPUTE,
         kv_tokens=settings.TINYLLM_KV_TOKENS,
         max_batch=settings.TINYLLM_MAX_BATCH,
     )

@@ -1,0 +1,70 @@
+"""The real site beside a GPU: `manage.py serve`, a question to each default model."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from websockets.asyncio.client import connect
+
+from tests.chat_client import Shown
+from tests.server_process import ServerProcess
+from tests.test_chat_serve import until
+
+pytestmark = [pytest.mark.gpu, pytest.mark.real_engine]
+
+DEVICE = "cuda"
+# Enough for several frames of the page, which come every 25 ms.
+TOKENS = 800
+SAMPLING = {"max_tokens": TOKENS, "ignore_eos": True, "seed": 1}
+QUESTIONS = {
+    "chat": "What is the capital of France?",
+    "story": "Once upon a time there was a dragon who",
+}
+ROWS = """
+    select message.content, generation.status, generation.output_tokens, generation.timings
+    from chat_message message join chat_generation generation on generation.message_id = message.id
+    where message.id = :id
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    its = ServerProcess(
+        tmp_path_factory.mktemp("data"),
+        TINYLLM_ENGINE_FACTORY="chat.engine.build",
+        TINYLLM_DEVICE=DEVICE,
+    )
+    yield its.migrate().start()
+    assert its.end() == 0
+
+
+def test_its_engine_is_the_gpus(server: ServerProcess) -> None:
+    log = (server.directory / "log").read_text().splitlines()
+    (told,) = (json.loads(line) for line in log if '"engine.backend"' in line)
+    assert told["device"] == DEVICE
+
+
+@pytest.mark.parametrize("model", QUESTIONS)
+async def test_an_answer_streams_is_kept_and_comes_with_its_numbers(
+    server: ServerProcess, model: str
+) -> None:
+    shown = Shown()
+    frame = {"v": 1, "type": "turn.submit", "client_id": uuid.uuid4().hex, "session_id": None}
+    said = {"text": QUESTIONS[model], "model": model, "sampling": SAMPLING}
+    async with connect(server.socket_url) as line:
+        await line.send(json.dumps(frame | said))
+        end = await until(line, shown, "message.end")
+    assert end["status"] == "DONE"
+    assert len(shown.seqs) > 4  # turn.started, deltas, message.end
+    ((content, status, tokens, timings),) = server.rows(
+        ROWS, {"id": uuid.UUID(end["message_id"]).hex}
+    )
+    assert content == shown.texts[end["message_id"]] != ""
+    assert (status, tokens) == ("DONE", TOKENS)
+    assert end["usage"]["output_tokens"] == TOKENS
+    assert json.loads(timings) == end["timings"]
+    assert end["timings"]["first_token_s"] > 0
+    assert end["timings"]["tokens_per_s"] > 0
