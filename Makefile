@@ -27,7 +27,7 @@ test-gpu: install-dev models ## run the tests that need an NVIDIA GPU; fails whe
 # memory cannot be taken while a graph is captured. Errors of API calls are left to torch, which
 # makes some that it expects. racecheck looks at shared memory and slows every access to it down:
 # fp16 stands for all three types, and the small shapes for those of models.
-KERNELS = small_ops sample attention matvec matmul_transb qkv_rope_append upload
+KERNELS = small_ops sample attention matvec matmul_transb tiles qkv_rope_append upload
 SANITIZE = compute-sanitizer --error-exitcode 1 --tool
 KERNEL_TESTS = $(PY) -m pytest -m gpu $(KERNELS:%=tests/gpu/test_%.py)
 

@@ -108,6 +108,7 @@ def _outcome(turn: LiveTurn, request: GenerateRequest, status: str) -> Outcome:
         output_tokens=len(ids),
         cached_tokens=finished.cached_tokens if finished else 0,
         seed=finished.seed if finished else request.sampling.seed,
+        deterministic=finished.deterministic if finished else False,
         timings=_timings(turn, len(ids)),
         error=turn.failure.as_dict() if turn.failure else None,
     )

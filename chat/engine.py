@@ -40,7 +40,7 @@ def create() -> EngineClient:
 def build() -> EngineClient:
     """The real engine: on a GPU in a process of its own, since an error there ends the process; on
     the CPU on a thread of this one. It may load torch, so only `serve` calls this. Raises
-    DeviceUnavailable."""
+    DeviceUnavailable, InvalidParameter."""
     from inference.backend import choose_backend
     from inference.catalogue import Catalogue
     from inference.model_store import ModelStore
@@ -56,6 +56,9 @@ def build() -> EngineClient:
         max_batch=settings.TINYLLM_MAX_BATCH,
         device=backend.name,
         dtype=settings.TINYLLM_DTYPE,
+        backend=settings.TINYLLM_BACKEND,
+        compute=settings.TINYLLM_COMPUTE,
+        deterministic=settings.TINYLLM_DETERMINISTIC,
         tuning_file=settings.TINYLLM_DATA_DIR / "product_rows.json",
     )
     if backend.name == "cuda":

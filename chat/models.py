@@ -109,8 +109,9 @@ class Generation(models.Model):
     """One run of a model that wrote (part of) an assistant's message, with all that repeats it.
 
     prompt_ids, output_ids, token_offsets: packed little-endian uint32 (`chat.packing`); offsets
-    count characters from the beginning of this generation's own text. owner and heartbeat_at say
-    which process is at work, so that only a dead process's rows are failed.
+    count characters from the beginning of this generation's own text. deterministic: nothing else
+    had an influence on the tokens, as the engine says at the end; False where it never said. owner
+    and heartbeat_at say which process is at work, so that only a dead process's rows are failed.
     """
 
     class Status(models.TextChoices):
@@ -133,6 +134,7 @@ class Generation(models.Model):
     fingerprint = models.JSONField(_("fingerprint"), default=dict)
     sampling = models.JSONField(_("sampling"), default=dict)
     seed = models.BigIntegerField(_("seed"), null=True, blank=True)
+    deterministic = models.BooleanField(_("deterministic"), default=False)
     prompt_ids = models.BinaryField(default=bytes)
     output_ids = models.BinaryField(default=bytes)
     token_offsets = models.BinaryField(default=bytes)

@@ -80,6 +80,7 @@ class MessageOut(Schema):
     usage: UsageOut | None
     timings: dict[str, float] | None
     seed: int | None
+    deterministic: bool
     error: dict[str, Any] | None
     can_continue: bool
 

@@ -30,6 +30,7 @@ class MessageView:
     usage: dict[str, int] | None = None
     timings: dict[str, float] | None = None
     seed: int | None = None
+    deterministic: bool = False
     error: dict[str, Any] | None = None
     can_continue: bool = False
 
@@ -153,6 +154,7 @@ def _view(message: Message, generation: Generation | None) -> MessageView:
         },
         timings=generation.timings,
         seed=generation.seed,
+        deterministic=generation.deterministic,
         error=retold(generation.error),
         can_continue=generation.can_continue,
     )

@@ -60,6 +60,7 @@ class Outcome:
     output_tokens: int = 0
     cached_tokens: int = 0
     seed: int | None = None
+    deterministic: bool = False
     timings: dict[str, float] = field(default_factory=dict)
     error: dict[str, Any] | None = None
 
@@ -198,6 +199,7 @@ def turn_finish(*, turn: StartedTurn, process: str, seq: int, outcome: Outcome) 
         output_tokens=outcome.output_tokens,
         cached_tokens=outcome.cached_tokens,
         seed=outcome.seed,
+        deterministic=outcome.deterministic,
         timings=outcome.timings,
         finish_reason=outcome.finish_reason,
         error=outcome.error,
@@ -263,6 +265,7 @@ def end_payload(session_id: uuid.UUID, message_id: uuid.UUID, outcome: Outcome) 
         },
         "timings": outcome.timings,
         "seed": outcome.seed,
+        "deterministic": outcome.deterministic,
         "error": outcome.error,
         "can_continue": can_continue(status=outcome.status, finish_reason=outcome.finish_reason),
         "length": len(outcome.content),

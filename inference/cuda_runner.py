@@ -112,7 +112,8 @@ class CudaRunner:
         seats = self._table.seats
         with torch.inference_mode():
             tuned = [rows for rows in _TUNED if rows < 2 * self._step_tokens]
-            self._architecture.tune(tuned, seats, self._caches[0])
+            with self._memory.entry("cuBLAS"):
+                self._architecture.tune(tuned, seats, self._caches[0])
             with self._memory.entry("prompt graphs"):
                 self._prompts.capture(self._step_tokens)
             sizes = [s for s in _SIZES if s < seats] + [min(s for s in _SIZES if s >= seats)]

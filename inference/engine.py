@@ -76,6 +76,7 @@ class _Launched:
 class Engine:
     def __init__(self, runner: Runner, codec: PromptCodec, options: EngineOptions) -> None:
         self._runner, self._codec = runner, codec
+        self._deterministic = options.deterministic
         self.cache = KVCache(runner.blocks)
         self._scheduler = Scheduler(
             self.cache,
@@ -231,6 +232,7 @@ class Engine:
                 decode_s=now - active.first_token,
             ),
             stop_string=active.detokenizer.stop_string,
+            deterministic=self._deterministic,
         )
         log.info(
             "request.finished",

@@ -42,7 +42,7 @@ class Plan:
     batch_runs: int = 3
     first: tuple[int, ...] = (2048,)
     marks: tuple[int, ...] = (1000, 10000)
-    peer_seconds: float = 30.0
+    peer_seconds: float = 12.0
 
     @property
     def context(self) -> int:

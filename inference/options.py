@@ -47,6 +47,10 @@ class EngineOptions:
         for name, allowed in words.items():
             if getattr(self, name) not in allowed:
                 raise InvalidParameter(name, getattr(self, name), "one of " + ", ".join(allowed))
+        cannot_be_half = self.device == "cpu" or self.dtype in ("float32", "bfloat16")
+        if self.compute == "fp16" and cannot_be_half:
+            only = "fp32, except for float16 weights on a GPU"
+            raise InvalidParameter("compute", self.compute, only)
         for name in ("threads", "kv_tokens", "max_batch", "queue_limit"):
             if getattr(self, name) < 1:
                 raise InvalidParameter(name, getattr(self, name), "at least 1")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from collections.abc import Sequence as PySequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,9 @@ class PromptArrays:
         wide, narrow = np.zeros(0, np.int64), np.zeros(0, np.int32)
         pairs = np.zeros((0, 2), np.int32)
         return cls(wide, wide, wide, wide, pairs, narrow, np.zeros(1, np.int32), pairs, wide)
+
+    def __iter__(self) -> Iterator[Array]:
+        return (getattr(self, name) for name in self.__slots__)
 
     @property
     def tokens(self) -> int:
@@ -98,10 +102,10 @@ class PromptTensors:
     """PromptArrays on a GPU, which can be written anew with others of the same sizes."""
 
     def __init__(self, arrays: PromptArrays, device: torch.device) -> None:
-        self._packet = Packet(device, astuple(arrays))
+        self._packet = Packet(device, arrays)
 
     def write(self, arrays: PromptArrays) -> None:
-        self._packet.write(astuple(arrays))
+        self._packet.write(arrays)
 
     def batch(self) -> ForwardBatch:
         """All logits that are asked for are those of each sequence's last token. Where results must

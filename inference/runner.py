@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence as PySequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import accumulate, takewhile
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +14,8 @@ import torch
 
 import kernels
 from inference import architectures, sampler
-from inference.batch import ForwardBatch
+from inference.batch import ForwardBatch, per_token
+from inference.compute_check import check_compute
 from inference.config import ModelConfig
 from inference.kv_cache import BLOCK_SIZE, KVCache
 from inference.options import EngineOptions
@@ -91,6 +92,7 @@ class ModelRunner:
         self.blocks = -(-options.kv_tokens // BLOCK_SIZE)
         weights = Weights(directory, stored_as(options.dtype))
         self.dtype = weights.dtype
+        check_compute(options, self.dtype, "cpu")
         self._architecture = architectures.build(self.config, weights, torch.device("cpu"))
         self._caches = [self._layer_cache() for _ in range(self.config.layers)]
         kernels.set_threads(options.threads)
@@ -133,11 +135,10 @@ class ModelRunner:
 
 
 def _batch(chunks: tuple[Chunk, ...]) -> ForwardBatch:
-    """The tensors that describe a step. Those with one token that come first are decodes."""
+    """The tensors that describe a step."""
     tokens: list[int] = []
     positions: list[int] = []
     slots: list[int] = []
-    starts = [0]
     rows = []
     for chunk in chunks:
         sequence, first = chunk.sequence, chunk.sequence.computed
@@ -145,21 +146,28 @@ def _batch(chunks: tuple[Chunk, ...]) -> ForwardBatch:
         tokens += sequence.tokens[first : first + chunk.length]
         positions += span
         slots += [sequence.blocks[p // BLOCK_SIZE] * BLOCK_SIZE + p % BLOCK_SIZE for p in span]
-        starts.append(len(tokens))
         if chunk.completes:
             rows.append(len(tokens) - 1)
-    # a piece of a prompt may be one token long too, and stands behind longer ones
-    decodes = len(list(takewhile(lambda chunk: chunk.length == 1, chunks)))
-    tables, lengths = block_tables(chunks)
     return ForwardBatch(
         token_ids=torch.tensor(tokens),
         positions=torch.tensor(positions),
         slots=torch.tensor(slots),
-        attention=AttentionBatch(
-            torch.from_numpy(tables), torch.from_numpy(lengths), tuple(starts), decodes
-        ),
+        attention=_attention(chunks),
         logit_rows=torch.tensor(rows, dtype=torch.int64),
     )
+
+
+def _attention(chunks: tuple[Chunk, ...]) -> AttentionBatch:
+    """Those with one token that come first are decodes."""
+    tables, lengths = block_tables(chunks)
+    counts = [chunk.length for chunk in chunks]
+    if kernels.products().invariant:
+        tables, lengths = per_token(tables, lengths, counts)
+        counts = [1] * sum(counts)
+    # a piece of a prompt may be one token long too, and stands behind longer ones
+    decodes = len(list(takewhile(lambda count: count == 1, counts)))
+    starts = tuple(accumulate(counts, initial=0))
+    return AttentionBatch(torch.from_numpy(tables), torch.from_numpy(lengths), starts, decodes)
 
 
 def block_tables(chunks: PySequence[Chunk]) -> tuple[Array, Array]:

@@ -175,7 +175,8 @@ class Timings:
 @dataclass(frozen=True, slots=True)
 class Finished:
     """The last event of a request that ended well. stop_string is the one that ended it, if any;
-    it is not part of the text. A token that ended it is part of the token ids."""
+    it is not part of the text. A token that ended it is part of the token ids. deterministic: no
+    other request and no way of cutting the prompt had an influence (`EngineOptions`)."""
 
     reason: FinishReason
     prompt_tokens: int
@@ -184,6 +185,7 @@ class Finished:
     seed: int
     timings: Timings
     stop_string: str | None = None
+    deterministic: bool = False
 
 
 EngineEvent = Queued | PromptProgress | Delta | Finished

@@ -4,13 +4,14 @@ Weights stay as they are stored. On CUDA see `kernels/cuda/matmul_transb.py`. On
 is fastest depends on the number of rows M:
 a few rows are bound by reading w (own kernels, 16-bit weights read once, fp32 sums); many rows
 are bound by arithmetic (w widened into scratch that all products share, then torch's fp32
-product). `product_rows.limit` holds the M at which this machine changes over. fp32 weights always
-go to torch.
+product). `product_rows.limit` holds the M at which this machine changes over. fp32 weights go to
+torch. Where `product_choice.products` are to be invariant, all go to the kernel for several rows,
+which sums every row alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ from kernels.cpu import matmul_transb as cpu
 from kernels.cpu.jit import as_array
 from kernels.cuda import matmul_transb as cuda
 from kernels.cuda.upload import upload
+from kernels.product_choice import products
 from kernels.rms_norm import Norm, rms_norm
 from kernels.shapes import check_shapes
 from kernels.silu_mul import silu_mul
@@ -95,12 +97,11 @@ def matmul_transb(
     _check(x, matrices, norm, residual, gated=gated)
     if x.is_cuda:
         return cuda.matmul_transb(x, matrices, norm=norm, residual=residual, gated=gated, wide=wide)
-    if x.shape[0] == 1 and not matrices.is_wide:
+    if x.shape[0] == 1 and not matrices.is_wide and not products().invariant:
         return _vector(x, matrices, norm, residual, gated=gated)
     if norm is not None:
         x = rms_norm(x, norm)
-    by_us = not matrices.is_wide and x.shape[0] <= product_rows.limit()
-    out = (by_kernel if by_us else by_torch)(x, matrices, residual)
+    out = _way(x.shape[0], matrices)(x, matrices, residual)
     return silu_mul(out) if gated else out
 
 
@@ -125,6 +126,11 @@ def _check(
         )
 
 
+def _way(rows: int, matrices: Matrices) -> Callable[..., torch.Tensor]:
+    by_us = not matrices.is_wide and rows <= product_rows.limit()
+    return by_kernel if by_us or products().invariant else by_torch
+
+
 def _vector(
     x: torch.Tensor,
     matrices: Matrices,
@@ -144,7 +150,8 @@ def _vector(
 def by_kernel(
     x: torch.Tensor, matrices: Matrices, residual: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Own kernel for several rows: 16-bit weights are read from memory once."""
+    """Own kernel for several rows: weights are read from memory once. A row's result depends
+    neither on its place nor on the other rows."""
     rows = x.shape[0]
     missing = -rows % cpu.ROWS
     if missing:

@@ -13,6 +13,7 @@ import torch
 from kernels.cache_layer import CacheLayer
 from kernels.cpu import rope_append as cpu
 from kernels.cuda import rope_append as cuda
+from kernels.product_choice import products
 from kernels.shapes import check_shapes
 
 
@@ -47,6 +48,7 @@ def rope_append(
         cache.k_array,
         cache.v_array,
         slots.numpy(),
+        products().invariant,
         q.numpy(),
     )
     return q

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from inference.engine import Engine, StepEvents
     from inference.runner import ModelRunner, Step
 
+    Launch = Callable[[Any, Any], Step]
+
 TRAP = "CUDA error: an illegal memory access was encountered"
 SLOW_STEP_S = 0.01
 
@@ -39,17 +41,6 @@ def obey(log: bool = False, slow: bool = False) -> None:
         configure()
     step, init = Engine.step, ModelRunner.__init__
 
-    def ordered(launch: Callable[[Any, Any], Step]) -> Callable[[Any, Any], Step]:
-        def ordered_launch(runner: Any, chunks: Any) -> Step:
-            time.sleep(SLOW_STEP_S if slow else 0)
-            for chunk in chunks:
-                sequence = chunk.sequence
-                token = sequence.output_length + sequence.promised + 1
-                _carry_out(sequence.request.request_id, token)
-            return launch(runner, chunks)
-
-        return ordered_launch
-
     def ordered_step(engine: Engine) -> StepEvents:
         events = step(engine)
         assert not any(name == "bug" for name, _ in events), "the engine's own mistake"
@@ -62,9 +53,21 @@ def obey(log: bool = False, slow: bool = False) -> None:
         init(runner, directory, options)
 
     for runner in (ModelRunner, CudaRunner):
-        runner.launch = ordered(runner.launch)  # type: ignore[method-assign, assignment]
+        runner.launch = _ordered(runner.launch, slow)  # type: ignore[method-assign, assignment]
     Engine.step = ordered_step  # type: ignore[method-assign, assignment]
     ModelRunner.__init__ = ordered_init  # type: ignore[method-assign, assignment]
+
+
+def _ordered(launch: Launch, slow: bool) -> Launch:
+    def ordered_launch(runner: Any, chunks: Any) -> Step:
+        time.sleep(SLOW_STEP_S if slow else 0)
+        for chunk in chunks:
+            sequence = chunk.sequence
+            token = sequence.output_length + sequence.promised + 1
+            _carry_out(sequence.request.request_id, token)
+        return launch(runner, chunks)
+
+    return ordered_launch
 
 
 def _carry_out(name: str, step: int) -> None:

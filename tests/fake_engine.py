@@ -86,13 +86,15 @@ def echo(request: GenerateRequest) -> Iterator[Step]:
 
 class FakeEngine:
     """`script` decides what each request streams. `requests` and `cancelled` (request ids) record
-    what happened; `delay` seconds pass before each piece of text."""
+    what happened; `delay` seconds pass before each piece of text; `deterministic` is what it says
+    of itself."""
 
     def __init__(
         self, script: Script = echo, *, delay: float = 0.0, context_length: int = 4096
     ) -> None:
         self.script = script
         self.delay = delay
+        self.deterministic = False
         self.requests: list[GenerateRequest] = []
         self.cancelled: list[str] = []
         self.started = False
@@ -163,22 +165,22 @@ class FakeEngine:
             yield event
             limit = request.sampling.max_tokens
             if limit is not None and tokens >= limit:
-                yield _finished(request, "length", tokens)
+                yield self._finished(request, "length", tokens)
                 return
         yield Delta("", (END,), (length,))
-        yield _finished(request, "stop", tokens + 1)
+        yield self._finished(request, "stop", tokens + 1)
 
-
-def _finished(request: GenerateRequest, reason: FinishReason, tokens: int) -> Finished:
-    seed = request.sampling.seed
-    return Finished(
-        reason=reason,
-        prompt_tokens=len(request.prompt_ids),
-        output_tokens=tokens,
-        cached_tokens=0,
-        seed=42 if seed is None else seed,
-        timings=Timings(queue_s=0.001, prefill_s=0.002, decode_s=0.003),
-    )
+    def _finished(self, request: GenerateRequest, reason: FinishReason, tokens: int) -> Finished:
+        seed = request.sampling.seed
+        return Finished(
+            reason=reason,
+            prompt_tokens=len(request.prompt_ids),
+            output_tokens=tokens,
+            cached_tokens=0,
+            seed=42 if seed is None else seed,
+            timings=Timings(queue_s=0.001, prefill_s=0.002, decode_s=0.003),
+            deterministic=self.deterministic,
+        )
 
 
 def by_prompt(request: GenerateRequest) -> Iterator[Step]:

@@ -64,6 +64,13 @@ async def test_a_session_goes_on_and_is_read_back(site: FakeEngine) -> None:
     assert found["messages"][3]["parent_id"] == found["messages"][2]["id"]
 
 
+async def test_a_message_says_whether_it_was_written_deterministically(site: FakeEngine) -> None:
+    site.deterministic = True
+    made = (await say(input="One")).json()
+    found = (await AsyncClient().get(f"/api/sessions/{made['session_id']}")).json()
+    assert [message["deterministic"] for message in found["messages"]] == [False, True]
+
+
 async def test_a_story_goes_on_from_plain_text(site: FakeEngine) -> None:
     site.script = lambda request: [" there was"]
     answer = await say(input="Once upon a time", model="story")

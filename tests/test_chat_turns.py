@@ -56,6 +56,23 @@ async def test_a_message_is_answered_and_recorded(site: FakeEngine) -> None:
     assert site.requests[0].tenant == str((await in_database(Session.objects.get)).owner_id)
 
 
+async def test_the_record_says_whether_the_engine_was_deterministic(site: FakeEngine) -> None:
+    """As the engine said at the end; of an answer that was stopped nothing is known."""
+    async with Page() as page:
+        await page.submit("Hello")
+        ends = [await page.until("message.end")]
+        site.deterministic = True
+        await page.submit("Hello")
+        ends.append(await page.until("message.end"))
+        site.script = says("Half ", asyncio.Event())
+        await page.submit("Hello")
+        delta = await page.until("message.delta")
+        await page.send("turn.stop", session_id=delta["session_id"])
+        ends.append(await page.until("message.end"))
+    assert [end["deterministic"] for end in ends] == [False, True, False]
+    assert [row.deterministic for row in await rows()] == [False, True, False]
+
+
 async def test_the_next_prompt_begins_with_the_last_prompt_and_answer(site: FakeEngine) -> None:
     async with Page() as page:
         await page.submit("One")

@@ -209,6 +209,9 @@ def test_doctor_on_a_machine_without_a_gpu(monkeypatch: pytest.MonkeyPatch, sett
     settings.TINYLLM_DEVICE = "gpu"
     with pytest.raises(CommandError, match="one of auto, cpu, cuda"):
         said()
+    settings.TINYLLM_DEVICE, settings.TINYLLM_BACKEND = "auto", "cublas"
+    with pytest.raises(CommandError, match="backend = 'cublas' is not allowed"):
+        said()
 
 
 @pytest.mark.usefixtures("machine")

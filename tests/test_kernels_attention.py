@@ -153,7 +153,7 @@ def test_decode_writes_its_own_outputs_only() -> None:
     q, cache, batch = paged([(20, 1), (33, 1)], (4, 2, 16), torch.bfloat16)
     out = torch.full((3, 4, 16), NAN)
     arrays = cache.k_array, cache.v_array, batch.block_tables.numpy(), batch.context_lens.numpy()
-    cpu.decode(q.numpy(), *arrays, out.numpy())
+    cpu.decode(q.numpy(), *arrays, False, out.numpy())
     assert out[:2].isfinite().all()
     assert out[2].isnan().all()
 

@@ -19,16 +19,23 @@ PARALLEL_WORK = 300_000
 
 @jit(parallel=True)
 def decode(
-    q: Any, k_cache: Any, v_cache: Any, block_tables: Any, context_lens: Any, out: Any
+    q: Any,
+    k_cache: Any,
+    v_cache: Any,
+    block_tables: Any,
+    context_lens: Any,
+    invariant: Any,
+    out: Any,
 ) -> None:
     """q[S, Hq, D], caches [blocks, Hkv, block size, D], block_tables[>=S, blocks],
-    context_lens[>=S] of at least 1, out[>=S, Hq, D]."""
+    context_lens[>=S] of at least 1, out[>=S, Hq, D]. invariant: always the parallel loop, since two
+    loops that are compiled apart need not round alike."""
     kv_heads = k_cache.shape[1]
     group = q.shape[1] // kv_heads
     work = 0  # written out, since Numba would make a parallel loop of a sum
     for i in range(q.shape[0]):
         work += context_lens[i] * q.shape[1] * q.shape[2]
-    if work < PARALLEL_WORK:
+    if work < PARALLEL_WORK and not invariant:
         for i in range(q.shape[0] * kv_heads):
             s, h = divmod(i, kv_heads)
             rows = slice(h * group, (h + 1) * group)

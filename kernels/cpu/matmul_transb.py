@@ -1,7 +1,7 @@
-"""out[M, N] = x[M, K] · w[N, K]ᵀ (+ residual), weights in 16 bits, sums in fp32.
+"""out[M, N] = x[M, K] · w[N, K]ᵀ (+ residual), weights in any storage type, sums in fp32.
 
 w is a tuple of matrices that share x; their rows follow one another in out. One pass reads every
-weight once: 2·N·K bytes, which is all that counts while M is small. Four rows of w are taken
+weight once: N·K stored numbers, which is all that counts while M is small. Four rows of w are taken
 together, so that each x is used four times; the next four are asked for before they are needed,
 because one core alone does not ask for enough to keep the memory busy.
 """

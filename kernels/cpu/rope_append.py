@@ -34,11 +34,12 @@ def rope_append(
     k_cache: Any,
     v_cache: Any,
     slots: Any,
+    invariant: Any,
     q: Any,
 ) -> None:
     """Shapes as in the binding; D is even, every position lies in the tables and
-    every slot inside the cache."""
-    if qkv.shape[0] < PARALLEL_TOKENS:
+    every slot inside the cache. invariant: see `kernels.cpu.attention.decode`."""
+    if qkv.shape[0] < PARALLEL_TOKENS and not invariant:
         for i in range(qkv.shape[0]):
             at = positions[i]
             _token(qkv[i], cos[at], sin[at], k_cache, v_cache, slots[i], q[i])

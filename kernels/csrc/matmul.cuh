@@ -66,6 +66,14 @@ __device__ __forceinline__ float4 widened(const Sums &sums) {
     return v;
 }
 
+__device__ __forceinline__ void multiply(Sums &sums, const u32 (&a)[4], const u32 (&b)[2]) {
+#if COMPUTE_F16
+    mma_f16_f16(sums.pairs, a, b);
+#else
+    mma(sums.values, a, b);
+#endif
+}
+
 // One of the two mma (half 0, then 1) of a block of k. At lane (g, t): `low` and `high` are numbers
 // 8t.. of rows g and g + 8 of the strip, `x` those of token g.
 __device__ __forceinline__ void multiply(Sums &sums, const uint4 &low, const uint4 &high,
@@ -73,11 +81,7 @@ __device__ __forceinline__ void multiply(Sums &sums, const uint4 &low, const uin
     const u32 first[4] = {low.x, high.x, low.y, high.y}, second[4] = {low.z, high.z, low.w, high.w};
     const u32(&a)[4] = half ? second : first;
     const u32 b[2] = {half ? x.z : x.x, half ? x.w : x.y};
-#if COMPUTE_F16
-    mma_f16_f16(sums.pairs, a, b);
-#else
-    mma(sums.values, a, b);
-#endif
+    multiply(sums, a, b);
 }
 #endif
 

@@ -1,9 +1,10 @@
 // matmul_transb: out[tokens, n] = x[tokens, k] · w[n, k]ᵀ for many tokens.
 //
 // Bound by arithmetic, 2·tokens·n·k operations. A block makes one tile of ROWS rows of w and TOKENS
-// tokens; steps of 64 numbers of k of both come through STAGES stages of shared memory. A warp makes
-// WARP_ROWS x WARP_TOKENS of the tile. With PARTS the sums of each part of k are added to a total,
-// as matmul.cuh says: the same bits as matmul_few, for twice the registers.
+// tokens; steps of 64 numbers of k of both come through STAGES stages of shared memory. A warp
+// makes WARP_ROWS x WARP_TOKENS of the tile, unit by unit of k: while one is multiplied, the next
+// comes from shared memory to registers. With PARTS the sums of each part of k are added to a
+// total, as matmul.cuh says: the same bits as matmul_few, for twice the registers.
 //
 //   x      elem[tokens, k], w elem[n, k], both 16-byte aligned, k a multiple of 8
 //   out    see matmul.cuh
@@ -14,19 +15,21 @@
 //   moved  from L2, for each tile: (ROWS + TOKENS)·k·2 bytes
 //
 // dtypes: f16 bf16
-// compile: TOKENS=128 WARP_ROWS=64 WARP_TOKENS=64 STAGES=3 PARTS=0 EPILOGUE=0 COMPUTE_F16=0
-// compile: TOKENS=128 WARP_ROWS=64 WARP_TOKENS=64 STAGES=3 PARTS=0 EPILOGUE=2 COMPUTE_F16=0
-// compile: TOKENS=128 WARP_ROWS=64 WARP_TOKENS=32 STAGES=3 PARTS=1 EPILOGUE=1 COMPUTE_F16=0
-// compile: TOKENS=64 WARP_ROWS=32 WARP_TOKENS=64 STAGES=4 PARTS=1 EPILOGUE=2 COMPUTE_F16=0
-// compile: TOKENS=32 WARP_ROWS=32 WARP_TOKENS=32 STAGES=4 PARTS=1 EPILOGUE=3 COMPUTE_F16=0
-// compile: TOKENS=128 WARP_ROWS=64 WARP_TOKENS=32 STAGES=3 PARTS=1 EPILOGUE=0 COMPUTE_F16=1
+// compile: ROWS=128 TOKENS=256 WARP_ROWS=64 WARP_TOKENS=64 STAGES=3 PARTS=0 EPILOGUE=0
+// compile: ROWS=128 TOKENS=256 WARP_ROWS=64 WARP_TOKENS=64 STAGES=3 PARTS=0 EPILOGUE=1
+// compile: ROWS=128 TOKENS=128 WARP_ROWS=64 WARP_TOKENS=64 STAGES=3 PARTS=0 EPILOGUE=2
+// compile: ROWS=128 TOKENS=128 WARP_ROWS=64 WARP_TOKENS=64 STAGES=3 PARTS=0 EPILOGUE=3
+// compile: ROWS=64 TOKENS=64 WARP_ROWS=32 WARP_TOKENS=32 STAGES=4 PARTS=0 EPILOGUE=1
+// compile: ROWS=128 TOKENS=128 WARP_ROWS=64 WARP_TOKENS=32 STAGES=3 PARTS=1 EPILOGUE=1
+// compile: ROWS=128 TOKENS=64 WARP_ROWS=32 WARP_TOKENS=64 STAGES=4 PARTS=1 EPILOGUE=2
+// compile: ROWS=128 TOKENS=32 WARP_ROWS=32 WARP_TOKENS=32 STAGES=4 PARTS=1 EPILOGUE=3
+// compile: ROWS=128 TOKENS=64 WARP_ROWS=32 WARP_TOKENS=64 STAGES=4 PARTS=1 EPILOGUE=0 COMPUTE_F16=1
 #include "matmul.cuh"
 
 #if DTYPE == F32
 #error "w in fp16 or bf16: fp32 is matmul_f32.cu's"
 #endif
 
-#define ROWS 128
 #define STEP 64
 #define CHUNKS (STEP / VEC)
 #define WARPS_DOWN (ROWS / WARP_ROWS)
@@ -34,19 +37,25 @@
 #define THREADS (WARP * WARPS_DOWN * WARPS_ACROSS)
 #define STRIPS (WARP_ROWS / STRIP)
 #define OCTETS (WARP_TOKENS / OCTET)
+// A step is made in so many units, of which as many are read ahead as there are registers for.
+#define UNITS (PARTS ? STEP / BLOCK : STEP / 16)
+#define AHEAD (PARTS ? 0 : 1)
 // Rows of the result that a tile makes: with GATED two rows of w make one.
 #define OUT_ROWS (EPILOGUE == GATED ? ROWS / 2 : ROWS)
 // Of a row of sums in shared memory, in floats: four lanes' tokens fall on different banks.
 #define SUM_STRIDE (OUT_ROWS + 4)
 // Token tiles that run side by side: their blocks share rows of w in L2, and few enough of them
 // that the rows of x stay there too.
-#define SIDE_BY_SIDE 16
+#define SIDE_BY_SIDE (2048 / TOKENS)
+// A stage holds rows of w, then those of x. In each pass all threads together copy COPIED of them.
 #define STAGE_VECTORS ((ROWS + TOKENS) * CHUNKS)
+#define COPIED (THREADS / CHUNKS)
+#define PASSES ((ROWS + TOKENS) / COPIED)
 
-// A row of a stage is 8 vectors. Odd rows have their halves swapped, so that two rows' blocks of
-// four vectors, which eight lanes read together, lie on different banks.
+// A row of a stage is 8 vectors, in such an order that eight lanes meet eight different banks,
+// whether they read one column of eight rows, as ldmatrix does, or four columns of two.
 __device__ __forceinline__ int place(int row, int chunk) {
-    return row * CHUNKS + (chunk ^ row % 2 * 4);
+    return row * CHUNKS + (chunk ^ (row % 2 * 4 + row % 8 / 2));
 }
 
 // Which tile this block makes: all token tiles of a band of SIDE_BY_SIDE for one row tile, then
@@ -60,47 +69,108 @@ __device__ __forceinline__ void locate(int tokens, int row_tiles, int &row_tile,
     token_tile = first + index % width;
 }
 
-// Starts the copies of one step into a stage.
-__device__ __forceinline__ void copy(uint4 *stage, const elem *x, const elem *w, int row_tile,
-                                     int token_tile, int step, int tokens, int n, int k) {
-    const int chunk = threadIdx.x % CHUNKS, column = step * STEP + chunk * VEC;
-    const bool real = column < k;
-#pragma unroll
-    for (int row = threadIdx.x / CHUNKS; row < ROWS; row += THREADS / CHUNKS) {
-        const int strip = row_tile * (ROWS / STRIP) + row / STRIP;
-        const int from = min(octet_row(strip, row / OCTET % 2, n) + row % OCTET, n - 1);
-        cp_async_16_or_zero(stage + place(row, chunk), w + (long long)from * k + column, real);
-    }
-#pragma unroll
-    for (int row = threadIdx.x / CHUNKS; row < TOKENS; row += THREADS / CHUNKS) {
-        const int from = min(token_tile * TOKENS + row, tokens - 1);
-        cp_async_16_or_zero(stage + ROWS * CHUNKS + place(row, chunk),
-                            x + (long long)from * k + column, real);
-    }
-}
+// One vector of every `distance`-th row of w or x, as a thread copies them step by step.
+struct Source {
+    const elem *next;
+    long long stride;
+    int rows;
 
-// One step of this warp's part of the tile.
-__device__ __forceinline__ void multiply_step(Sums (&sums)[STRIPS][OCTETS], const uint4 *stage,
-                                              int warp_row, int warp_token) {
-    const int lane = threadIdx.x % WARP, g = lane / 4, t = lane % 4;
-    const uint4 *w_rows = stage + warp_row * CHUNKS;
-    const uint4 *x_rows = stage + (ROWS + warp_token) * CHUNKS;
+    __device__ __forceinline__ Source(const elem *matrix, int first, int distance, int end, int k)
+        : next(matrix + (long long)first * k + threadIdx.x % CHUNKS * VEC),
+          stride((long long)distance * k),
+          rows((end - first + distance - 1) / distance) {}
+};
+
+// The copies of a thread. What lies outside of w or x becomes zero.
+struct Copies {
+    Source w, x;
+    int left;  // numbers of k
+    int at;    // in a stage, of the first pass
+
+    // Some of a step's passes.
+    __device__ __forceinline__ void start(uint4 *stage, int first, int end) const {
 #pragma unroll
-    for (int block = 0; block < STEP / BLOCK; block++) {
-        const int at = place(g, block * 4 + t);
-        uint4 v[STRIPS][2];
-#pragma unroll
-        for (int i = 0; i < 2 * STRIPS; i++) v[i / 2][i % 2] = w_rows[at + i * OCTET * CHUNKS];
-#pragma unroll
-        for (int octet = 0; octet < OCTETS; octet++) {
-            const uint4 tokens = x_rows[at + octet * OCTET * CHUNKS];
-#pragma unroll
-            for (int i = 0; i < 2 * STRIPS; i++)
-                multiply(sums[i % STRIPS][octet], v[i % STRIPS][0], v[i % STRIPS][1], tokens,
-                         i / STRIPS);
+        for (int pass = first; pass < end; pass++) {
+            const Source &from = pass < ROWS / COPIED ? w : x;
+            const int row = pass < ROWS / COPIED ? pass : pass - ROWS / COPIED;
+            cp_async_16_or_zero(stage + at + pass * COPIED * CHUNKS,
+                                from.next + row * from.stride, left > 0 && row < from.rows);
         }
     }
+
+    // To the next step.
+    __device__ __forceinline__ void commit() {
+        cp_async_commit();
+        w.next += STEP, x.next += STEP, left -= STEP;
+    }
+};
+
+__device__ __forceinline__ Copies copies(const elem *x, const elem *w, int row_tile, int token_tile,
+                                         int tokens, int n, int k) {
+    const int row = threadIdx.x / CHUNKS, chunk = threadIdx.x % CHUNKS;
+    const int strip = row_tile * (ROWS / STRIP) + row / STRIP;
+    const int w_row = octet_row(strip, row / OCTET % 2, n) + row % OCTET;
+    return {Source(w, w_row, COPIED * OUT_ROWS / ROWS, n, k),
+            Source(x, token_tile * TOKENS + row, COPIED, tokens, k), k - chunk * VEC,
+            place(row, chunk)};
 }
+
+// One unit's operands of a warp.
+#if PARTS
+// In the order of matmul_few.
+struct Unit {
+    uint4 w[STRIPS][2], x[OCTETS];
+
+    __device__ __forceinline__ void load(const uint4 *stage, int warp_row, int warp_token,
+                                         int unit) {
+        const int lane = threadIdx.x % WARP, g = lane / 4, t = lane % 4;
+        const int at = place(g, unit * 4 + t);
+#pragma unroll
+        for (int i = 0; i < 2 * STRIPS; i++)
+            w[i / 2][i % 2] = stage[warp_row * CHUNKS + at + i * OCTET * CHUNKS];
+#pragma unroll
+        for (int i = 0; i < OCTETS; i++)
+            x[i] = stage[(ROWS + warp_token) * CHUNKS + at + i * OCTET * CHUNKS];
+    }
+
+    __device__ __forceinline__ void multiply_into(Sums (&sums)[STRIPS][OCTETS]) const {
+#pragma unroll
+        for (int half = 0; half < 2; half++)
+#pragma unroll
+            for (int i = 0; i < STRIPS * OCTETS; i++)
+                multiply(sums[i / OCTETS][i % OCTETS], w[i / OCTETS][0], w[i / OCTETS][1],
+                         x[i % OCTETS], half);
+    }
+};
+#else
+// In the order of ldmatrix, which gives each operand the registers that mma wants it in. Vectors of
+// two rows must first be mixed: as many moves as products.
+struct Unit {
+    u32 w[STRIPS][4], x[OCTETS / 2][4];
+
+    __device__ __forceinline__ void load(const uint4 *stage, int warp_row, int warp_token,
+                                         int unit) {
+        const int lane = threadIdx.x % WARP;
+        const int w_at = place(warp_row + lane % 16, unit * 2 + lane / 16);
+        const int x_at =
+            place(ROWS + warp_token + lane / 16 * OCTET + lane % 8, unit * 2 + lane / 8 % 2);
+#pragma unroll
+        for (int i = 0; i < STRIPS; i++) ldmatrix_x4(w[i], stage + w_at + i * STRIP * CHUNKS);
+#pragma unroll
+        for (int i = 0; i < OCTETS / 2; i++)
+            ldmatrix_x4(x[i], stage + x_at + i * 2 * OCTET * CHUNKS);
+    }
+
+    __device__ __forceinline__ void multiply_into(Sums (&sums)[STRIPS][OCTETS]) const {
+#pragma unroll
+        for (int i = 0; i < STRIPS * OCTETS; i++) {
+            const u32 *of_two = x[i % OCTETS / 2] + i % 2 * 2;
+            const u32 tokens[2] = {of_two[0], of_two[1]};
+            multiply(sums[i / OCTETS][i % OCTETS], w[i / OCTETS], tokens);
+        }
+    }
+};
+#endif
 
 #if PARTS
 typedef float4 Total;
@@ -110,6 +180,10 @@ typedef Sums Total;
 
 __device__ __forceinline__ float4 widened(const float4 &total) { return total; }
 
+__device__ __forceinline__ float4 plus(const float4 &a, const float4 &b) {
+    return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
+}
+
 // A part of k is done: what it came to is added, and the next part starts at zero.
 __device__ __forceinline__ void add_part(float4 (&totals)[STRIPS][OCTETS],
                                          Sums (&sums)[STRIPS][OCTETS]) {
@@ -117,7 +191,7 @@ __device__ __forceinline__ void add_part(float4 (&totals)[STRIPS][OCTETS],
     for (int i = 0; i < STRIPS * OCTETS; i++) {
         const float4 v = widened(sums[i / OCTETS][i % OCTETS]);
         float4 &total = totals[i / OCTETS][i % OCTETS];
-        total = make_float4(total.x + v.x, total.y + v.y, total.z + v.z, total.w + v.w);
+        total = plus(total, v);
         clear(sums[i / OCTETS][i % OCTETS]);
     }
 }
@@ -142,41 +216,54 @@ __device__ __forceinline__ void spread(const Total (&totals)[STRIPS][OCTETS], fl
     }
 }
 
-// Eight sums to eight neighbours of a row of the result.
-__device__ __forceinline__ void put_octet(result *out, const float *sums) {
-    float4 low = ((const float4 *)sums)[0], high = ((const float4 *)sums)[1];
+// Eight neighbours of a row of the result.
+struct Eight {
+    float4 low, high;
+};
+
+__device__ __forceinline__ void put_eight(result *out, const Eight &v) {
 #if EPILOGUE == STORE || EPILOGUE == GATED
-    const float v[VEC] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
-    *(uint4 *)out = narrow_vec(v);
+    const float values[VEC] = {v.low.x,  v.low.y,  v.low.z,  v.low.w,
+                               v.high.x, v.high.y, v.high.z, v.high.w};
+    *(uint4 *)out = narrow_vec(values);
 #else
-    float4 *to = (float4 *)out;
-#if EPILOGUE == RESIDUAL
-    const float4 a = to[0], b = to[1];
-    low = make_float4(a.x + low.x, a.y + low.y, a.z + low.z, a.w + low.w);
-    high = make_float4(b.x + high.x, b.y + high.y, b.z + high.z, b.w + high.w);
-#endif
-    to[0] = low, to[1] = high;
+    *(Eight *)out = v;
 #endif
 }
 
 // The tile to the result; octet by octet where all rows of it are aligned.
 __device__ __forceinline__ void write(const float *tile, result *out, int row_tile, int token_tile,
                                       int tokens, int width) {
-    for (int i = threadIdx.x; i < TOKENS * OUT_ROWS / OCTET; i += THREADS) {
-        const int row = i % (OUT_ROWS / OCTET) * OCTET, token = i / (OUT_ROWS / OCTET);
-        const int column = row_tile * OUT_ROWS + row, m = token_tile * TOKENS + token;
-        if (m >= tokens) continue;
-        const float *sums = tile + token * SUM_STRIDE + row;
-        result *to = out + (long long)m * width + column;
-        if (width % OCTET == 0) {
-            if (column < width) put_octet(to, sums);
-        } else {
-            for (int j = 0; j < min(OCTET, width - column); j++) put(to + j, sums[j]);
-        }
+    const int across = OUT_ROWS / OCTET, down = THREADS / across, each = TOKENS / down;
+    const int row = threadIdx.x % across * OCTET, column = row_tile * OUT_ROWS + row;
+    const int token = threadIdx.x / across, left = tokens - token_tile * TOKENS - token;
+    const float *sums = tile + token * SUM_STRIDE + row;
+    result *to = out + (long long)(tokens - left) * width + column;
+    if (column >= width) return;
+    if (width % OCTET != 0) {
+        for (int i = 0; i < each && i * down < left; i++)
+            for (int j = 0; j < min(OCTET, width - column); j++)
+                put(to + (long long)i * down * width + j, sums[i * down * SUM_STRIDE + j]);
+        return;
     }
+    // first all is read, so that the reads of what is added to are under way together
+    Eight v[each];
+#pragma unroll
+    for (int i = 0; i < each; i++) {
+        v[i] = *(const Eight *)(sums + i * down * SUM_STRIDE);
+#if EPILOGUE == RESIDUAL
+        if (i * down >= left) continue;
+        const Eight old = *(const Eight *)(to + (long long)i * down * width);
+        v[i].low = plus(old.low, v[i].low), v[i].high = plus(old.high, v[i].high);
+#endif
+    }
+#pragma unroll
+    for (int i = 0; i < each; i++)
+        if (i * down < left) put_eight(to + (long long)i * down * width, v[i]);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+// One block: as many registers as it wants, since shared memory leaves no room for many.
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
     matmul_transb(const elem *x, const elem *w, result *out, int tokens, int n, int k, int part) {
     extern __shared__ uint4 shared[];
     const int warp = threadIdx.x / WARP, steps = (k + STEP - 1) / STEP;
@@ -184,10 +271,10 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     const int warp_token = warp / WARPS_DOWN * WARP_TOKENS;
     int row_tile, token_tile;
     locate(tokens, (width_of(n) + OUT_ROWS - 1) / OUT_ROWS, row_tile, token_tile);
-    for (int step = 0; step < STAGES - 1; step++) {
-        if (step < steps)
-            copy(shared + step * STAGE_VECTORS, x, w, row_tile, token_tile, step, tokens, n, k);
-        cp_async_commit();
+    Copies next = copies(x, w, row_tile, token_tile, tokens, n, k);
+    for (int stage = 0; stage < STAGES - 1; stage++) {
+        next.start(shared + stage * STAGE_VECTORS, 0, PASSES);
+        next.commit();
     }
 
     Sums sums[STRIPS][OCTETS];
@@ -199,17 +286,31 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 #else
     Sums(&totals)[STRIPS][OCTETS] = sums;
 #endif
-    int stage = 0;
+    cp_async_wait<STAGES - 2>();
+    __syncthreads();
+    Unit units[AHEAD + 1];
+    units[0].load(shared, warp_row, warp_token, 0);
+    int stage = 0, free = STAGES - 1;
     for (int step = 0; step < steps; step++) {
-        cp_async_wait<STAGES - 2>();
-        __syncthreads();
-        // into the stage that was read in the step before
-        if (step + STAGES - 1 < steps)
-            copy(shared + (stage == 0 ? STAGES - 1 : stage - 1) * STAGE_VECTORS, x, w, row_tile,
-                 token_tile, step + STAGES - 1, tokens, n, k);
-        cp_async_commit();
-        multiply_step(sums, shared + stage * STAGE_VECTORS, warp_row, warp_token);
-        stage = stage == STAGES - 1 ? 0 : stage + 1;
+#pragma unroll
+        for (int unit = 0; unit < UNITS; unit++) {
+            const bool is_last = unit == UNITS - 1;
+            if (is_last) {  // and in registers: its stage is free once the next has come
+                cp_async_wait<STAGES - 2>();
+                __syncthreads();
+                free = stage;
+                stage = stage == STAGES - 1 ? 0 : stage + 1;
+            }
+            if (!AHEAD) units[0].multiply_into(sums);
+            units[(unit + 1) % (AHEAD + 1)].load(shared + stage * STAGE_VECTORS, warp_row,
+                                                 warp_token, (unit + 1) % UNITS);
+            // a few copies at a time, so that no load waits behind all of them
+            if (!is_last)
+                next.start(shared + free * STAGE_VECTORS, PASSES * unit / (UNITS - 1),
+                           PASSES * (unit + 1) / (UNITS - 1));
+            if (unit == UNITS - 2) next.commit();
+            if (AHEAD) units[unit % 2].multiply_into(sums);
+        }
 #if PARTS
         summed = summed + 1 == part ? 0 : summed + 1;
         if (summed == 0 || step == steps - 1) add_part(totals, sums);

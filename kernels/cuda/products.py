@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from kernels import launch
+from kernels.cuda.device import device
 from kernels.rms_norm import Norm
 
 # The most rows of x that matmul_few takes, and that it can norm by itself.
@@ -23,7 +24,6 @@ _MOST_WARPS = 16
 _PART_UNIT, _GAP = 64, 32
 # Bytes of a warp's step of weights, and of its sums of 16 rows and 8 tokens.
 _STEP_BYTES, _SUMS_BYTES = 2048, 512
-_TILE_ROWS = 128
 
 
 class Epilogue(enum.IntEnum):
@@ -49,27 +49,47 @@ class FewShape:
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A tile of matmul_transb: tokens in it, rows and tokens of each warp."""
+    """A tile of matmul_transb: rows of w and tokens in it, those of each warp, and stages."""
 
+    rows: int
     tokens: int
     warp_rows: int
     warp_tokens: int
     stages: int
+    in_parts: bool = False
 
     @property
     def threads(self) -> int:
-        return _WARP * (_TILE_ROWS // self.warp_rows) * (self.tokens // self.warp_tokens)
+        return _WARP * (self.rows // self.warp_rows) * (self.tokens // self.warp_tokens)
+
+    @property
+    def cost(self) -> int:
+        return self.rows * self.tokens + _READING * (self.rows + self.tokens)
+
+    def number(self, rows: int, outputs: int) -> int:
+        """How many make a product."""
+        return -(-outputs // self.rows) * -(-rows // self.tokens)
 
     def shared_bytes(self, epilogue: Epilogue) -> int:
-        rows = _TILE_ROWS // 2 if epilogue == Epilogue.GATED else _TILE_ROWS
-        stages = self.stages * (_TILE_ROWS + self.tokens) * _PART_UNIT * 2
+        rows = self.rows // 2 if epilogue == Epilogue.GATED else self.rows
+        stages = self.stages * (self.rows + self.tokens) * _PART_UNIT * 2
         return max(stages, self.tokens * (rows + 4) * 4)
 
 
-# Few tokens are bound by reading w, so that a second set of sums costs nothing: parts of k always.
-# Many need all registers for sums; in parts, a warp makes half as many.
-_SMALL_TILES = (Tile(32, 32, 32, 4), Tile(64, 32, 64, 4))
-_TILE, _TILE_IN_PARTS = Tile(128, 64, 64, 3), Tile(128, 64, 32, 3)
+# The widest reads least for each sum, but may leave multiprocessors idle at the end.
+_TILES = (
+    Tile(128, 256, 64, 64, 3),
+    Tile(128, 128, 64, 64, 3),
+    Tile(64, 64, 32, 32, 4),
+)
+# Two sets of sums leave registers for half as many.
+_TILES_IN_PARTS = (
+    Tile(128, 128, 64, 32, 3, in_parts=True),
+    Tile(128, 64, 32, 64, 4, in_parts=True),
+    Tile(128, 32, 32, 32, 4, in_parts=True),
+)
+# What a row of w or x costs a tile that reads it, in the sums that could be made meanwhile.
+_READING = 64
 
 
 def part_units(columns: int) -> int:
@@ -160,22 +180,23 @@ def tiles(
 ) -> None:
     """Any number of rows. in_parts: sums are made as `few` makes them, to the bit."""
     (rows, columns), outputs = x.shape, weight.shape[0]
-    row_tiles = -(-outputs // _TILE_ROWS)
-    tile = _tile(rows, row_tiles, in_parts=in_parts or fp16_sums)
+    # few tokens are bound by reading w, so that a second set of sums costs nothing
+    tile = _tile(rows, outputs, in_parts=in_parts or fp16_sums or rows <= FEW_ROWS)
     kernel = launch.kernel(
         "matmul_transb",
         "matmul_transb",
         weight.dtype,
         shared_bytes=tile.shared_bytes(epilogue),
+        rows=tile.rows,
         tokens=tile.tokens,
         warp_rows=tile.warp_rows,
         warp_tokens=tile.warp_tokens,
         stages=tile.stages,
-        parts=int(tile is not _TILE),
+        parts=int(tile.in_parts),
         epilogue=int(epilogue),
         compute_f16=int(fp16_sums),
     )
-    grid = (row_tiles * -(-rows // tile.tokens),)
+    grid = (tile.number(rows, outputs),)
     kernel(grid, (tile.threads,), x, weight, out, rows, outputs, columns, part_units(columns))
 
 
@@ -187,15 +208,17 @@ def exact(x: torch.Tensor, weight: torch.Tensor, out: torch.Tensor, epilogue: Ep
     kernel(grid, (256,), x, weight, out, rows, outputs, columns)
 
 
-def _tile(rows: int, row_tiles: int, *, in_parts: bool) -> Tile:
-    """The widest tile that leaves no multiprocessor idle, as far as there are rows for it."""
-    for tile in _SMALL_TILES:
-        if rows <= tile.tokens:
-            return tile
-    wide = row_tiles * -(-rows // _TILE.tokens)
-    if wide < torch.cuda.get_device_properties().multi_processor_count:
-        return _SMALL_TILES[-1]
-    return _TILE_IN_PARTS if in_parts else _TILE
+@functools.lru_cache(maxsize=1024)
+def _tile(rows: int, outputs: int, *, in_parts: bool) -> Tile:
+    """The one with which the busiest multiprocessor has least to do."""
+    gpu = device()
+
+    def work(tile: Tile) -> int:
+        return -(-tile.number(rows, outputs) // gpu.multiprocessors) * tile.cost
+
+    tiles = _TILES_IN_PARTS if in_parts else _TILES
+    fitting = [tile for tile in tiles if tile.shared_bytes(Epilogue.STORE) <= gpu.shared_bytes]
+    return min(fitting, key=work)
 
 
 def _width(outputs: int, epilogue: Epilogue) -> int:

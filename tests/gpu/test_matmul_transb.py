@@ -11,7 +11,7 @@ import torch
 
 from kernels.cache_layer import CacheLayer
 from kernels.cuda import matmul_transb as cuda
-from kernels.cuda import product_ways, products
+from kernels.cuda import products
 from kernels.cuda.product_ways import Product, best_way
 from kernels.cuda.products import Epilogue
 from kernels.matmul_transb import Matrices, matmul_transb
@@ -130,39 +130,6 @@ def test_products_of_models(dtype: torch.dtype, shape: tuple[int, int]) -> None:
     for rows in (1, 8, 16, 64, 300):
         for kind in ("plain", "residual", "gated"):
             check(rows, w, kind, lambda x, r: cuda.matmul_transb(x, w, **around(kind, r)))  # noqa: B023
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("tile", products._TILES + products._TILES_IN_PARTS, ids=str)
-def test_every_tile(tile: products.Tile, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where another one would be taken: less than one of it, and a little more than two."""
-    monkeypatch.setattr(products, "_tile", lambda *_, **__: tile)
-    use_products(OURS)
-    for shape in ((98, 72), (2 * tile.rows + 8, 576), (tile.rows - 8, 1048)):
-        w = weights(*shape, torch.bfloat16)
-        for rows in (65, tile.tokens + 1, 2 * tile.tokens + 65):
-            check(rows, w, kind, lambda x, r: cuda.matmul_transb(x, w, **around(kind, r)))  # noqa: B023
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("dtype", HALVES, ids=str)
-def test_few_and_tiles_in_parts_agree_to_the_bit(dtype: torch.dtype, kind: str) -> None:
-    epilogue = Epilogue[{"plain": "STORE"}.get(kind, kind.upper())]
-    for shape in ((200, 264), (96, 576), (130, 1048)):
-        w = weights(*shape, dtype).weight
-        for rows in (1, 9, 33, 64):
-            x, start = numbers(rows, shape[1], dtype=dtype), numbers(rows, shape[0])
-            sums_in = (False, True) if dtype == torch.float16 else (False,)
-            for fp16_sums in sums_in:
-                results = []
-                for launch in (products.few, products.tiles):
-                    out = product_ways.empty_result(x, w, epilogue)
-                    if kind == "residual":
-                        out.copy_(start)
-                    extra = {"in_parts": True} if launch is products.tiles else {}
-                    launch(x, w, out, epilogue, fp16_sums=fp16_sums, **extra)
-                    results.append(out)
-                assert torch.equal(*results)
 
 
 @pytest.mark.parametrize("dtype", HALVES, ids=str)

@@ -17,7 +17,7 @@ from inference.catalogue import Catalogue
 from inference.client import PromptCodec
 from inference.errors import EngineError
 from inference.model_store import ModelStore
-from inference.options import DTYPES, EngineOptions
+from inference.options import BACKENDS, COMPUTE, DEVICES, DTYPES, EngineOptions
 from inference.types import ModelKind, SamplingParams
 
 
@@ -38,6 +38,12 @@ class Command(BaseCommand):
         parser.add_argument("--seed", type=int)
         parser.add_argument("--ignore-eos", action="store_true", help="go on past end-of-text")
         parser.add_argument("--dtype", choices=DTYPES[1:], help="keep weights in this precision")
+        parser.add_argument("--device", choices=DEVICES[1:], help="compute on this")
+        parser.add_argument("--backend", choices=BACKENDS, help="whose products a GPU runs")
+        parser.add_argument("--compute", choices=COMPUTE, help="what a GPU adds up products in")
+        parser.add_argument(
+            "--deterministic", action="store_true", help="the same tokens as in any company"
+        )
         parser.add_argument("--json", action="store_true", help="text, tokens and timings as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -54,8 +60,7 @@ class Command(BaseCommand):
         name = options["model"]
         sampling = _sampling(store, name, options)
         kind = ModelKind.COMPLETION if options["messages"] is None else ModelKind.CHAT
-        engine_options = EngineOptions(dtype=options["dtype"] or "auto")
-        model = OfflineModel(store.ready_directory(name), kind, engine_options)
+        model = OfflineModel(store.ready_directory(name), kind, _engine_options(options))
         show = (lambda text: None) if options["json"] else self._show
         generated = model.generate(_prompt(model.codec, options), sampling, show)
         if not options["json"]:
@@ -76,6 +81,11 @@ class Command(BaseCommand):
     def _show(self, text: str) -> None:
         self.stdout.write(text, ending="")
         self.stdout.flush()
+
+
+def _engine_options(options: dict[str, Any]) -> EngineOptions:
+    names = ("dtype", "device", "backend", "compute", "deterministic")
+    return EngineOptions(**{name: options[name] for name in names if options[name] is not None})
 
 
 def _sampling(store: ModelStore, name: str, options: dict[str, Any]) -> SamplingParams:
