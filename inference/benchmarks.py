@@ -149,7 +149,7 @@ def _errors(directory: Path, runner: ModelRunner, options: EngineOptions) -> tup
 
 def _last_logits(runner: ModelRunner, tokens: list[int], *, at_once: bool) -> torch.Tensor:
     sequence = Sequence(GenerateRequest("r", "m", tuple(tokens)), len(tokens), 0, 0)
-    KVCache(runner.blocks).reserve(sequence, len(tokens))
+    KVCache(runner.blocks).grow(sequence, len(tokens))
     while sequence.pending:
         length = sequence.pending if at_once else 1
         logits = runner.run((Chunk(sequence, length),))

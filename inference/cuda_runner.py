@@ -66,8 +66,9 @@ class CudaRunner:
             self._rows = DecodeBuffers(seats, width, self.blocks, self._device)
         self._seats: dict[Sequence, int] = {}
         self._free_seats = list(range(seats))
-        # what the rows hold: of each seat the sequence and the position of its next token
-        self._in_rows: dict[int, tuple[Sequence, int]] = {}
+        # what the rows hold: of each seat the sequence, the position of its next token and how
+        # many blocks it has
+        self._in_rows: dict[int, tuple[Sequence, int, int]] = {}
         self._graphs: dict[tuple[Any, ...], torch.cuda.CUDAGraph] = {}
         self._pool = torch.cuda.graph_pool_handle()
         self._prompts = PromptGraphs(self.forward, config.heads, self._caches[0], width, self._pool)
@@ -123,7 +124,7 @@ class CudaRunner:
                 self._choose_for_one_token()
         torch.cuda.empty_cache()
         sequence = Sequence(GenerateRequest("warm-up", "", (0,) * 5), 6, 0, 0)
-        KVCache(self.blocks).reserve(sequence, sequence.limit)
+        KVCache(self.blocks).grow(sequence, sequence.limit)
         self.launch((Chunk(sequence, 5),)).token(0)
         self.release(sequence)
 
@@ -155,7 +156,7 @@ class CudaRunner:
 
     def _decode(self, sequences: list[Sequence]) -> None:
         """One token of each sequence."""
-        wanted = {self._seats[s]: (s, s.computed) for s in sequences}
+        wanted = {self._seats[s]: (s, s.computed, len(s.blocks)) for s in sequences}
         if wanted != self._in_rows:
             self._rows.fill(wanted)
         size = max(wanted) + 1
@@ -163,7 +164,7 @@ class CudaRunner:
             self._graph(size, alone=True).replay()
         else:
             self._graph(next(s for s in _SIZES if s >= size)).replay()
-        self._in_rows = {seat: (s, position + 1) for seat, (s, position) in wanted.items()}
+        self._in_rows = {seat: (s, position + 1, n) for seat, (s, position, n) in wanted.items()}
 
     def _graph(self, size: int, *, alone: bool = False) -> torch.cuda.CUDAGraph:
         """Of a decode of the first `size` rows, or of the last of these alone."""

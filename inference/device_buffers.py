@@ -81,16 +81,17 @@ class DecodeBuffers:
         """Padding everywhere."""
         self.fill({})
 
-    def fill(self, rows: Mapping[int, tuple[Sequence, int]]) -> None:
-        """Of each seat the sequence and the position of the token that is to be computed."""
+    def fill(self, rows: Mapping[int, tuple[Sequence, int, int]]) -> None:
+        """Of each seat the sequence, the position of the token that is to be computed, and how many
+        of its blocks there are."""
         seats, host = self._seats, np.zeros(self._memory.numel(), np.uint8)
         wide, narrow = host[: seats * 16].view(np.int64), host[seats * 16 :].view(np.int32)
         positions, slots, lengths = wide[:seats], wide[seats:], narrow[:seats]
         tables = narrow[seats:].reshape(seats, self._width)
         slots[:] = -1
         tables[:] = self._spare
-        for seat, (sequence, position) in rows.items():
-            blocks = sequence.blocks
+        for seat, (sequence, position, count) in rows.items():
+            blocks = sequence.blocks[:count]
             positions[seat], lengths[seat] = position, position + 1
             slots[seat] = blocks[position // BLOCK_SIZE] * BLOCK_SIZE + position % BLOCK_SIZE
             tables[seat] = -1

@@ -77,7 +77,7 @@ class Engine:
     def __init__(self, runner: Runner, codec: PromptCodec, options: EngineOptions) -> None:
         self._runner, self._codec = runner, codec
         self._deterministic = options.deterministic
-        self.cache = KVCache(runner.blocks)
+        self.cache = KVCache(runner.blocks, reuse=options.reuse)
         self._scheduler = Scheduler(
             self.cache,
             seats=options.max_batch,
@@ -137,6 +137,9 @@ class Engine:
         caused; where the runner works ahead, those of the pass before. Raises DeviceLost: this
         engine is of no more use then."""
         chunks = self._scheduler.plan()
+        for sequence in self._scheduler.put_aside:
+            self._runner.release(sequence)
+            log.info("request.put_aside", request_id=sequence.request.request_id)
         events: StepEvents = self._queue_positions()
         launched = self._launch(chunks, events) if chunks else None
         if self._runner.steps_ahead:
@@ -162,7 +165,8 @@ class Engine:
         pieces, tokens = [], 0
         for chunk in chunks:
             sequence, completes = chunk.sequence, chunk.completes
-            is_partial = sequence.in_prefill and chunk.length < sequence.prompt_length
+            new = sequence.prompt_length - sequence.cached
+            is_partial = sequence.in_prefill and chunk.length < new
             sequence.launched(chunk.length)
             index = tokens if completes else None
             tokens += completes
@@ -180,9 +184,12 @@ class Engine:
             done = min(piece.done, sequence.prompt_length)
             events.append((request_id, PromptProgress(done, sequence.prompt_length)))
         if piece.index is None:
+            self.cache.publish(sequence)
             return events
         try:
             token = step.token(piece.index)
+            if token != FAILED:
+                self.cache.publish(sequence)
             events += [(request_id, event) for event in self._extend(piece.active, token)]
         except Exception as error:
             log.exception("request.failed", request_id=request_id)
@@ -224,7 +231,7 @@ class Engine:
             reason=reason,
             prompt_tokens=sequence.prompt_length,
             output_tokens=sequence.output_length,
-            cached_tokens=0,
+            cached_tokens=sequence.cached,
             seed=sequence.seed,
             timings=Timings(
                 queue_s=active.started - active.arrived,
@@ -246,17 +253,17 @@ class Engine:
         if isinstance(error, DeviceLost):
             raise error  # more than this request is lost
         request_id = active.sequence.request.request_id
-        self._forget(active)
+        self._forget(active, spoilt=True)
         if not isinstance(error, EngineError):
             message = f"The engine failed while computing: {error}"
             error = RequestFailed(message, request_id=request_id)
         return request_id, error
 
-    def _forget(self, active: _Active) -> None:
+    def _forget(self, active: _Active, *, spoilt: bool = False) -> None:
         """Its blocks may be written once more by a step that is under way; whoever gets them next
         is computed after that."""
         del self._active[active.sequence.request.request_id]
-        self._scheduler.remove(active.sequence)
+        self._scheduler.remove(active.sequence, spoilt=spoilt)
         self._runner.release(active.sequence)
 
     def _queue_positions(self) -> StepEvents:
@@ -264,7 +271,8 @@ class Engine:
         events: StepEvents = []
         for position, sequence in enumerate(self._scheduler.waiting, start=1):
             active = self._active[sequence.request.request_id]
-            if active.position != position:
+            began = sequence.output_length > 0  # put aside: it goes on by itself
+            if active.position != position and not began:
                 active.position = position
                 events.append((sequence.request.request_id, Queued(position)))
         return events

@@ -1,19 +1,34 @@
-"""Who holds which block of the KV cache. The numbers themselves lie in the runner."""
+"""Who holds which block of the KV cache, and which blocks hold a text that may come again. The
+numbers themselves lie in the runner.
+
+A full block has a name: a hash of its tokens and of the name of the block before it, so of the
+whole text up to its end. A sequence that begins with the same text shares the block instead of
+computing it (automatic prefix caching, Kwon et al., 2023). A named block that nobody holds stays
+until room is needed; the one that was left longest ago goes first.
+"""
 
 from __future__ import annotations
+
+from array import array
+from hashlib import blake2b
 
 from inference.sequence import Sequence
 
 BLOCK_SIZE = 16
+_NAME_BYTES = 16
 
 
 class KVCache:
-    """Blocks of BLOCK_SIZE tokens, handed to sequences and taken back whole."""
+    """Blocks of BLOCK_SIZE tokens, handed to sequences and taken back. reuse: whether texts are
+    found again."""
 
-    def __init__(self, blocks: int) -> None:
-        self._total = blocks
-        self._free = list(range(blocks - 1, -1, -1))
-        self._held: dict[int, Sequence] = {}
+    def __init__(self, blocks: int, *, reuse: bool = True) -> None:
+        self._total, self._reuse = blocks, reuse
+        self._empty = list(range(blocks - 1, -1, -1))
+        self._holders: dict[int, list[Sequence]] = {}
+        self._names: dict[int, bytes] = {}
+        self._named: dict[bytes, int] = {}
+        self._left: dict[int, None] = {}  # named, held by nobody, in the order they were left
 
     @property
     def total_blocks(self) -> int:
@@ -21,45 +36,125 @@ class KVCache:
 
     @property
     def free_blocks(self) -> int:
-        return len(self._free)
+        """Held by nobody."""
+        return len(self._empty) + len(self._left)
 
     @staticmethod
     def blocks_for(tokens: int) -> int:
         return -(-tokens // BLOCK_SIZE)
 
-    def can_hold(self, tokens: int) -> bool:
-        """Whether a new sequence could grow to so many tokens now."""
-        return self.blocks_for(tokens) <= len(self._free)
+    def can_admit(self, sequence: Sequence, tokens: int, spare: int = 0) -> bool:
+        """Whether `admit` would."""
+        known = self._known(sequence)
+        idle = sum(block in self._left for block in known)
+        return self.blocks_for(tokens) - len(known) + spare <= self.free_blocks - idle
 
-    def reserve(self, sequence: Sequence, tokens: int) -> None:
-        """Give the sequence the blocks for `tokens` tokens. MemoryError when there are too few;
-        nothing has changed then."""
+    def admit(self, sequence: Sequence, tokens: int, spare: int = 0) -> bool:
+        """Give a new sequence room for `tokens` tokens, if so many blocks are free and `spare`
+        more. Its beginning comes from what is known, and it is computed from there on."""
+        if not self.can_admit(sequence, tokens, spare):
+            return False
+        for block in self._known(sequence):
+            self._left.pop(block, None)
+            self._hold(block, sequence)
+            sequence.names.append(self._names[block])
+        sequence.computed = len(sequence.blocks) * BLOCK_SIZE
+        if not sequence.output_length:
+            sequence.cached = sequence.computed
+        return self.grow(sequence, tokens)
+
+    def grow(self, sequence: Sequence, tokens: int) -> bool:
+        """Give the sequence what it lacks for `tokens` tokens. False: there are too few blocks,
+        and nothing has changed."""
         wanted = self.blocks_for(tokens) - len(sequence.blocks)
-        if wanted > len(self._free):
-            raise MemoryError(f"{wanted} KV cache blocks wanted, {len(self._free)} free")
+        if wanted > self.free_blocks:
+            return False
         for _ in range(wanted):
-            block = self._free.pop()
-            self._held[block] = sequence
-            sequence.blocks.append(block)
+            self._hold(self._take(), sequence)
+        return True
 
-    def release(self, sequence: Sequence) -> None:
-        """Take back all blocks of the sequence."""
-        for block in sequence.blocks:
-            del self._held[block]
-        self._free.extend(reversed(sequence.blocks))
+    def publish(self, sequence: Sequence) -> None:
+        """Name the blocks that its known tokens have filled."""
+        names, tokens = sequence.names, sequence.tokens
+        while (len(names) + 1) * BLOCK_SIZE <= min(sequence.computed, len(tokens)):
+            first = len(names) * BLOCK_SIZE
+            block = sequence.blocks[len(names)]
+            names.append(_name(names[-1] if names else b"", tokens[first : first + BLOCK_SIZE]))
+            if self._reuse and names[-1] not in self._named:
+                self._named[names[-1]] = block
+                self._names[block] = names[-1]
+
+    def release(self, sequence: Sequence, *, spoilt: bool = False) -> None:
+        """Take back what the sequence holds. spoilt: what its blocks hold is of no use."""
+        for block in reversed(sequence.blocks):  # the end of a text is of use to fewest
+            holders = self._holders[block]
+            holders.remove(sequence)
+            if spoilt:
+                self._unname(block)
+            if holders:
+                continue
+            del self._holders[block]
+            if block in self._names:
+                self._left[block] = None
+            else:
+                self._empty.append(block)
         sequence.blocks.clear()
+        sequence.names.clear()
+
+    def _known(self, sequence: Sequence) -> list[int]:
+        """The blocks that hold the beginning of its tokens. Never all of them: what comes after
+        the last one must be computed."""
+        blocks: list[int] = []
+        name = b""
+        for first in range(0, len(sequence.tokens) - BLOCK_SIZE, BLOCK_SIZE):
+            name = _name(name, sequence.tokens[first : first + BLOCK_SIZE])
+            if name not in self._named:
+                break
+            blocks.append(self._named[name])
+        return blocks
+
+    def _take(self) -> int:
+        """An empty block, or the one that was left longest ago."""
+        if self._empty:
+            return self._empty.pop()
+        oldest = next(iter(self._left))
+        del self._left[oldest]
+        self._unname(oldest)
+        return oldest
+
+    def _hold(self, block: int, sequence: Sequence) -> None:
+        self._holders.setdefault(block, []).append(sequence)
+        sequence.blocks.append(block)
+
+    def _unname(self, block: int) -> None:
+        name = self._names.pop(block, None)
+        if name is not None:
+            del self._named[name]
 
     def check_integrity(self) -> None:
-        """Every block is free or held, once. Raises AssertionError that names the numbers."""
-        free, held = set(self._free), {(b, id(s)) for b, s in self._held.items()}
-        owned = [(b, id(s)) for s in set(self._held.values()) for b in s.blocks]
+        """Each block is empty, left or held, once. Raises AssertionError with the numbers."""
+        empty, left, held = set(self._empty), set(self._left), set(self._holders)
+        holds = [(block, id(s)) for block, holders in self._holders.items() for s in holders]
+        sequences = {id(s): s for holders in self._holders.values() for s in holders}
+        owned = [(block, key) for key, s in sequences.items() for block in s.blocks]
         problems = {
-            "free twice": len(self._free) - len(free),
-            "free and held": len(free & self._held.keys()),
-            "lost": self._total - len(free | self._held.keys()),
-            "held but not in their sequence": len(held - set(owned)),
-            "in a sequence but not held by it": len(set(owned) - held),
+            "empty twice": len(self._empty) - len(empty),
+            "free and held": len((empty | left) & held) + len(empty & left),
+            "lost": self._total - len(empty | left | held),
+            "held but not in their sequence": len(set(holds) - set(owned)),
+            "in a sequence but not held by it": len(set(owned) - set(holds)),
             "in a sequence twice": len(owned) - len(set(owned)),
+            "held twice by one": len(holds) - len(set(holds)),
+            "left without a name": len(left - self._names.keys()),
+            "named wrongly": len(
+                set(self._named.items()) ^ {(n, b) for b, n in self._names.items()}
+            ),
+            "empty with a name": len(empty & self._names.keys()),
         }
         wrong = {name: count for name, count in problems.items() if count}
         assert not wrong, f"KV cache of {self._total} blocks: {wrong}"
+
+
+def _name(before: bytes, tokens: list[int]) -> bytes:
+    """Of a block, by its tokens and the name of the block before it."""
+    return blake2b(before + array("q", tokens).tobytes(), digest_size=_NAME_BYTES).digest()

@@ -28,7 +28,8 @@ class EngineOptions:
     its prompt is cut. threads: for computing.
     kv_tokens: the most tokens in the KV cache (memory is taken as it is used). max_batch: the
     most sequences that run at once. step_tokens: the most tokens of one step. queue_limit: the
-    most requests that wait. tuning_file: where measured choices are kept, None for defaults."""
+    most requests that wait. reuse: whether a text that was computed before, and is still in the
+    cache, is taken from there. tuning_file: where measured choices are kept, None for defaults."""
 
     device: str = "auto"
     dtype: str = "auto"
@@ -40,6 +41,7 @@ class EngineOptions:
     max_batch: int = 32
     step_tokens: int = 512
     queue_limit: int = 256
+    reuse: bool = True
     tuning_file: Path | None = None
 
     def __post_init__(self) -> None:

@@ -117,7 +117,7 @@ class ModelRunner:
         """Run a few tokens through an empty cache: half a minute the first time on a machine,
         when kernels are compiled; then they are read from disk."""
         sequence = Sequence(GenerateRequest("warm-up", "", (0,) * 5), 6, 0, 0)
-        KVCache(self.blocks).reserve(sequence, sequence.limit)
+        KVCache(self.blocks).grow(sequence, sequence.limit)
         for length in (5, 1):
             self.run((Chunk(sequence, length),))
             sequence.computed += length

@@ -1,9 +1,12 @@
 """Which sequences run in the next step, and with how many tokens. This is the whole policy.
 
-A sequence is admitted in order of priority, then arrival, when there is a seat and the cache can
-hold all it may ever need: once running, it always finishes. A step takes one token of each
-sequence in decode, then fills its budget with pieces of prompts, so that a long prompt never
-stalls the others' streams.
+- Whoever answers gets one token in every step; what is left of its budget goes to prompts, in the
+  order of admission. So a long prompt never stalls the others' streams.
+- A sequence is admitted when there is a seat, and room for what it has to read and for everyone to
+  go on a little. First by priority; then by turns of the tenants, so that one with a hundred
+  requests does not keep the others waiting; then by arrival. Nobody overtakes who waits for room.
+- Room for an answer is given as it grows. When there is none left, whoever stands last gives back
+  what it holds and waits: its text is known, and is read again later. The first always goes on.
 """
 
 from __future__ import annotations
@@ -11,8 +14,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from inference.errors import QueueFull
-from inference.kv_cache import KVCache
+from inference.kv_cache import BLOCK_SIZE, KVCache
 from inference.sequence import Sequence
+
+# Tokens of room that an answer is given ahead, where there is enough.
+_AHEAD = 4 * BLOCK_SIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,13 @@ class Scheduler:
         self._step_tokens, self._queue_limit = step_tokens, queue_limit
         self._waiting: list[Sequence] = []
         self._running: list[Sequence] = []
+        # start-time fair queueing (Goyal et al., 1996): a tenant's requests have turns one after
+        # the other, and a tenant that was away has its next one now
+        self._turns: dict[Sequence, int] = {}
+        self._last_turns: dict[str, int] = {}
+        self._now = 0
+        self.put_aside: list[Sequence] = []
+        """Who had to give back what it held, in the last plan."""
 
     @property
     def is_idle(self) -> bool:
@@ -48,7 +61,7 @@ class Scheduler:
     @property
     def waiting(self) -> tuple[Sequence, ...]:
         """In the order in which they will be admitted."""
-        return tuple(self._waiting)
+        return tuple(sorted(self._waiting, key=self._turn))
 
     def add(self, sequence: Sequence) -> None:
         """Put a new sequence into the queue. Raises QueueFull."""
@@ -58,11 +71,17 @@ class Scheduler:
                 waiting=len(self._waiting),
                 limit=self._queue_limit,
             )
+        tenant = sequence.request.tenant
+        turn = max(self._now, self._last_turns.get(tenant, self._now - 1) + 1)
+        self._turns[sequence] = self._last_turns[tenant] = turn
         self._waiting.append(sequence)
-        self._waiting.sort(key=lambda s: (s.request.priority, s.arrival))
 
     def plan(self) -> tuple[Chunk, ...]:
         """The chunks of the next step, decodes first; empty when there is nothing to do."""
+        self.put_aside = []
+        for sequence in sorted(filter(self._lacks_room, self._running), key=_rank):
+            if sequence not in self.put_aside:
+                self._make_room(sequence)
         self._admit()
         decodes = [Chunk(s, 1) for s in self._running if s.pending == 1 and not s.is_full]
         budget = self._step_tokens - len(decodes)
@@ -73,15 +92,58 @@ class Scheduler:
                 budget -= prefills[-1].length
         return (*decodes, *prefills)
 
-    def remove(self, sequence: Sequence) -> None:
-        """Take a sequence out, finished or cancelled, and free its blocks."""
+    def remove(self, sequence: Sequence, *, spoilt: bool = False) -> None:
+        """Take a sequence out, finished or cancelled, and free its blocks. spoilt: what it computed
+        is of no use to others."""
         (self._waiting if sequence in self._waiting else self._running).remove(sequence)
+        del self._turns[sequence]
+        self._cache.release(sequence, spoilt=spoilt)
+
+    @staticmethod
+    def _lacks_room(sequence: Sequence) -> bool:
+        return not sequence.is_full and _needed(sequence) > len(sequence.blocks) * BLOCK_SIZE
+
+    def _make_room(self, sequence: Sequence) -> None:
+        """For its next token, from those who stand behind it, or it steps aside itself."""
+        needed = _needed(sequence)
+        if self._cache.grow(sequence, min(sequence.limit, needed + _AHEAD)):
+            return
+        while not self._cache.grow(sequence, needed):
+            last = max(self._running, key=_rank)
+            self._put_aside(last)
+            if last is sequence:
+                return
+
+    def _put_aside(self, sequence: Sequence) -> None:
+        self._running.remove(sequence)
         self._cache.release(sequence)
+        sequence.start_again()
+        self._waiting.append(sequence)
+        self.put_aside.append(sequence)
 
     def _admit(self) -> None:
-        while self._waiting and len(self._running) < self._seats:
-            first = self._waiting[0]
-            if not self._cache.can_hold(first.limit):
+        if self.put_aside:
+            return
+        for sequence in self.waiting:
+            if len(self._running) >= self._seats:
                 return
-            self._cache.reserve(first, first.limit)
-            self._running.append(self._waiting.pop(0))
+            if not self._cache.admit(sequence, _needed(sequence), spare=len(self._running)):
+                return
+            self._waiting.remove(sequence)
+            self._running.append(sequence)
+            self._now = max(self._now, self._turns[sequence])
+            self._last_turns = {t: n for t, n in self._last_turns.items() if n >= self._now}
+
+    def _turn(self, sequence: Sequence) -> tuple[int, int, int]:
+        return sequence.request.priority, self._turns[sequence], sequence.arrival
+
+
+def _rank(sequence: Sequence) -> tuple[int, int]:
+    """Who stands before whom."""
+    return sequence.request.priority, sequence.arrival
+
+
+def _needed(sequence: Sequence) -> int:
+    """Tokens that there must be room for before the next step: all that are known, and the one
+    that it samples, whose place a device looks up with it."""
+    return min(sequence.limit, len(sequence.tokens) + sequence.promised + 1)

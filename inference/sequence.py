@@ -18,8 +18,10 @@ from inference.types import GenerateRequest
 @dataclass(slots=True, eq=False)
 class Sequence:
     """tokens: prompt and output ids. computed: how many of them are in the KV cache, or will be
-    when the steps that are launched have run. promised: tokens that these will sample.
-    blocks: the cache blocks it holds, in order. limit: the most tokens it may ever have."""
+    when the steps that are launched have run. promised: tokens that these will sample. to_read: how
+    many are read like a prompt: also those of an answer that starts again. cached: how many were
+    in the cache when it began. blocks: the cache blocks it holds, in order; names: of those that
+    are full. limit: the most tokens it may ever have."""
 
     request: GenerateRequest
     limit: int
@@ -28,10 +30,14 @@ class Sequence:
     tokens: list[int] = field(init=False)
     computed: int = 0
     promised: int = 0
+    to_read: int = field(init=False)
+    cached: int = 0
     blocks: list[int] = field(default_factory=list)
+    names: list[bytes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.tokens = list(self.request.prompt_ids)
+        self.to_read = len(self.tokens)
 
     @property
     def prompt_length(self) -> int:
@@ -52,7 +58,7 @@ class Sequence:
 
     @property
     def in_prefill(self) -> bool:
-        return self.computed < self.prompt_length
+        return self.computed < self.to_read
 
     @property
     def is_full(self) -> bool:
@@ -62,6 +68,11 @@ class Sequence:
     def is_complete(self) -> bool:
         """Every token that it may have is known."""
         return len(self.tokens) >= self.limit
+
+    def start_again(self) -> None:
+        """What was computed is gone. A promised token still comes."""
+        self.computed = 0
+        self.to_read = len(self.tokens) + self.promised
 
     def launched(self, length: int) -> None:
         """So many of its pending tokens are on their way into the cache."""

@@ -47,7 +47,7 @@ class Ours:
 
     def _sequence(self, prompt: list[int], limit: int) -> Sequence:
         sequence = Sequence(GenerateRequest("r", "m", tuple(prompt)), limit, 0, 0)
-        KVCache(self.runner.blocks).reserve(sequence, limit)
+        KVCache(self.runner.blocks).grow(sequence, limit)
         return sequence
 
     def _next(self, sequence: Sequence) -> torch.Tensor:

@@ -26,6 +26,8 @@ class Arrival:
     output: int
     priority: int = 0
     cancel: int = NO_CANCEL
+    tenant: str = "local"
+    text: int | None = None  # prompts of one text begin alike; None: of its own
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,19 @@ class Machine:
     queue_limit: int = 1000
 
 
-def sequence(arrival: int, *, prompt: int, output: int, priority: int = 0) -> Sequence:
-    request = GenerateRequest(str(arrival), "tiny", (7,) * prompt, priority=priority)
+def sequence(
+    arrival: int,
+    *,
+    prompt: int,
+    output: int,
+    priority: int = 0,
+    tenant: str = "local",
+    text: int | None = None,
+) -> Sequence:
+    word = 1000 + arrival if text is None else text
+    request = GenerateRequest(
+        str(arrival), "tiny", (word,) * prompt, priority=priority, tenant=tenant
+    )
     return Sequence(request, limit=prompt + output, arrival=arrival, seed=0)
 
 
@@ -58,20 +71,28 @@ class Traffic:
         self.finished: list[Sequence] = []
         self.refused: list[Sequence] = []
         self.cancelled: list[Sequence] = []
+        self.put_aside = 0
 
     def run(self, arrivals: list[Arrival]) -> None:
         coming = [
             (
                 arrival,
                 sequence(
-                    i, prompt=arrival.prompt, output=arrival.output, priority=arrival.priority
+                    i,
+                    prompt=arrival.prompt,
+                    output=arrival.output,
+                    priority=arrival.priority,
+                    tenant=arrival.tenant,
+                    text=arrival.text,
                 ),
             )
             for i, arrival in enumerate(sorted(arrivals, key=lambda arrival: arrival.step))
         ]
         last = max((arrival.step for arrival in arrivals), default=0)
-        # one token a step is the least that a machine with work may do
-        patience = last + sum(arrival.prompt + arrival.output for arrival in arrivals) + 1
+        # one token a step is the least that a machine with work may do, and whoever was put aside
+        # reads again, at most once for each block of somebody before it
+        tokens = sum(arrival.prompt + arrival.output for arrival in arrivals)
+        patience = last + tokens * (1 + len(arrivals)) + 1
         while self.step_number <= last or not self.scheduler.is_idle:
             assert self.step_number < patience, "somebody waits for ever"
             for arrival, its in coming:
@@ -89,6 +110,11 @@ class Traffic:
         before = self.scheduler.running
         decoding = [s for s in before if s.pending == 1]
         chunks = self.scheduler.plan()
+        aside = self.scheduler.put_aside
+        self._check_put_aside(before)
+        before = tuple(s for s in before if s not in aside)
+        decoding = [s for s in decoding if s not in aside]
+        self.put_aside += len(aside)
         self._check_admission(before)
         self._check_chunks(chunks, decoding)
         self.steps.append(chunks)
@@ -98,9 +124,10 @@ class Traffic:
             its.computed += chunk.length
             if completes:
                 its.tokens.append(0)
-                if its.is_full:
-                    self.scheduler.remove(its)
-                    self.finished.append(its)
+            self.cache.publish(its)
+            if completes and its.is_full:
+                self.scheduler.remove(its)
+                self.finished.append(its)
         self.cache.check_integrity()
 
     def _add(self, its: Sequence) -> None:
@@ -108,7 +135,7 @@ class Traffic:
         try:
             self.scheduler.add(its)
         except QueueFull:
-            assert waiting == self.machine.queue_limit, "refused although there was room"
+            assert waiting >= self.machine.queue_limit, "refused although there was room"
             self.refused.append(its)
         else:
             assert waiting < self.machine.queue_limit, "the queue is longer than its limit"
@@ -122,13 +149,24 @@ class Traffic:
     def _check_admission(self, before: tuple[Sequence, ...]) -> None:
         running, waiting = self.scheduler.running, self.scheduler.waiting
         assert len(running) <= self.machine.seats, "more run than there are seats"
-        assert running[: len(before)] == before, "somebody who ran was put aside"
-        order = [(s.request.priority, s.arrival) for s in waiting]
-        assert order == sorted(order), "the queue is out of order"
-        admitted = [(s.request.priority, s.arrival) for s in running[len(before) :]]
-        assert [*admitted, *order] == sorted([*admitted, *order]), "somebody was overtaken"
-        if waiting and len(running) < self.machine.seats:
-            assert not self.cache.can_hold(waiting[0].limit), "somebody waits beside an empty seat"
+        assert running[: len(before)] == before, "somebody who ran has gone"
+        urgency = [s.request.priority for s in (*running[len(before) :], *waiting)]
+        assert urgency == sorted(urgency), "somebody was overtaken by who matters less"
+        for tenant in {s.request.tenant for s in waiting}:
+            of_one = (s for s in (*running[len(before) :], *waiting) if s.request.tenant == tenant)
+            ranks = [(s.request.priority, s.arrival) for s in of_one]
+            assert ranks == sorted(ranks), "somebody was overtaken by who came later"
+        if waiting and len(running) < self.machine.seats and not self.scheduler.put_aside:
+            first, wanted = waiting[0], min(waiting[0].limit, len(waiting[0].tokens) + 1)
+            admitted = self.cache.can_admit(first, wanted, len(running))
+            assert not admitted, "somebody waits beside an empty seat"
+
+    def _check_put_aside(self, before: tuple[Sequence, ...]) -> None:
+        aside = self.scheduler.put_aside
+        ranks = sorted(before, key=lambda s: (s.request.priority, s.arrival))
+        assert not aside or ranks[0] not in aside, "the first was put aside"
+        assert set(aside) == set(ranks[len(ranks) - len(aside) :]), "not the last was put aside"
+        assert all(not s.blocks and not s.computed for s in aside), "put aside with its blocks"
 
     def _check_chunks(self, chunks: tuple[Chunk, ...], decoding: list[Sequence]) -> None:
         computed = {id(chunk.sequence): chunk.length for chunk in chunks}

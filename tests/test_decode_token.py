@@ -36,7 +36,7 @@ def _logits(directory: Path, threads: int, tokens: list[int]) -> list[torch.Tens
     """The logits after each token, fed one at a time."""
     runner = ModelRunner(directory, EngineOptions(threads=threads, kv_tokens=256))
     sequence = Sequence(GenerateRequest("r", "m", tuple(tokens)), len(tokens), 0, 0)
-    KVCache(runner.blocks).reserve(sequence, len(tokens))
+    KVCache(runner.blocks).grow(sequence, len(tokens))
     rows = []
     for count in range(1, len(tokens) + 1):
         sequence.tokens = tokens[:count]

@@ -123,7 +123,7 @@ def logits(directory: Path, cuts: Sequence[int]) -> list[bytes]:
     """The bits of the logits after the prompt in such pieces, and after each of a few tokens."""
     runner = ModelRunner(directory, EngineOptions(threads=1, kv_tokens=128))
     sequence = Tokens(GenerateRequest("r", "m", tuple(PROMPT)), len(PROMPT) + 5, 0, 0)
-    KVCache(runner.blocks).reserve(sequence, sequence.limit)
+    KVCache(runner.blocks).grow(sequence, sequence.limit)
     rows = []
     for length in (*cuts, 1, 1, 1, 1):
         if sequence.pending == 0:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from inference.errors import QueueFull
 from inference.kv_cache import BLOCK_SIZE, KVCache
 from inference.scheduler import Chunk, Scheduler
+from inference.sequence import Sequence
 from tests.scheduler_traffic import Arrival, Machine, Traffic, sequence
 
 machines = st.builds(
@@ -29,6 +30,8 @@ arrivals = st.builds(
     prompt=st.integers(1, 5 * BLOCK_SIZE),
     output=st.integers(1, BLOCK_SIZE),
     priority=st.integers(0, 2),
+    tenant=st.sampled_from("ab"),
+    text=st.sampled_from([None, 1, 2]),
     cancel=st.one_of(st.integers(0, 10), st.just(10**9)),
 )
 
@@ -58,20 +61,25 @@ class AdmitsWithoutSeats(Scheduler):
 
 
 class ForgetsToFree(Scheduler):
-    def remove(self, sequence: object) -> None:
+    def remove(self, sequence: Sequence, *, spoilt: bool = False) -> None:
         self._running = [s for s in self._running if s is not sequence]
 
 
 class LastComeFirstServed(Scheduler):
-    def plan(self) -> tuple[Chunk, ...]:
-        self._waiting.reverse()
-        return super().plan()
+    @property
+    def waiting(self) -> tuple[Sequence, ...]:
+        return super().waiting[::-1]
 
 
 class AdmitsOneAtATime(Scheduler):
     def _admit(self) -> None:
         if not self._running:
             super()._admit()
+
+
+class PutsTheFirstAside(Scheduler):
+    def _put_aside(self, _last: Sequence) -> None:
+        super()._put_aside(min(self._running, key=lambda s: s.arrival))
 
 
 BUSY = [Arrival(step=i // 4, prompt=2 + 23 * i % 70, output=1 + 5 * i % 16) for i in range(16)]
@@ -83,7 +91,7 @@ BUSY = [Arrival(step=i // 4, prompt=2 + 23 * i % 70, output=1 + 5 * i % 16) for 
         (DelaysDecodes, "a decode was delayed"),
         (OverspendsBudget, "over its budget"),
         (AdmitsWithoutSeats, "more run than there are seats"),
-        (ForgetsToFree, "waits for ever|lost|held"),
+        (ForgetsToFree, "waits for ever|lost|held|put aside"),
         (LastComeFirstServed, "out of order|overtaken"),
         (AdmitsOneAtATime, "beside an empty seat"),
     ],
@@ -93,6 +101,50 @@ def test_the_simulation_sees_a_broken_policy(broken: type[Scheduler], promise: s
     Traffic(machine).run(BUSY)
     with pytest.raises(AssertionError, match=promise):
         Traffic(machine, broken).run(BUSY)
+
+
+CROWDED = Machine(seats=4, step_tokens=40, blocks=12)
+LONG = [Arrival(i, prompt=10 + 7 * i % 30, output=60) for i in range(10)]
+
+
+def test_where_room_runs_out_the_last_waits_and_all_get_through() -> None:
+    traffic = Traffic(CROWDED)
+    traffic.run(LONG)
+    assert traffic.put_aside > 3
+    assert len(traffic.finished) == len(LONG)
+
+
+def test_the_simulation_sees_the_first_put_aside() -> None:
+    with pytest.raises(AssertionError, match="the first was put aside"):
+        Traffic(CROWDED, PutsTheFirstAside).run(LONG)
+
+
+def test_an_answer_that_was_put_aside_is_read_again_whole_and_goes_on() -> None:
+    traffic = Traffic(Machine(seats=2, step_tokens=40, blocks=5))
+    traffic.run([Arrival(0, 20, 40), Arrival(0, 20, 40)])
+    assert traffic.put_aside >= 1
+    assert [s.arrival for s in traffic.finished] == [0, 1]
+    assert all(s.output_length == 40 for s in traffic.finished)
+
+
+def test_tenants_take_turns() -> None:
+    """One who comes with ten requests does not keep waiting one who comes with two."""
+    traffic = Traffic(Machine(seats=1, step_tokens=100, blocks=50))
+    many = [Arrival(0, 5, 2, tenant="many") for _ in range(5)]
+    traffic.run([*many, *(Arrival(1, 5, 2, tenant="few") for _ in range(2))])
+    order = [s.request.tenant for s in traffic.finished]
+    assert order == ["many", "few", "many", "few", "many", "many", "many"]
+
+
+def test_who_matters_more_goes_before_any_turn() -> None:
+    traffic = Traffic(Machine(seats=1, step_tokens=100, blocks=50))
+    traffic.run(
+        [
+            Arrival(0, 5, 9),
+            *(Arrival(1, 5, 2, priority=p, tenant=t) for p, t in ((1, "a"), (0, "b"), (0, "b"))),
+        ]
+    )
+    assert [s.request.priority for s in traffic.finished] == [0, 0, 0, 1]
 
 
 def test_a_long_prompt_is_computed_beside_decodes_in_pieces_of_what_is_left() -> None:

@@ -38,7 +38,7 @@ def load(directory: Path) -> ModelRunner:
 def logits(runner: ModelRunner) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Of the token after PROMPT, whose last token is computed as in a decode."""
     sequence = Sequence(GenerateRequest("a", "tiny", PROMPT), 20, 0, 0)
-    KVCache(runner.blocks).reserve(sequence, 20)
+    KVCache(runner.blocks).grow(sequence, 20)
     runner.run((Chunk(sequence, len(PROMPT) - 1),))
     sequence.computed = len(PROMPT) - 1
     row: np.ndarray[Any, np.dtype[np.float32]] = runner.run((Chunk(sequence, 1),))[0]

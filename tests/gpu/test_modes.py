@@ -105,7 +105,7 @@ def test_sums_in_fp16_need_fp16(folder: Path) -> None:
 def logits_of(runner: CudaRunner, pieces: list[int]) -> torch.Tensor:
     """After PROMPT, read in pieces of these lengths."""
     tokens = Tokens(request([int(t) for t in PROMPT]), len(PROMPT) + 1, 0, 0)
-    KVCache(runner.blocks).reserve(tokens, tokens.limit)
+    KVCache(runner.blocks).grow(tokens, tokens.limit)
     assert sum(pieces) == len(PROMPT)
     with torch.inference_mode():
         for length in pieces:
@@ -121,8 +121,8 @@ def decoded_logits(runner: CudaRunner) -> torch.Tensor:
     logits_of(runner, [len(PROMPT) - 1, 1])
     rows, last = runner._rows, len(PROMPT) - 1
     tokens = Tokens(request([1]), len(PROMPT) + 1, 0, 0)
-    KVCache(runner.blocks).reserve(tokens, tokens.limit)
-    rows.fill({0: (tokens, last)})
+    KVCache(runner.blocks).grow(tokens, tokens.limit)
+    rows.fill({0: (tokens, last, len(tokens.blocks))})
     runner._table.sampled[0] = int(PROMPT[-1])
     with torch.inference_mode():
         return runner._logits(slice(0, 1)).clone()
