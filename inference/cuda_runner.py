@@ -158,13 +158,29 @@ class CudaRunner:
         """One token of each sequence."""
         wanted = {self._seats[s]: (s, s.computed, len(s.blocks)) for s in sequences}
         if wanted != self._in_rows:
-            self._rows.fill(wanted)
+            self._place(wanted)
         size = max(wanted) + 1
         if len(wanted) == 1 and self._one_token is not None:
             self._graph(size, alone=True).replay()
         else:
             self._graph(next(s for s in _SIZES if s >= size)).replay()
         self._in_rows = {seat: (s, position + 1, n) for seat, (s, position, n) in wanted.items()}
+
+    def _place(self, wanted: dict[int, tuple[Sequence, int, int]]) -> None:
+        """Into the rows: the blocks that were added where nothing else has changed, or all."""
+        before = self._in_rows
+        changed = {seat: row for seat, row in wanted.items() if before.get(seat) != row}
+        same = wanted.keys() == before.keys() and all(
+            before[seat][:2] == row[:2] for seat, row in changed.items()
+        )
+        if same:
+            added = [
+                (seat, before[seat][2], sequence.blocks[before[seat][2] : count])
+                for seat, (sequence, _, count) in changed.items()
+            ]
+            self._rows.extend(added)
+        else:
+            self._rows.fill(wanted)
 
     def _graph(self, size: int, *, alone: bool = False) -> torch.cuda.CUDAGraph:
         """Of a decode of the first `size` rows, or of the last of these alone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Sequence as PySequence
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,13 @@ class DecodeBuffers:
             tables[seat] = -1
             tables[seat, : len(blocks)] = blocks
         self._memory.copy_(torch.from_numpy(host).pin_memory(), non_blocking=True)
+
+    def extend(self, added: Iterable[tuple[int, int, PySequence[int]]]) -> None:
+        """Of some seats the blocks that were added to their tables, from which entry on."""
+        entries = [(seat, first + i, b) for seat, first, bs in added for i, b in enumerate(bs)]
+        where = np.array(entries, np.int64)
+        seats, columns, blocks = Packet(self._memory.device, where.T).tensors
+        self.block_tables[seats, columns] = blocks.int()
 
     def save(self) -> torch.Tensor:
         return self._memory.clone()
