@@ -55,6 +55,7 @@ def engine_numbers(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
             ("TINYLLM_THREADS", 1),
             ("TINYLLM_KV_TOKENS", 16),
             ("TINYLLM_MAX_BATCH", 1),
+            ("TINYLLM_DEADLINE_S", 0),
         )
         if getattr(settings, name) < least
     ]

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 import structlog
+from django.conf import settings
 
 from chat import engine, sampling, selectors, services
 from chat.database import in_database
@@ -247,4 +248,5 @@ def _request(
         sampling=params,
         answer_start=answer_start,
         tenant=str(owner_id),
+        deadline_s=settings.TINYLLM_DEADLINE_S or None,
     )

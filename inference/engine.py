@@ -17,6 +17,7 @@ from inference.client import PromptCodec
 from inference.detokenizer import Detokenizer
 from inference.errors import (
     ContextLengthExceeded,
+    DeadlineExceeded,
     DeviceLost,
     EngineError,
     InvalidParameter,
@@ -136,11 +137,12 @@ class Engine:
         """Launch one forward pass over every running request, and return the events that it
         caused; where the runner works ahead, those of the pass before. Raises DeviceLost: this
         engine is of no more use then."""
+        events = self._end_late()
         chunks = self._scheduler.plan()
         for sequence in self._scheduler.put_aside:
             self._runner.release(sequence)
             log.info("request.put_aside", request_id=sequence.request.request_id)
-        events: StepEvents = self._queue_positions()
+        events += self._queue_positions()
         launched = self._launch(chunks, events) if chunks else None
         if self._runner.steps_ahead:
             launched, self._under_way = self._under_way, launched
@@ -248,6 +250,19 @@ class Engine:
             output_tokens=finished.output_tokens,
         )
         return finished
+
+    def _end_late(self) -> StepEvents:
+        """Those whose time is over, waiting or running: what they have computed is as good as
+        ever."""
+        now, events = time.monotonic(), StepEvents()
+        for active in list(self._active.values()):
+            seconds = active.sequence.request.deadline_s
+            if seconds is not None and now - active.arrived > seconds:
+                self._forget(active)
+                request_id = active.sequence.request.request_id
+                log.info("request.late", request_id=request_id, seconds=seconds)
+                events.append((request_id, DeadlineExceeded(seconds)))
+        return events
 
     def _fail(self, active: _Active, error: Exception) -> tuple[str, EngineError]:
         if isinstance(error, DeviceLost):

@@ -178,6 +178,21 @@ class QueueFull(EngineError):
     retryable = True
 
 
+class DeadlineExceeded(EngineError):
+    """A request was not done in the time that it had. Fields: seconds."""
+
+    code = "deadline_exceeded"
+    status = 504
+    retryable = True
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"The answer was not done within {seconds:g} s and was ended. The text so far is kept; "
+            "continue it, or try again when less is going on.",
+            seconds=seconds,
+        )
+
+
 class RequestFailed(EngineError):
     """One request failed inside the engine; the others go on. Fields: request_id."""
 

@@ -110,7 +110,8 @@ class GenerateRequest:
     prompt_ids: the exact tokens the model reads. answer_start: index in `prompt_ids` at which an
     answer that is being continued begins (its bytes complete a character cut in two), or None for
     a new answer. tenant and priority are opaque to the engine's callers: fairness is by tenant,
-    and a lower priority number is served first.
+    and a lower priority number is served first. deadline_s: seconds from its arrival after which
+    it is ended, wherever it is; None: it has all the time.
     """
 
     request_id: str
@@ -120,11 +121,15 @@ class GenerateRequest:
     answer_start: int | None = None
     tenant: str = "local"
     priority: int = 0
+    deadline_s: float | None = None
 
     def __post_init__(self) -> None:
         _check(bool(self.prompt_ids), "prompt", list(self.prompt_ids), "at least one token")
         if self.answer_start is not None:
             _check_integer("answer_start", self.answer_start, 1, len(self.prompt_ids))
+        if self.deadline_s is not None:
+            seconds = _number("deadline_s", self.deadline_s)
+            _check(seconds > 0, "deadline_s", self.deadline_s, "above 0 seconds")
 
 
 @dataclass(frozen=True, slots=True)
