@@ -28,6 +28,8 @@ def page_strings() -> dict[str, str]:
         "tokens_title": _(
             "Tokens written. Read before: {prompt}, of them {cached} from the cache."
         ),
+        "cached": _("{n} remembered"),
+        "cached_title": _("Tokens of the conversation that did not have to be read again"),
         "speed": _("{n} tokens/s"),
         "speed_title": _("Speed of writing, after the first token"),
         "first": _("first token after {n} s"),

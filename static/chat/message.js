@@ -83,11 +83,15 @@ function numbersOf(usage, timings, seed) {
       cached: number(usage.cached_tokens),
     }));
   }
+  if (usage?.cached_tokens) {
+    add(say("cached", { n: number(usage.cached_tokens) }), say("cached_title"));
+  }
   if (timings?.tokens_per_s) {
     add(say("speed", { n: number(timings.tokens_per_s, 1) }), say("speed_title"));
   }
   if (timings?.first_token_s) {
-    add(say("first", { n: number(timings.first_token_s, timings.first_token_s < 0.1 ? 3 : 2) }), say("first_title"));
+    const digits = timings.first_token_s < 0.1 ? 3 : 2;
+    add(say("first", { n: number(timings.first_token_s, digits) }), say("first_title"));
   }
   if (seed !== null && seed !== undefined) add(say("seed", { n: String(seed) }), say("seed_title"));
   return items;
