@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
 
 import structlog
 from django.conf import settings
@@ -12,7 +13,23 @@ from inference.client import EngineClient, PromptCodec
 from inference.errors import EngineStopped
 from inference.types import ModelFingerprint
 
-__all__ = ["EngineClient", "PromptCodec", "build", "client", "create", "fingerprint", "install"]
+if TYPE_CHECKING:
+    from inference.model_store import ModelStore
+    from inference.options import EngineOptions
+    from inference.replay import Choice as Choice
+    from inference.replay import Difference as Difference
+    from inference.replay import ReplayModel
+
+__all__ = [
+    "EngineClient",
+    "PromptCodec",
+    "build",
+    "client",
+    "create",
+    "fingerprint",
+    "install",
+    "replay_model",
+]
 
 log = structlog.get_logger(__name__)
 
@@ -41,16 +58,45 @@ def build() -> EngineClient:
     """The real engine: on a GPU in a process of its own, since an error there ends the process; on
     the CPU on a thread of this one. It may load torch, so only `serve` calls this. Raises
     DeviceUnavailable, InvalidParameter."""
-    from inference.backend import choose_backend
+    options = _options()
+    if options.device == "cuda":
+        from inference.engine_process import EngineProcess
+        from tinyllm_site.logging import configure
+
+        return EngineProcess(_store(), options, configure)
+    from inference.engine_thread import EngineThread
+
+    return EngineThread(_store(), options)
+
+
+def replay_model(name: str, *, deterministic: bool, tokens: int) -> ReplayModel:
+    """A model in this thread's hands, set up as the site's engine would be, with a cache for at
+    least so many tokens. It loads torch, so only `replay` calls this. Raises ModelUnavailable and
+    its subclasses, ModelNotFound, InvalidParameter."""
+    from inference.replay import ReplayModel
+
+    options, store = _options(), _store()
+    room = max(options.kv_tokens, tokens)
+    options = replace(options, deterministic=deterministic, kv_tokens=room)
+    return ReplayModel(store.ready_directory(name), store.kind(name), options)
+
+
+def _store() -> ModelStore:
     from inference.catalogue import Catalogue
     from inference.model_store import ModelStore
+
+    return ModelStore(settings.TINYLLM_MODELS_DIR, Catalogue.load())
+
+
+def _options() -> EngineOptions:
+    """What the settings ask for, on the device that can be used."""
+    from inference.backend import choose_backend
     from inference.options import EngineOptions
     from inference.probe import probe_apart
 
     backend = choose_backend(probe_apart(), settings.TINYLLM_DEVICE)
     log.info("engine.backend", device=backend.name, reason=str(backend.reason))
-    store = ModelStore(settings.TINYLLM_MODELS_DIR, Catalogue.load())
-    options = EngineOptions(
+    return EngineOptions(
         threads=settings.TINYLLM_THREADS,
         kv_tokens=settings.TINYLLM_KV_TOKENS,
         max_batch=settings.TINYLLM_MAX_BATCH,
@@ -61,14 +107,6 @@ def build() -> EngineClient:
         deterministic=settings.TINYLLM_DETERMINISTIC,
         tuning_file=settings.TINYLLM_DATA_DIR / "product_rows.json",
     )
-    if backend.name == "cuda":
-        from inference.engine_process import EngineProcess
-        from tinyllm_site.logging import configure
-
-        return EngineProcess(store, options, configure)
-    from inference.engine_thread import EngineThread
-
-    return EngineThread(store, options)
 
 
 def fingerprint(codec: PromptCodec) -> dict[str, str]:

@@ -85,7 +85,9 @@ class Turns:
             if known:
                 return Accepted(known[0], known[1], self.get(known[0]))
         codec = await engine.client().codec(submission.model)
-        params = sampling.merged(default_sampling(submission.model), submission.sampling)
+        params = sampling.seeded(
+            sampling.merged(default_sampling(submission.model), submission.sampling)
+        )
         context = await context_of(owner_id, submission)
         messages = [*context.messages, {"role": "user", "content": submission.text}]
         ids = await asyncio.to_thread(

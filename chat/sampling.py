@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from typing import Any
@@ -28,6 +29,13 @@ def merged(defaults: SamplingParams, given: Mapping[str, Any]) -> SamplingParams
             param=unknown[0],
         )
     return replace(defaults, **{k: _typed(k, v) for k, v in given.items() if v is not None})
+
+
+def seeded(sampling: SamplingParams) -> SamplingParams:
+    """With a seed of its own where none was asked for: drawn before the answer begins, so that the
+    record has it however the answer ends, and whoever continues goes on in the same row of random
+    numbers."""
+    return sampling if sampling.seed is not None else replace(sampling, seed=secrets.randbits(32))
 
 
 def as_json(sampling: SamplingParams) -> dict[str, Any]:

@@ -28,9 +28,9 @@ from inference.graphs import captured, milliseconds
 from inference.kv_cache import BLOCK_SIZE, KVCache
 from inference.memory_ledger import MemoryLedger
 from inference.options import EngineOptions
-from inference.prompt_batch import prompt_arrays
+from inference.prompt_batch import PromptTensors, prompt_arrays
 from inference.prompt_graphs import PromptGraphs
-from inference.runner import Step
+from inference.runner import Array, Step
 from inference.scheduler import Chunk
 from inference.sequence import Sequence
 from inference.types import GenerateRequest
@@ -97,6 +97,14 @@ class CudaRunner:
                 self._decode(decodes)
             seats = [self._seats[chunk.sequence] for chunk in chunks if chunk.completes]
             return next(self._results).fetch(self._table.sampled, seats)
+
+    @torch.inference_mode()
+    def run(self, chunks: tuple[Chunk, ...]) -> Array:
+        with _fatal_errors(self._device):
+            arrays = prompt_arrays(chunks, self.config.heads, self._caches[0])
+            logits = self.forward(PromptTensors(arrays, self._device).batch())
+            complete: Array = logits.cpu().numpy()[[chunk.completes for chunk in chunks]]
+            return complete
 
     @torch.inference_mode()
     def release(self, sequence: Sequence) -> None:

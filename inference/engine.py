@@ -9,7 +9,6 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import structlog
 
@@ -23,6 +22,7 @@ from inference.errors import (
     InvalidParameter,
     RequestFailed,
 )
+from inference.flight import Active, Launched, Piece
 from inference.kv_cache import BLOCK_SIZE, KVCache
 from inference.options import EngineOptions
 from inference.runner import FAILED, Runner, Step
@@ -44,36 +44,6 @@ log = structlog.get_logger(__name__)
 StepEvents = list[tuple[str, EngineEvent | EngineError]]
 
 
-@dataclass(slots=True)
-class _Active:
-    """A request in flight. Times are of one monotonic clock, in seconds."""
-
-    sequence: Sequence
-    detokenizer: Detokenizer
-    text_length: int = 0
-    position: int = 0
-    arrived: float = field(default_factory=time.monotonic)
-    started: float = 0.0
-    first_token: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """A chunk that was launched. done: tokens of its sequence in the cache once it has run.
-    index: which of the step's tokens is its own, None if the prompt goes on."""
-
-    active: _Active
-    done: int
-    index: int | None
-    is_partial: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Launched:
-    step: Step
-    pieces: list[_Piece]
-
-
 class Engine:
     def __init__(self, runner: Runner, codec: PromptCodec, options: EngineOptions) -> None:
         self._runner, self._codec = runner, codec
@@ -85,9 +55,9 @@ class Engine:
             step_tokens=options.step_tokens,
             queue_limit=options.queue_limit,
         )
-        self._active: dict[str, _Active] = {}
+        self._active: dict[str, Active] = {}
         self._arrivals = 0
-        self._under_way: _Launched | None = None
+        self._under_way: Launched | None = None
 
     @property
     def is_idle(self) -> bool:
@@ -117,7 +87,7 @@ class Engine:
         detokenizer = Detokenizer(self._codec.decode, prefix, request.sampling.stop)
         # last, so that a request that is refused leaves nothing behind
         self._scheduler.add(sequence)
-        self._active[request.request_id] = _Active(sequence, detokenizer)
+        self._active[request.request_id] = Active(sequence, detokenizer)
         log.info(
             "request.queued", request_id=request.request_id, prompt_tokens=sequence.prompt_length
         )
@@ -153,7 +123,7 @@ class Engine:
             self._under_way = None  # nobody waits for it any more
         return events
 
-    def _launch(self, chunks: tuple[Chunk, ...], events: StepEvents) -> _Launched | None:
+    def _launch(self, chunks: tuple[Chunk, ...], events: StepEvents) -> Launched | None:
         now = time.monotonic()
         for chunk in chunks:
             active = self._of(chunk)
@@ -172,10 +142,10 @@ class Engine:
             sequence.launched(chunk.length)
             index = tokens if completes else None
             tokens += completes
-            pieces.append(_Piece(self._of(chunk), sequence.computed, index, is_partial))
-        return _Launched(step, pieces)
+            pieces.append(Piece(self._of(chunk), sequence.computed, index, is_partial))
+        return Launched(step, pieces)
 
-    def _commit(self, piece: _Piece, step: Step) -> StepEvents:
+    def _commit(self, piece: Piece, step: Step) -> StepEvents:
         """Record a chunk that was computed, unless its request is over since."""
         sequence = piece.active.sequence
         request_id = sequence.request.request_id
@@ -198,7 +168,7 @@ class Engine:
             events.append(self._fail(piece.active, error))
         return events
 
-    def _extend(self, active: _Active, token: int) -> list[EngineEvent]:
+    def _extend(self, active: Active, token: int) -> list[EngineEvent]:
         """Append a sampled token, and say so; end the request when it is complete."""
         sequence, sampling = active.sequence, active.sequence.request.sampling
         if token == FAILED:
@@ -226,7 +196,7 @@ class Engine:
         delta = Delta(text, (token,), (offset,))
         return [delta, self._finish(active, reason)] if reason else [delta]
 
-    def _finish(self, active: _Active, reason: FinishReason) -> Finished:
+    def _finish(self, active: Active, reason: FinishReason) -> Finished:
         sequence, now = active.sequence, time.monotonic()
         self._forget(active)
         finished = Finished(
@@ -264,7 +234,7 @@ class Engine:
                 events.append((request_id, DeadlineExceeded(seconds)))
         return events
 
-    def _fail(self, active: _Active, error: Exception) -> tuple[str, EngineError]:
+    def _fail(self, active: Active, error: Exception) -> tuple[str, EngineError]:
         if isinstance(error, DeviceLost):
             raise error  # more than this request is lost
         request_id = active.sequence.request.request_id
@@ -274,7 +244,7 @@ class Engine:
             error = RequestFailed(message, request_id=request_id)
         return request_id, error
 
-    def _forget(self, active: _Active, *, spoilt: bool = False) -> None:
+    def _forget(self, active: Active, *, spoilt: bool = False) -> None:
         """Its blocks may be written once more by a step that is under way; whoever gets them next
         is computed after that."""
         del self._active[active.sequence.request.request_id]
@@ -292,7 +262,7 @@ class Engine:
                 events.append((sequence.request.request_id, Queued(position)))
         return events
 
-    def _of(self, chunk: Chunk) -> _Active:
+    def _of(self, chunk: Chunk) -> Active:
         return self._active[chunk.sequence.request.request_id]
 
     def _check(self, request: GenerateRequest) -> None:

@@ -28,11 +28,19 @@ def load_codec(directory: Path, kind: ModelKind, options: EngineOptions) -> Prom
 
 
 def load_engine(directory: Path, codec: PromptCodec, options: EngineOptions) -> Engine:
+    """`load_runner`, and the engine that drives it. Raises what that raises."""
+    from inference.engine import Engine
+
+    runner, options = load_runner(directory, options)
+    return Engine(runner, codec, options)
+
+
+def load_runner(directory: Path, options: EngineOptions) -> tuple[Runner, EngineOptions]:
     """Bring the weights to where they are computed with, take memory for the cache, make the
     kernels ready: about a second for a small model, half a minute the first time on a machine.
-    Raises ModelUnavailable and its subclasses, DeviceUnavailable."""
+    Returns the options as they suit the device. Raises ModelUnavailable and its subclasses,
+    DeviceUnavailable."""
     import kernels
-    from inference.engine import Engine
 
     ways = options.tuning_file and options.tuning_file.with_name("product_ways.json")
     table = kernels.WayTable.load(ways) if ways else kernels.WayTable()
@@ -48,7 +56,7 @@ def load_engine(directory: Path, codec: PromptCodec, options: EngineOptions) -> 
     runner.warm_up()
     if ways:
         table.save(ways)
-    return Engine(runner, codec, options)
+    return runner, options
 
 
 def products_of(options: EngineOptions) -> Products:

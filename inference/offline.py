@@ -9,8 +9,9 @@ from pathlib import Path
 from inference.client import PromptCodec
 from inference.engine import Engine, run_to_end
 from inference.errors import EngineError
-from inference.loading import load_codec, load_engine
+from inference.loading import load_codec, load_runner
 from inference.options import EngineOptions
+from inference.runner import Runner
 from inference.types import Delta, EngineEvent, Finished, GenerateRequest, ModelKind, SamplingParams
 
 
@@ -29,7 +30,9 @@ class OfflineModel:
     def __init__(self, directory: Path, kind: ModelKind, options: EngineOptions) -> None:
         """Raises ModelUnavailable and its subclasses."""
         self.codec: PromptCodec = load_codec(directory, kind, options)
-        self.engine: Engine = load_engine(directory, self.codec, options)
+        self.runner: Runner
+        self.runner, self.options = load_runner(directory, options)
+        self.engine = Engine(self.runner, self.codec, self.options)
 
     def generate(
         self,

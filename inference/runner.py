@@ -54,6 +54,10 @@ class Runner(Protocol):
         """Compute the chunks, put their keys and values into the cache, and sample. Raises
         DeviceLost where nothing more can be computed."""
 
+    def run(self, chunks: tuple[Chunk, ...]) -> Array:
+        """`launch` without the sampling, waited for. fp32[L, V] on the host, after each chunk that
+        completes its sequence's known tokens, in order."""
+
     def release(self, sequence: Sequence) -> None:
         """The sequence is over. One that is not known is ignored."""
 
@@ -108,8 +112,6 @@ class ModelRunner:
 
     @torch.inference_mode()
     def run(self, chunks: tuple[Chunk, ...]) -> Array:
-        """Compute the chunks and put their keys and values into the cache. Returns fp32[L, V],
-        one row for each chunk that completes its sequence's known tokens, in order."""
         logits = self._architecture.forward(_batch(chunks), self._caches)
         return logits.numpy()
 

@@ -10,7 +10,7 @@ import pytest
 
 from chat.database import in_database
 from chat.generation import turns
-from chat.models import Event, Message, Session
+from chat.models import Event, Generation, Message, Session
 from chat.rendering import render_blocks
 from tests.chat_client import Page, Shown
 from tests.fake_engine import FakeEngine
@@ -173,3 +173,22 @@ async def test_numbers_begin_at_one_and_have_no_holes(site: FakeEngine) -> None:
     seqs = await in_database(lambda: list(Event.objects.order_by("seq").values_list("seq")))
     assert [seq for (seq,) in seqs] == list(range(1, len(seqs) + 1))
     assert (await in_database(Session.objects.get)).last_seq == len(seqs)
+
+
+async def test_a_stopped_answer_has_its_seed_and_goes_on_with_it(site: FakeEngine) -> None:
+    """The engine draws by seed and position: with another seed it would not go on as if it had not
+    paused."""
+    site.script = lambda request: ["Half ", asyncio.Event()]
+    async with Page() as page:
+        await page.submit("Hello")
+        delta = await page.until("message.delta")
+        await page.send("turn.stop", session_id=delta["session_id"])
+        end = await page.until("message.end")
+        site.script = lambda request: ["done"]
+        ids = {name: end[name] for name in ("session_id", "message_id")}
+        await page.send("turn.continue", **ids)
+        await page.until("message.end")
+    rows = await in_database(lambda: list(Generation.objects.order_by("created_at")))
+    (seed,) = {request.sampling.seed for request in site.requests}
+    assert seed is not None
+    assert [(row.status, row.seed) for row in rows] == [("STOPPED", seed), ("DONE", seed)]

@@ -46,11 +46,11 @@ async def test_a_message_is_answered_and_recorded(site: FakeEngine) -> None:
     assert page.shown.texts == {end["message_id"]: "You said: Hello there"}
     assert page.shown.blocks == {end["message_id"]: ["<p>You said: Hello there</p>"]}
     (row,) = await rows()
-    answer = "You said: Hello there"
+    answer, seed = "You said: Hello there", site.requests[0].sampling.seed
     assert unpack(row.output_ids) == [*answer.encode(), END]
     assert unpack(row.token_offsets) == [*range(len(answer)), len(answer)]
     assert tuple(unpack(row.prompt_ids)) == site.requests[0].prompt_ids
-    assert (row.status, row.seed, row.output_tokens) == ("DONE", 42, len(answer) + 1)
+    assert (row.status, row.seed, row.output_tokens) == ("DONE", seed, len(answer) + 1)
     assert row.fingerprint["tokenizer"] == "t" * 64
     assert row.request_id == site.requests[0].request_id
     assert site.requests[0].tenant == str((await in_database(Session.objects.get)).owner_id)

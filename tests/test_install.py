@@ -30,6 +30,7 @@ IMPORTED_AS = {
 OPTIONAL = {
     "cupy": "only for NVIDIA GPUs",
     "transformers": "the peer that `manage.py bench` measures; a development dependency",
+    "websockets": "the reader that `manage.py bench serve` is; a development dependency",
 }
 # Never imported, with the reason why they are asked for.
 NOT_IMPORTED = {

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
+import math
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -10,11 +13,14 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from inference import serving_metrics
+from inference.backend import choose_backend
 from inference.catalogue import Catalogue
 from inference.errors import EngineError
 from inference.gpu_tables import readme_section, table, with_section
 from inference.model_store import ModelStore
 from inference.options import EngineOptions, all_cores
+from inference.probe import probe_apart
 
 # The READMEs with a table of the GPU, and their languages.
 READMES = {"README.md": "en", "README.zh-CN.md": "zh"}
@@ -24,12 +30,13 @@ GPU_JSON = Path("docs/benchmarks/gpu.json")
 class Command(BaseCommand):
     help = (
         "latency: prefill and decode speed, memory and the share of the memory's bandwidth on the "
-        "CPU. gpu: an NVIDIA GPU with models of three shapes, and each kernel. readme: put what "
-        "gpu found into the READMEs."
+        "CPU. throughput: many requests at once, without a server. serve: a running site, over "
+        "websockets, at several rates. gpu: an NVIDIA GPU with models of three shapes, and each "
+        "kernel. readme: put what gpu found into the READMEs."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("what", choices=["latency", "gpu", "readme"])
+        parser.add_argument("what", choices=["latency", "throughput", "serve", "gpu", "readme"])
         parser.add_argument("--model", default="chat", help="a name in the catalogue, or a folder")
         parser.add_argument(
             "--threads", type=int, nargs="+", help="default: all cores, and all but one as served"
@@ -39,7 +46,25 @@ class Command(BaseCommand):
             nargs="+",
             help="of gpu: names of shapes, `kernels`, `modes`, `memory`; default: all",
         )
-        parser.add_argument("--output", type=Path, help="a folder for latency.json or gpu.json")
+        parser.add_argument("--output", type=Path, help="a folder for what is found, as JSON")
+        many = parser.add_argument_group("of throughput and serve")
+        many.add_argument("--requests", type=int, help="default: 1000; of serve 100 at each rate")
+        many.add_argument("--input-len", type=int, help="tokens, of serve words; default: 128")
+        many.add_argument("--output-len", type=int, help="tokens of each answer; default: 128")
+        many.add_argument(
+            "--concurrency",
+            type=int,
+            help="the most in flight; default: TINYLLM_MAX_BATCH, of serve no bound",
+        )
+        serve = parser.add_argument_group("of serve")
+        serve.add_argument("--url", default="http://localhost:3000", help="the running site")
+        serve.add_argument(
+            "--rates",
+            type=float,
+            nargs="+",
+            default=[math.inf],
+            help="requests/s; inf: all at once",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -58,6 +83,40 @@ class Command(BaseCommand):
         report = benchmarks.latency(directory, tuple(threads), engine_options)
         self.stdout.write(_table(report))
         self._save(report, options["output"], "latency.json")
+
+    def _throughput(self, options: dict[str, Any]) -> None:
+        from inference.throughput import Work, throughput  # loads torch
+
+        logging.getLogger("inference").setLevel(logging.WARNING)
+        work = Work(**{"concurrency": settings.TINYLLM_MAX_BATCH} | _given(options))
+        store = ModelStore(settings.TINYLLM_MODELS_DIR, Catalogue.load())
+        directory = store.ready_directory(options["model"])
+        report = throughput(directory, work, _site_options())
+        title = f"{report['model']} on {report['device']}, {work.concurrency} at a time"
+        self.stdout.write(serving_metrics.table(title, report))
+        self._save(report, options["output"], "throughput.json")
+
+    def _serve(self, options: dict[str, Any]) -> None:
+        try:
+            from inference.load_client import Load, LoadError, Site, serve_figures
+        except ModuleNotFoundError as error:
+            reason = f"bench serve needs requirements-dev.txt: {error.name} is not installed."
+            raise CommandError(reason) from error
+        given, site = _given(options), Site.at(options["url"])
+        loads = [Load(options["model"], rate=rate, **given) for rate in options["rates"]]
+        runs = []
+        try:
+            for load in loads:
+                run = asyncio.run(serve_figures(site, load))
+                runs.append(run)
+                title = f"{load.model}, {run['rate']} requests/s, {_bound(load.concurrency)}"
+                self.stdout.write(serving_metrics.table(title, run) + "\n")
+        except LoadError as error:
+            raise CommandError(f"{site.origin}: {error}") from error
+        if options["output"]:
+            from inference.benchmarks import machine  # loads torch
+
+            self._save({"machine": machine(), "runs": runs}, options["output"], "serve.json")
 
     def _gpu(self, options: dict[str, Any]) -> None:
         from inference import gpu_benchmarks  # loads torch
@@ -89,6 +148,28 @@ class Command(BaseCommand):
             path = folder / name
             path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
             self.stdout.write(f"Written to {path}.")
+
+
+def _given(options: dict[str, Any]) -> dict[str, int]:
+    names = ("requests", "input_len", "output_len", "concurrency")
+    return {name: options[name] for name in names if options[name] is not None}
+
+
+def _bound(concurrency: int | None) -> str:
+    return f"at most {concurrency} in flight" if concurrency else "any number in flight"
+
+
+def _site_options() -> EngineOptions:
+    """As the site computes. Raises DeviceUnavailable, InvalidParameter."""
+    return EngineOptions(
+        device=choose_backend(probe_apart(), settings.TINYLLM_DEVICE).name,
+        threads=settings.TINYLLM_THREADS,
+        dtype=settings.TINYLLM_DTYPE,
+        backend=settings.TINYLLM_BACKEND,
+        compute=settings.TINYLLM_COMPUTE,
+        deterministic=settings.TINYLLM_DETERMINISTIC,
+        tuning_file=settings.TINYLLM_DATA_DIR / "product_rows.json",
+    )
 
 
 def _table(report: dict[str, Any]) -> str:

@@ -1,0 +1,186 @@
+"""Readers of a running site, as many as asked for, each on a websocket and in a session of its own.
+
+Needs `websockets`, a development dependency.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import random
+import time
+import uuid
+from collections import Counter
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass, replace
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Any
+from urllib.parse import urlsplit
+
+from websockets.asyncio.client import connect
+from websockets.exceptions import WebSocketException
+
+from inference.errors import InvalidParameter
+from inference.serving_metrics import RequestTimes, figures, start_times
+
+SOCKET_PATH = "/ws/chat/"
+OPEN_TIMEOUT_S = 60.0
+# Common enough to be a token each in most vocabularies.
+WORDS = (
+    "air animal answer apple book box bread car cat city cloud color country day dog door earth "
+    "egg eye face family farm field fire fish flower food foot friend garden glass gold grass "
+    "green hand head heart hill home horse house island king lake land letter light line man milk "
+    "moon morning mother mountain music name night paper picture plant queen rain river road rock "
+    "room school sea ship sky snow song star stone story street summer sun table time town tree "
+    "voice wall water wind window winter woman wood word world year"
+)
+
+
+class LoadError(Exception):
+    """A request did not end well. code: the site's own, or ours where the site said nothing."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """requests: questions of `input_len` random words, answered with `output_len` tokens each.
+    rate: requests per second, inf for all at once. concurrency: the most in flight, None for no
+    bound; whoever waits for it has not been sent yet. seed: of the times. Raises
+    InvalidParameter."""
+
+    model: str
+    requests: int = 100
+    input_len: int = 128
+    output_len: int = 128
+    rate: float = math.inf
+    concurrency: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("requests", "input_len", "output_len", "concurrency"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InvalidParameter(name, value, "at least 1")
+        if not self.rate > 0:
+            raise InvalidParameter("rate", self.rate, "above 0, or inf")
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "rate": self.rate if math.isfinite(self.rate) else "inf"}
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A running site. secure: whether it speaks TLS. host: with its port."""
+
+    secure: bool
+    host: str
+
+    @classmethod
+    def at(cls, url: str) -> Site:
+        """Of an address with http, https, ws or wss. Raises InvalidParameter."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https", "ws", "wss") or not parts.netloc:
+            raise InvalidParameter("url", url, "like http://localhost:3000 or ws://localhost:3000")
+        return cls(parts.scheme in ("https", "wss"), parts.netloc)
+
+    @property
+    def socket_url(self) -> str:
+        return f"{'wss' if self.secure else 'ws'}://{self.host}{SOCKET_PATH}"
+
+    @property
+    def origin(self) -> str:
+        """Of the site's own pages: to others it does not speak."""
+        return f"{'https' if self.secure else 'http'}://{self.host}"
+
+    def forget(self, sessions: list[str]) -> None:
+        """Delete sessions. One that stays behind is a nuisance, and spoils no figure."""
+        kind = HTTPSConnection if self.secure else HTTPConnection
+        with closing(kind(self.host)) as line, suppress(OSError, HTTPException):
+            for session in sessions:
+                line.request("DELETE", f"/api/sessions/{session}", headers={"Origin": self.origin})
+                line.getresponse().read()
+
+
+async def serve_figures(site: Site, load: Load) -> dict[str, Any]:
+    """One run: its figures, ready for JSON. A short request goes first, uncounted. Raises
+    LoadError where not even that one is answered."""
+    sessions: list[str] = []
+    failed: Counter[str] = Counter()
+    gate = asyncio.Semaphore(load.concurrency or load.requests)
+
+    async def one(at: float) -> RequestTimes | None:
+        await asyncio.sleep(began + at - time.perf_counter())
+        async with gate:
+            try:
+                return await _ask(site, load, sessions)
+            except LoadError as error:
+                failed[error.code] += 1
+                return None
+
+    try:
+        await _ask(site, replace(load, output_len=min(load.output_len, 8)), sessions)
+        began = time.perf_counter()
+        starts = start_times(load.requests, load.rate, load.seed)
+        answers = await asyncio.gather(*map(one, starts))
+        duration = time.perf_counter() - began
+    finally:
+        await asyncio.to_thread(site.forget, sessions)
+    done = [times for times in answers if times is not None]
+    return {**load.as_json(), **figures(done, duration, failed)}
+
+
+async def _ask(site: Site, load: Load, sessions: list[str]) -> RequestTimes:
+    """One question, in a new session, whose id goes to `sessions`. Its time begins on an open
+    socket, as on a page. Raises LoadError."""
+    try:
+        async with connect(
+            site.socket_url,
+            origin=site.origin,  # type: ignore[arg-type]
+            open_timeout=OPEN_TIMEOUT_S,
+            compression=None,
+            proxy=None,
+            max_size=None,
+        ) as line:
+            await line.recv()  # ready
+            sent, arrivals = time.perf_counter(), []
+            await line.send(_question(load))
+            async for data in line:
+                now, frame = time.perf_counter(), json.loads(data)
+                if frame["type"] == "turn.started":
+                    sessions.append(frame["session_id"])
+                elif frame["type"] == "message.delta":
+                    arrivals.append(now)
+                elif frame["type"] in ("message.end", "error"):
+                    return _times(sent, arrivals, frame)
+    except (OSError, WebSocketException) as error:
+        raise LoadError("connection_failed", f"{site.socket_url}: {error}") from error
+    raise LoadError("connection_closed", f"{site.socket_url} closed the connection.")
+
+
+def _question(load: Load) -> str:
+    """Other words each time: an earlier run's would be found in the site's cache."""
+    frame = {
+        "v": 1,
+        "type": "turn.submit",
+        "client_id": uuid.uuid4().hex,
+        "session_id": None,
+        "text": " ".join(random.choices(WORDS.split(), k=load.input_len)),
+        "model": load.model,
+        "sampling": {"max_tokens": load.output_len, "ignore_eos": True},
+    }
+    return json.dumps(frame)
+
+
+def _times(sent: float, arrivals: list[float], last: dict[str, Any]) -> RequestTimes:
+    """last: the frame message.end or error. Raises LoadError."""
+    error = last if last["type"] == "error" else last["error"]
+    if error:
+        raise LoadError(error["code"], error["message"])
+    if last["status"] != "DONE" or not arrivals:
+        raise LoadError("no_answer", f"An answer ended as {last['status']}, without its text.")
+    usage = last["usage"]
+    return RequestTimes(sent, tuple(arrivals), usage["prompt_tokens"], usage["output_tokens"])
