@@ -77,12 +77,18 @@ async def until_idle(engine: EngineProcess) -> None:
 
 
 def told(events: list[EngineEvent]) -> tuple[Any, ...]:
-    """All that may not depend on how events were joined, and on the clock."""
+    """All that may not depend on how events were joined, on the clock, and on what was read
+    before."""
     offsets = [offset for event in events if isinstance(event, Delta) for offset in event.offsets]
     finished = events[-1]
     assert isinstance(finished, Finished)
     seed = finished.seed if finished.reason != "length" else 0
-    return tokens(events), text(events), offsets, replace(finished, timings=Timings(), seed=seed)
+    return (
+        tokens(events),
+        text(events),
+        offsets,
+        replace(finished, timings=Timings(), seed=seed, cached_tokens=0),
+    )
 
 
 async def told_alone(client: EngineClient) -> list[tuple[Any, ...]]:
@@ -101,8 +107,9 @@ async def test_it_says_what_the_thread_says(process: EngineProcess, tmp_path: Pa
     streams = [read(process, replace(LONG, request_id=name)) for name in "abcdefgh"]
     for events in await asyncio.gather(*streams):
         assert told(events) == expected[-1]
-        progress = [event for event in events if isinstance(event, PromptProgress)]
-        assert progress[-1] == PromptProgress(180, 180)
+    new = await read(process, replace(LONG, request_id="new", prompt_ids=(8,) * 180))
+    progress = [event for event in new if isinstance(event, PromptProgress)]
+    assert progress[-1] == PromptProgress(180, 180)
 
 
 async def test_refusals_arrive_as_they_are(process: EngineProcess) -> None:

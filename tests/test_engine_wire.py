@@ -35,7 +35,7 @@ def kinds_of_errors() -> list[Any]:
 
 @pytest.mark.parametrize("kind", kinds_of_errors())
 def test_an_error_travels_whole(kind: Any) -> None:
-    values = {"int": 1, "list[str]": ["x"]}
+    values = {"int": 1, "float": 1.5, "list[str]": ["x"]}
     given, named = [], {}
     for parameter in inspect.signature(kind).parameters.values():
         value = values.get(str(parameter.annotation), "y")
