@@ -1,7 +1,8 @@
 """Which sequences run in the next step, and with how many tokens. This is the whole policy.
 
 - Whoever answers gets one token in every step; what is left of its budget goes to prompts, in the
-  order of admission. So a long prompt never stalls the others' streams.
+  order of admission. Beside an answer that is a quarter of what it is otherwise: a step must be
+  short, so that a long prompt never stalls the others' streams.
 - A sequence is admitted when there is a seat, and room for what it has to read and for everyone to
   go on a little. First by priority; then by turns of the tenants, so that one with a hundred
   requests does not keep the others waiting; then by arrival. Nobody overtakes who waits for room.
@@ -19,6 +20,8 @@ from inference.sequence import Sequence
 
 # Tokens of room that an answer is given ahead, where there is enough.
 _AHEAD = 4 * BLOCK_SIZE
+# Beside answers, prompts get this share of a step, but as many tokens as are cheap to read at once.
+_BESIDE, _LEAST_BESIDE = 4, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,8 @@ class Scheduler:
         self._admit()
         decodes = [Chunk(s, 1) for s in self._running if s.pending == 1 and not s.is_full]
         budget = self._step_tokens - len(decodes)
+        if decodes:
+            budget = min(budget, max(self._step_tokens // _BESIDE, _LEAST_BESIDE))
         prefills = []
         for sequence in self._running:
             if sequence.pending > 1 and budget > 0:

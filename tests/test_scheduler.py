@@ -154,6 +154,13 @@ def test_a_long_prompt_is_computed_beside_decodes_in_pieces_of_what_is_left() ->
     assert lengths == [[3], [1, 15], [1, 15], [1, 10]]
 
 
+def test_beside_an_answer_a_long_prompt_is_read_in_shorter_pieces() -> None:
+    traffic = Traffic(Machine(seats=4, step_tokens=400, blocks=100))
+    traffic.run([Arrival(0, prompt=3, output=4), Arrival(1, prompt=600, output=1)])
+    lengths = [[chunk.length for chunk in chunks] for chunks in traffic.steps]
+    assert lengths == [[3], [1, 100], [1, 100], [1, 100], [300]]
+
+
 def test_prompts_share_a_step_in_the_order_of_admission() -> None:
     traffic = Traffic(Machine(seats=4, step_tokens=10, blocks=50))
     traffic.run([Arrival(0, prompt=n, output=1) for n in (4, 4, 4)])
