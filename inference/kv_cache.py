@@ -45,20 +45,19 @@ class KVCache:
 
     def can_admit(self, sequence: Sequence, tokens: int, spare: int = 0) -> bool:
         """Whether `admit` would."""
-        known = self._known(sequence)
-        idle = sum(block in self._left for block in known)
-        return self.blocks_for(tokens) - len(known) + spare <= self.free_blocks - idle
+        return self._is_room(self._known(sequence), tokens, spare)
 
     def admit(self, sequence: Sequence, tokens: int, spare: int = 0) -> bool:
         """Give a new sequence room for `tokens` tokens, if so many blocks are free and `spare`
         more. Its beginning comes from what is known, and it is computed from there on."""
-        if not self.can_admit(sequence, tokens, spare):
+        known = self._known(sequence)
+        if not self._is_room(known, tokens, spare):
             return False
-        for block in self._known(sequence):
+        for block in known:
             self._left.pop(block, None)
             self._hold(block, sequence)
-            sequence.names.append(self._names[block])
-        sequence.computed = len(sequence.blocks) * BLOCK_SIZE
+        sequence.published = len(known)
+        sequence.computed = len(known) * BLOCK_SIZE
         if not sequence.output_length:
             sequence.cached = sequence.computed
         return self.grow(sequence, tokens)
@@ -75,14 +74,15 @@ class KVCache:
 
     def publish(self, sequence: Sequence) -> None:
         """Name the blocks that its known tokens have filled."""
-        names, tokens = sequence.names, sequence.tokens
-        while (len(names) + 1) * BLOCK_SIZE <= min(sequence.computed, len(tokens)):
-            first = len(names) * BLOCK_SIZE
-            block = sequence.blocks[len(names)]
-            names.append(_name(names[-1] if names else b"", tokens[first : first + BLOCK_SIZE]))
-            if self._reuse and names[-1] not in self._named:
-                self._named[names[-1]] = block
-                self._names[block] = names[-1]
+        if not self._reuse:
+            return
+        full = min(sequence.computed, len(sequence.tokens)) // BLOCK_SIZE
+        for index in range(sequence.published, full):
+            name, block = _name(sequence, index), sequence.blocks[index]
+            if name not in self._named:
+                self._named[name] = block
+                self._names[block] = name
+        sequence.published = full
 
     def release(self, sequence: Sequence, *, spoilt: bool = False) -> None:
         """Take back what the sequence holds. spoilt: what its blocks hold is of no use."""
@@ -99,19 +99,23 @@ class KVCache:
             else:
                 self._empty.append(block)
         sequence.blocks.clear()
-        sequence.names.clear()
+        sequence.published = 0
 
     def _known(self, sequence: Sequence) -> list[int]:
         """The blocks that hold the beginning of its tokens. Never all of them: what comes after
         the last one must be computed."""
         blocks: list[int] = []
-        name = b""
-        for first in range(0, len(sequence.tokens) - BLOCK_SIZE, BLOCK_SIZE):
-            name = _name(name, sequence.tokens[first : first + BLOCK_SIZE])
-            if name not in self._named:
+        for index in range((len(sequence.tokens) - 1) // BLOCK_SIZE):
+            block = self._named.get(_name(sequence, index))
+            if block is None:
                 break
-            blocks.append(self._named[name])
+            blocks.append(block)
         return blocks
+
+    def _is_room(self, known: list[int], tokens: int, spare: int) -> bool:
+        """Beside blocks that are there already, of which some count as free."""
+        idle = sum(block in self._left for block in known)
+        return self.blocks_for(tokens) - len(known) + spare <= self.free_blocks - idle
 
     def _take(self) -> int:
         """An empty block, or the one that was left longest ago."""
@@ -155,6 +159,11 @@ class KVCache:
         assert not wrong, f"KV cache of {self._total} blocks: {wrong}"
 
 
-def _name(before: bytes, tokens: list[int]) -> bytes:
-    """Of a block, by its tokens and the name of the block before it."""
-    return blake2b(before + array("q", tokens).tobytes(), digest_size=_NAME_BYTES).digest()
+def _name(sequence: Sequence, index: int) -> bytes:
+    """Of its index-th block. Names are made once: who waits is looked up again at every step."""
+    names = sequence.names
+    for i in range(len(names), index + 1):
+        text = array("q", sequence.tokens[i * BLOCK_SIZE : (i + 1) * BLOCK_SIZE]).tobytes()
+        before = names[-1] if names else b""
+        names.append(blake2b(before + text, digest_size=_NAME_BYTES).digest())
+    return names[index]

@@ -21,7 +21,8 @@ class Sequence:
     when the steps that are launched have run. promised: tokens that these will sample. to_read: how
     many are read like a prompt: also those of an answer that starts again. cached: how many were
     in the cache when it began. blocks: the cache blocks it holds, in order; names: of those that
-    are full. limit: the most tokens it may ever have."""
+    its tokens fill, as far as somebody asked; published: how many of its blocks others may find.
+    limit: the most tokens it may ever have."""
 
     request: GenerateRequest
     limit: int
@@ -34,6 +35,7 @@ class Sequence:
     cached: int = 0
     blocks: list[int] = field(default_factory=list)
     names: list[bytes] = field(default_factory=list)
+    published: int = 0
 
     def __post_init__(self) -> None:
         self.tokens = list(self.request.prompt_ids)
