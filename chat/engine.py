@@ -91,22 +91,12 @@ def _store() -> ModelStore:
 def _options() -> EngineOptions:
     """What the settings ask for, on the device that can be used."""
     from inference.backend import choose_backend
-    from inference.options import EngineOptions
+    from inference.options import site_options
     from inference.probe import probe_apart
 
     backend = choose_backend(probe_apart(), settings.TINYLLM_DEVICE)
     log.info("engine.backend", device=backend.name, reason=str(backend.reason))
-    return EngineOptions(
-        threads=settings.TINYLLM_THREADS,
-        kv_tokens=settings.TINYLLM_KV_TOKENS,
-        max_batch=settings.TINYLLM_MAX_BATCH,
-        device=backend.name,
-        dtype=settings.TINYLLM_DTYPE,
-        backend=settings.TINYLLM_BACKEND,
-        compute=settings.TINYLLM_COMPUTE,
-        deterministic=settings.TINYLLM_DETERMINISTIC,
-        tuning_file=settings.TINYLLM_DATA_DIR / "product_rows.json",
-    )
+    return site_options(settings, backend.name)
 
 
 def fingerprint(codec: PromptCodec) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from inference.errors import InvalidParameter
 
@@ -58,3 +59,19 @@ class EngineOptions:
                 raise InvalidParameter(name, getattr(self, name), "at least 1")
         if self.step_tokens <= self.max_batch:
             raise InvalidParameter("step_tokens", self.step_tokens, f"above {self.max_batch}")
+
+
+def site_options(settings: Any, device: str) -> EngineOptions:
+    """As a site's settings, Django's, ask for; device: what was chosen to compute. Raises
+    InvalidParameter."""
+    return EngineOptions(
+        device=device,
+        dtype=settings.TINYLLM_DTYPE,
+        backend=settings.TINYLLM_BACKEND,
+        compute=settings.TINYLLM_COMPUTE,
+        deterministic=settings.TINYLLM_DETERMINISTIC,
+        threads=settings.TINYLLM_THREADS,
+        kv_tokens=settings.TINYLLM_KV_TOKENS,
+        max_batch=settings.TINYLLM_MAX_BATCH,
+        tuning_file=settings.TINYLLM_DATA_DIR / "product_rows.json",
+    )

@@ -15,11 +15,10 @@ from django.core.management.base import BaseCommand, CommandError
 
 from inference import serving_metrics
 from inference.backend import choose_backend
-from inference.catalogue import Catalogue
 from inference.errors import EngineError
 from inference.gpu_tables import readme_section, table, with_section
-from inference.model_store import ModelStore
-from inference.options import EngineOptions, all_cores
+from inference.management.store import store_from_settings
+from inference.options import EngineOptions, all_cores, site_options
 from inference.probe import probe_apart
 
 # The READMEs with a table of the GPU, and their languages.
@@ -75,7 +74,7 @@ class Command(BaseCommand):
     def _latency(self, options: dict[str, Any]) -> None:
         from inference import benchmarks  # loads torch: not for --help
 
-        store = ModelStore(settings.TINYLLM_MODELS_DIR, Catalogue.load())
+        store = store_from_settings()
         cores = all_cores()
         threads = options["threads"] or sorted({cores, max(1, cores - 1)}, reverse=True)
         engine_options = EngineOptions(tuning_file=settings.TINYLLM_DATA_DIR / "product_rows.json")
@@ -89,7 +88,7 @@ class Command(BaseCommand):
 
         logging.getLogger("inference").setLevel(logging.WARNING)
         work = Work(**{"concurrency": settings.TINYLLM_MAX_BATCH} | _given(options))
-        store = ModelStore(settings.TINYLLM_MODELS_DIR, Catalogue.load())
+        store = store_from_settings()
         directory = store.ready_directory(options["model"])
         report = throughput(directory, work, _site_options())
         title = f"{report['model']} on {report['device']}, {work.concurrency} at a time"
@@ -161,15 +160,7 @@ def _bound(concurrency: int | None) -> str:
 
 def _site_options() -> EngineOptions:
     """As the site computes. Raises DeviceUnavailable, InvalidParameter."""
-    return EngineOptions(
-        device=choose_backend(probe_apart(), settings.TINYLLM_DEVICE).name,
-        threads=settings.TINYLLM_THREADS,
-        dtype=settings.TINYLLM_DTYPE,
-        backend=settings.TINYLLM_BACKEND,
-        compute=settings.TINYLLM_COMPUTE,
-        deterministic=settings.TINYLLM_DETERMINISTIC,
-        tuning_file=settings.TINYLLM_DATA_DIR / "product_rows.json",
-    )
+    return site_options(settings, choose_backend(probe_apart(), settings.TINYLLM_DEVICE).name)
 
 
 def _table(report: dict[str, Any]) -> str:

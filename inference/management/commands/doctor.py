@@ -13,7 +13,7 @@ from inference.backend import Backend, Facts, choose_backend
 from inference.device_memory import MemoryNeed, check_memory, memory_need
 from inference.errors import DeviceMemoryTooSmall, EngineError
 from inference.management.store import store_from_settings
-from inference.options import DEVICES, EngineOptions
+from inference.options import DEVICES, EngineOptions, site_options
 from inference.probe import GpuProcess, gpu_processes, probe
 
 
@@ -30,7 +30,7 @@ class Command(BaseCommand):
         facts = probe(memory=True)
         self._write_facts(facts)
         try:
-            wanted = _options_from_settings()
+            wanted = site_options(settings, settings.TINYLLM_DEVICE)
             backend = choose_backend(facts, wanted.device)
         except EngineError as error:
             raise CommandError(error.message) from error
@@ -106,17 +106,6 @@ def _package(version: str, cuda: str | None) -> str:
     if cuda is None:
         return _("%(version)s, without CUDA") % {"version": version}
     return _("%(version)s, built for CUDA %(cuda)s") % {"version": version, "cuda": cuda}
-
-
-def _options_from_settings() -> EngineOptions:
-    return EngineOptions(
-        device=settings.TINYLLM_DEVICE,
-        dtype=settings.TINYLLM_DTYPE,
-        backend=settings.TINYLLM_BACKEND,
-        compute=settings.TINYLLM_COMPUTE,
-        kv_tokens=settings.TINYLLM_KV_TOKENS,
-        max_batch=settings.TINYLLM_MAX_BATCH,
-    )
 
 
 def _default_model(wanted: EngineOptions) -> tuple[str, MemoryNeed | None]:

@@ -10,12 +10,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from inference.catalogue import Catalogue
 from inference.client import PromptCodec
 from inference.errors import EngineError
+from inference.management.store import store_from_settings
 from inference.model_store import ModelStore
 from inference.options import BACKENDS, COMPUTE, DEVICES, DTYPES, EngineOptions
 from inference.types import ModelKind, SamplingParams
@@ -56,7 +55,7 @@ class Command(BaseCommand):
     def _generate(self, options: dict[str, Any]) -> None:
         from inference.offline import OfflineModel  # loads torch: not for --help
 
-        store = ModelStore(settings.TINYLLM_MODELS_DIR, Catalogue.load())
+        store = store_from_settings()
         name = options["model"]
         sampling = _sampling(store, name, options)
         kind = ModelKind.COMPLETION if options["messages"] is None else ModelKind.CHAT
