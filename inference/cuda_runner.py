@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import heapq
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import cycle
@@ -77,7 +78,13 @@ class CudaRunner:
         with self._memory.entry("one kernel"):
             self._one_token = self._architecture.on_gpu(self._caches) if one_way else None
         self.one_token_ms: dict[str, float] = {}
-        self._results = cycle([_Results(seats, self._device) for _ in range(3)])
+        self._copies = [_Results(seats, self._device) for _ in range(3)]
+        self._results = cycle(self._copies)
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds that the host has waited for tokens."""
+        return sum(copy.waited_s for copy in self._copies)
 
     @property
     def memory(self) -> dict[str, int]:
@@ -244,6 +251,7 @@ class _Results:
         self._host = torch.empty(seats, dtype=torch.int32, pin_memory=True)
         self._array = self._host.numpy()
         self._arrived = torch.cuda.Event()
+        self.waited_s = 0.0
 
     def fetch(self, sampled: torch.Tensor, seats: list[int]) -> Step:
         self._host.copy_(sampled, non_blocking=True)
@@ -251,8 +259,10 @@ class _Results:
         return _Sampled(self, seats)
 
     def wait(self) -> Any:
+        start = time.perf_counter()
         with _fatal_errors(self._device):
             self._arrived.synchronize()
+        self.waited_s += time.perf_counter() - start
         return self._array
 
 

@@ -28,6 +28,7 @@ from inference.benchmark_shapes import SHAPES, RandomWeights, shape_config
 from inference.config import ModelConfig
 from inference.engine import Engine
 from inference.errors import ModelInvalid
+from inference.gpu_overlap import overlap
 from inference.gpu_rates import (
     Plan,
     batch_rates,
@@ -92,6 +93,7 @@ def _ours(name: str, plan: Plan, limits: Limits) -> dict[str, Any]:
         **_or_failure(lambda: {"first_token": first_tokens(engine, config, plan, limits)}),
         **_or_failure(lambda: {"decode": decode_rates(engine, config, plan, limits)}),
         **_or_failure(lambda: {"batches": batch_rates(engine, config, plan, limits)}),
+        **_or_failure(lambda: {"overlap": overlap(engine, runner, plan)}),
         "memory": {"weights": weights, "cache": cache_size(config, plan), **memory()},
     }
 

@@ -29,8 +29,9 @@ from inference.types import GenerateRequest, SamplingParams
 class Plan:
     """What is measured of an engine, in tokens. A decode rate is that between the short-th and the
     long-th token of an answer, after prompts of each of depths. Several readers at once, batches,
-    have short prompts and shorter answers. first: prompts whose first token is timed. marks: of
-    answers, where memory is looked at."""
+    have short prompts and shorter answers; overlap_steps of them are looked at several times, once
+    by the profiler. first: prompts whose first token is timed. marks: of answers, where memory is
+    looked at."""
 
     depths: tuple[int, ...] = (128, 2048, 8192 - 288)
     short: int = 32
@@ -40,6 +41,7 @@ class Plan:
     batch_prompt: int = 128
     batch_long: int = 160
     batch_runs: int = 3
+    overlap_steps: int = 32
     first: tuple[int, ...] = (2048,)
     marks: tuple[int, ...] = (1000, 10000)
     peer_seconds: float = 12.0
@@ -49,9 +51,14 @@ class Plan:
         return max(*self.depths, *self.first) + self.long
 
     @property
+    def overlap_long(self) -> int:
+        return self.short + 6 * self.overlap_steps
+
+    @property
     def options(self) -> EngineOptions:
         readers = max(self.batches)
-        together = readers * (self.batch_prompt + self.batch_long + 16)
+        answer = max(self.batch_long, self.overlap_long)
+        together = readers * (self.batch_prompt + answer + 16)
         return EngineOptions(
             kv_tokens=max(together, 2 * self.context),
             max_batch=readers,
@@ -137,14 +144,23 @@ def first_tokens(
     return rows
 
 
+def requests_of(readers: int, prompt: int, output: int) -> list[GenerateRequest]:
+    """Greedy ones with random prompts, that long."""
+    sampling = SamplingParams(temperature=0, max_tokens=output, ignore_eos=True)
+    return [
+        GenerateRequest(
+            f"{time.perf_counter_ns()}-{i}",
+            "bench",
+            tuple(torch.randint(100, 200, (prompt,)).tolist()),
+            sampling,
+        )
+        for i in range(readers)
+    ]
+
+
 def answer_seconds(engine: Engine, readers: int, prompt: int, output: int) -> float:
     """From the requests to the last one's end."""
-    sampling = SamplingParams(temperature=0, max_tokens=output, ignore_eos=True)
-    requests = []
-    for i in range(readers):
-        ids = tuple(torch.randint(100, 200, (prompt,)).tolist())
-        name = f"{time.perf_counter_ns()}-{i}"
-        requests.append(GenerateRequest(name, "bench", ids, sampling))
+    requests = requests_of(readers, prompt, output)
     if torch.cuda.is_available():
         torch.cuda.synchronize()  # what the answer before left under way
     start = time.perf_counter()

@@ -70,7 +70,9 @@ def tokens_of(runner: CudaRunner, requests: Sequence[Any], *, apart: int = 0) ->
 
 
 def library_kernels(run: Any) -> list[str]:
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CUDA], acc_events=True
+    ) as profile:
         run()
         torch.cuda.synchronize()
     names = [event.key.lower() for event in profile.key_averages()]
