@@ -22,9 +22,10 @@ from typing import Any
 import structlog
 import torch
 
-from inference.engine import Engine, run_to_end
+from inference.engine import Engine
 from inference.kv_cache import KVCache
 from inference.loading import load_codec
+from inference.offline import run_to_end
 from inference.options import EngineOptions, all_cores
 from inference.runner import ModelRunner, processor
 from inference.scheduler import Chunk

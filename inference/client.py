@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Protocol
 
+from inference.token_bytes import TokenBytes
 from inference.types import EngineEvent, GenerateRequest, ModelFingerprint, ModelInfo, ModelKind
 
 
@@ -27,6 +28,9 @@ class PromptCodec(Protocol):
     def fingerprint(self) -> ModelFingerprint: ...
     @property
     def eos_ids(self) -> frozenset[int]: ...
+    @property
+    def token_bytes(self) -> TokenBytes | None:
+        """What each token stands for, where that does not depend on what is around it."""
 
     def render(self, messages: Sequence[dict[str, Any]], *, add_generation_prompt: bool) -> str:
         """The chat template over [{role, content}, ...] as text, special tokens written out."""

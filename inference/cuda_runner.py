@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import gc
 import heapq
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import cycle
 from typing import Any
 
@@ -23,8 +20,9 @@ from inference import architectures
 from inference.batch import ForwardBatch
 from inference.compute_check import check_compute
 from inference.config import ModelConfig
+from inference.decode_rows import PlacedRows
 from inference.device_buffers import DecodeBuffers, Packet
-from inference.device_check import raise_if_lost
+from inference.device_tokens import TokenCopy, fatal_errors
 from inference.graphs import captured, milliseconds
 from inference.kv_cache import BLOCK_SIZE, KVCache
 from inference.memory_ledger import MemoryLedger
@@ -67,9 +65,7 @@ class CudaRunner:
             self._rows = DecodeBuffers(seats, width, self.blocks, self._device)
         self._seats: dict[Sequence, int] = {}
         self._free_seats = list(range(seats))
-        # what the rows hold: of each seat the sequence, the position of its next token and how
-        # many blocks it has
-        self._in_rows: dict[int, tuple[Sequence, int, int]] = {}
+        self._in_rows = PlacedRows((), [], [], [])
         self._graphs: dict[tuple[Any, ...], torch.cuda.CUDAGraph] = {}
         self._pool = torch.cuda.graph_pool_handle()
         self._prompts = PromptGraphs(self.forward, config.heads, self._caches[0], width, self._pool)
@@ -78,7 +74,7 @@ class CudaRunner:
         with self._memory.entry("one kernel"):
             self._one_token = self._architecture.on_gpu(self._caches) if one_way else None
         self.one_token_ms: dict[str, float] = {}
-        self._copies = [_Results(seats, self._device) for _ in range(3)]
+        self._copies = [TokenCopy(seats, self._device) for _ in range(3)]
         self._results = cycle(self._copies)
 
     @property
@@ -93,21 +89,22 @@ class CudaRunner:
 
     @torch.inference_mode()
     def launch(self, chunks: tuple[Chunk, ...]) -> Step:
-        with _fatal_errors(self._device):
-            for chunk in chunks:
-                self._seat(chunk.sequence)
-            prompts = [chunk for chunk in chunks if chunk.sequence.in_prefill]
+        with fatal_errors(self._device):
+            prompts = [c for c in chunks if c.sequence.computed < c.sequence.to_read]
+            decodes = chunks[: len(chunks) - len(prompts)]
             if prompts:
+                for chunk in prompts:
+                    self._seat(chunk.sequence)
                 self._read(prompts)
-            decodes = [chunk.sequence for chunk in chunks if not chunk.sequence.in_prefill]
             if decodes:
                 self._decode(decodes)
-            seats = [self._seats[chunk.sequence] for chunk in chunks if chunk.completes]
-            return next(self._results).fetch(self._table.sampled, seats)
+            seats = self._in_rows.seats if decodes else []
+            later = [self._seats[chunk.sequence] for chunk in prompts if chunk.completes]
+            return next(self._results).fetch(self._table.sampled, seats + later)
 
     @torch.inference_mode()
     def run(self, chunks: tuple[Chunk, ...]) -> Array:
-        with _fatal_errors(self._device):
+        with fatal_errors(self._device):
             arrays = prompt_arrays(chunks, self.config.heads, self._caches[0])
             logits = self.forward(PromptTensors(arrays, self._device).batch())
             complete: Array = logits.cpu().numpy()[[chunk.completes for chunk in chunks]]
@@ -169,33 +166,29 @@ class CudaRunner:
             who, known = Packet(self._device, (seats, arrays.lengths * complete)).tensors
             kernels.sample(logits[: len(chunks)], self._table, SampledRows(who, known))
 
-    def _decode(self, sequences: list[Sequence]) -> None:
-        """One token of each sequence."""
-        wanted = {self._seats[s]: (s, s.computed, len(s.blocks)) for s in sequences}
-        if wanted != self._in_rows:
-            self._place(wanted)
-        size = max(wanted) + 1
-        if len(wanted) == 1 and self._one_token is not None:
+    def _decode(self, decodes: tuple[Chunk, ...]) -> None:
+        """One token of each of these sequences."""
+        self._place(decodes)
+        seats = self._in_rows.seats
+        size = max(seats) + 1
+        if len(seats) == 1 and self._one_token is not None:
             self._graph(size, alone=True).replay()
         else:
             self._graph(next(s for s in _SIZES if s >= size)).replay()
-        self._in_rows = {seat: (s, position + 1, n) for seat, (s, position, n) in wanted.items()}
+        self._in_rows.move_on()
 
-    def _place(self, wanted: dict[int, tuple[Sequence, int, int]]) -> None:
-        """Into the rows: the blocks that were added where nothing else has changed, or all."""
+    def _place(self, decodes: tuple[Chunk, ...]) -> None:
+        """Into the rows: nothing where each sequence goes on, the blocks that were added where some
+        have grown, else all."""
         before = self._in_rows
-        changed = {seat: row for seat, row in wanted.items() if before.get(seat) != row}
-        same = wanted.keys() == before.keys() and all(
-            before[seat][:2] == row[:2] for seat, row in changed.items()
-        )
-        if same:
-            added = [
-                (seat, before[seat][2], sequence.blocks[before[seat][2] : count])
-                for seat, (sequence, _, count) in changed.items()
-            ]
-            self._rows.extend(added)
-        else:
-            self._rows.fill(wanted)
+        counts = [len(c.sequence.blocks) for c in decodes]
+        positions = [c.sequence.computed for c in decodes]
+        if before.decodes != decodes or before.positions != positions:
+            seats = [self._seats[c.sequence] for c in decodes]
+            self._in_rows = rows = PlacedRows(decodes, seats, positions, counts)
+            self._rows.fill(rows.by_seat())
+        elif before.counts != counts:
+            self._rows.extend(before.grown(counts))
 
     def _graph(self, size: int, *, alone: bool = False) -> torch.cuda.CUDAGraph:
         """Of a decode of the first `size` rows, or of the last of these alone."""
@@ -241,49 +234,3 @@ class CudaRunner:
         self.one_token_ms = {name: milliseconds(graph) for name, graph in ways.items()}
         if min(self.one_token_ms, key=self.one_token_ms.__getitem__) != "one kernel":
             self._one_token = None
-
-
-class _Results:
-    """Tokens on their way to the host."""
-
-    def __init__(self, seats: int, device: torch.device) -> None:
-        self._device = device
-        self._host = torch.empty(seats, dtype=torch.int32, pin_memory=True)
-        self._array = self._host.numpy()
-        self._arrived = torch.cuda.Event()
-        self.waited_s = 0.0
-
-    def fetch(self, sampled: torch.Tensor, seats: list[int]) -> Step:
-        self._host.copy_(sampled, non_blocking=True)
-        self._arrived.record()
-        return _Sampled(self, seats)
-
-    def wait(self) -> Any:
-        start = time.perf_counter()
-        with _fatal_errors(self._device):
-            self._arrived.synchronize()
-        self.waited_s += time.perf_counter() - start
-        return self._array
-
-
-class _Sampled:
-    """See `inference.runner.Step`."""
-
-    def __init__(self, results: _Results, seats: list[int]) -> None:
-        self._results, self._seats = results, seats
-        self._tokens: list[int] | None = None
-
-    def token(self, index: int) -> int:
-        if self._tokens is None:
-            self._tokens = self._results.wait()[self._seats].tolist()
-        return self._tokens[index]
-
-
-@contextmanager
-def _fatal_errors(device: torch.device) -> Iterator[None]:
-    """Raises DeviceLost for an error after which nothing can be computed in this process."""
-    try:
-        yield
-    except Exception as error:
-        raise_if_lost(device, error)
-        raise

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-REPLACEMENT = "\ufffd"
+from inference.token_bytes import REPLACEMENT, ByteWindow, TokenBytes
+
 # The tail of a run of broken bytes is looked for once the window is this long (in tokens).
 LONG_WINDOW = 16
 # A character is at most four bytes, so a cut through broken text is at most this many tokens back.
@@ -26,7 +27,8 @@ class Detokenizer:
     decode: ids -> text. prefix_ids: what came before in the same answer (a continued one); it is
     context that completes a character cut in two, and its own text is not emitted again. stop:
     the first of these strings to be completed ends the text; where two are completed by the same
-    character, the longer one does.
+    character, the longer one does. token_bytes: of a byte-level vocabulary; `decode` is not needed
+    then.
     """
 
     def __init__(
@@ -34,36 +36,28 @@ class Detokenizer:
         decode: Callable[[Sequence[int]], str],
         prefix_ids: Sequence[int] = (),
         stop: Sequence[str] = (),
+        token_bytes: TokenBytes | None = None,
     ) -> None:
-        self._decode = decode
-        self._window = _Window(decode, prefix_ids)
+        by_bytes = token_bytes and ByteWindow(token_bytes, prefix_ids)
+        self._settle = (by_bytes or _Window(decode, prefix_ids)).push
         self._stops = [_StopMatcher(string) for string in stop]
         self._held = ""
         self._length = 0
-        self._offsets: list[int] = []
-        self._stop_string: str | None = None
-
-    @property
-    def stop_string(self) -> str | None:
+        self.stop_string: str | None = None
         """The stop string that ended the text: what came before it was returned, it was not."""
-        return self._stop_string
+        self.offset = 0
+        """Where the last pushed token's text begins, in characters of the pushed tokens' text. A
+        token that begins inside a character has that character's offset. Known at once and never
+        changed: the tokens of a stop string lie at or beyond the end of the text."""
 
     def push(self, token_id: int) -> str:
         """Text that is now safe to show, '' while waiting and after a stop string."""
-        self._offsets.append(self._length)
-        if self._stop_string is not None:
+        self.offset = self._length
+        if self.stop_string is not None:
             return ""
-        text = self._window.push(token_id)
+        text = self._settle(token_id)
         self._length += len(text)
-        return self._release(text)
-
-    def offset_of(self, index: int) -> int:
-        """Where the index-th pushed token's text begins, in characters of the pushed tokens' text.
-
-        A token that begins inside a character has that character's offset. Known at once and
-        never changed: the tokens of a stop string lie at or beyond the end of the text.
-        """
-        return self._offsets[index]
+        return self._release(text) if self._stops else text
 
     def finish(self) -> str:
         """Text that was held back for a stop string; half a character is dropped."""
@@ -71,15 +65,13 @@ class Detokenizer:
         return held
 
     def _release(self, text: str) -> str:
-        if not self._stops:
-            return text
         self._held += text
         start = len(self._held) - len(text)
         for end, character in enumerate(text, start + 1):
             hits = [matcher.string for matcher in self._stops if matcher.push(character)]
             if hits:
-                self._stop_string = max(hits, key=len)
-                kept = self._held[: end - len(self._stop_string)]
+                self.stop_string = max(hits, key=len)
+                kept = self._held[: end - len(self.stop_string)]
                 self._held = ""
                 return kept
         keep = len(self._held) - max(matcher.matched for matcher in self._stops)

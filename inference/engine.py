@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
+from itertools import takewhile
 
 import structlog
 
@@ -25,7 +26,7 @@ from inference.errors import (
 from inference.flight import Active, Launched, Piece
 from inference.kv_cache import BLOCK_SIZE, KVCache
 from inference.options import EngineOptions
-from inference.runner import FAILED, Runner, Step
+from inference.runner import FAILED, Runner
 from inference.scheduler import Chunk, Scheduler
 from inference.sequence import Sequence
 from inference.types import (
@@ -56,6 +57,8 @@ class Engine:
             queue_limit=options.queue_limit,
         )
         self._active: dict[str, Active] = {}
+        self._of: dict[Sequence, Active] = {}
+        self._timed: dict[str, Active] = {}  # who has a deadline
         self._arrivals = 0
         self._under_way: Launched | None = None
 
@@ -71,7 +74,9 @@ class Engine:
 
     def add(self, request: GenerateRequest) -> None:
         """Queue a request. Raises InvalidParameter, ContextLengthExceeded, QueueFull."""
-        self._check(request)
+        if request.request_id in self._active:
+            raise InvalidParameter("request_id", request.request_id, "unique")
+        request.check_vocabulary(self._runner.config.vocab_size)
         limit = min(self._runner.config.context_length, self.cache.total_blocks * BLOCK_SIZE)
         if len(request.prompt_ids) >= limit:
             raise ContextLengthExceeded(len(request.prompt_ids), limit)
@@ -84,10 +89,11 @@ class Engine:
         )
         begin = request.answer_start
         prefix = () if begin is None else request.prompt_ids[begin:]
-        detokenizer = Detokenizer(self._codec.decode, prefix, request.sampling.stop)
+        codec = self._codec
+        detokenizer = Detokenizer(codec.decode, prefix, request.sampling.stop, codec.token_bytes)
         # last, so that a request that is refused leaves nothing behind
         self._scheduler.add(sequence)
-        self._active[request.request_id] = Active(sequence, detokenizer)
+        self._enter(Active(request.request_id, sequence, detokenizer, self._ends(request)))
         log.info(
             "request.queued", request_id=request.request_id, prompt_tokens=sequence.prompt_length
         )
@@ -117,84 +123,96 @@ class Engine:
         if self._runner.steps_ahead:
             launched, self._under_way = self._under_way, launched
         if launched:
-            for piece in launched.pieces:
-                events += self._commit(piece, launched.step)
+            events += self._commit(launched)
         if self._scheduler.is_idle:
             self._under_way = None  # nobody waits for it any more
         return events
 
     def _launch(self, chunks: tuple[Chunk, ...], events: StepEvents) -> Launched | None:
-        now = time.monotonic()
-        for chunk in chunks:
-            active = self._of(chunk)
-            active.started = active.started or now
         try:
             step = self._runner.launch(chunks)
         except Exception as error:
             log.exception("step.failed", requests=[c.sequence.request.request_id for c in chunks])
-            events += [self._fail(self._of(chunk), error) for chunk in chunks]
+            events += [self._fail(self._of[chunk.sequence], error) for chunk in chunks]
             return None
-        pieces, tokens = [], 0
-        for chunk in chunks:
-            sequence, completes = chunk.sequence, chunk.completes
-            new = sequence.prompt_length - sequence.cached
-            is_partial = sequence.in_prefill and chunk.length < new
-            sequence.launched(chunk.length)
-            index = tokens if completes else None
-            tokens += completes
-            pieces.append(Piece(self._of(chunk), sequence.computed, index, is_partial))
-        return Launched(step, pieces)
+        decodes = tuple(takewhile(_is_decode, chunks))
+        of, pieces, tokens = self._of, [], len(decodes)
+        for chunk in chunks[len(decodes) :]:
+            pieces.append(self._piece(chunk, tokens))
+            tokens += chunk.completes
+            chunk.sequence.launched(chunk.length)
+        for chunk in decodes:
+            chunk.sequence.launched(1)
+        return Launched(step, tuple([of[chunk.sequence] for chunk in decodes]), tuple(pieces))
 
-    def _commit(self, piece: Piece, step: Step) -> StepEvents:
-        """Record a chunk that was computed, unless its request is over since."""
-        sequence = piece.active.sequence
-        request_id = sequence.request.request_id
-        if self._active.get(request_id) is not piece.active:
-            return []
+    def _piece(self, chunk: Chunk, index: int) -> Piece:
+        """Of a prompt, about to be computed. index: of its token, should it have one."""
+        sequence, active = chunk.sequence, self._of[chunk.sequence]
+        active.started = active.started or time.monotonic()
+        is_partial = chunk.length < sequence.prompt_length - sequence.cached
+        done = sequence.computed + chunk.length
+        return Piece(active, done, index if chunk.completes else None, is_partial)
+
+    def _commit(self, launched: Launched) -> StepEvents:
+        """Record what a step has computed, but for requests that are over since."""
         events: StepEvents = []
-        if piece.is_partial:
-            done = min(piece.done, sequence.prompt_length)
-            events.append((request_id, PromptProgress(done, sequence.prompt_length)))
-        if piece.index is None:
-            self.cache.publish(sequence)
-            return events
-        try:
-            token = step.token(piece.index)
-            if token != FAILED:
+        token_of = launched.step.token
+        for index, active in enumerate(launched.decodes):
+            if not active.over:
+                self._extend(active, token_of, index, events)
+        for piece in launched.pieces:
+            if piece.active.over:
+                continue
+            sequence = piece.active.sequence
+            if piece.is_partial:
+                done = min(piece.done, sequence.prompt_length)
+                progress = PromptProgress(done, sequence.prompt_length)
+                events.append((piece.active.request_id, progress))
+            if piece.index is None:
                 self.cache.publish(sequence)
-            events += [(request_id, event) for event in self._extend(piece.active, token)]
-        except Exception as error:
-            log.exception("request.failed", request_id=request_id)
-            events.append(self._fail(piece.active, error))
+            else:
+                self._extend(piece.active, token_of, piece.index, events)
         return events
 
-    def _extend(self, active: Active, token: int) -> list[EngineEvent]:
+    def _extend(
+        self, active: Active, token_of: Callable[[int], int], index: int, events: StepEvents
+    ) -> None:
         """Append a sampled token, and say so; end the request when it is complete."""
-        sequence, sampling = active.sequence, active.sequence.request.sampling
-        if token == FAILED:
-            raise RequestFailed(
-                "The model's numbers overflowed; the answer cannot go on.",
-                request_id=sequence.request.request_id,
-            )
-        active.first_token = active.first_token or time.monotonic()
+        try:
+            token = token_of(index)
+            if token == FAILED:
+                raise RequestFailed(
+                    "The model's numbers overflowed; the answer cannot go on.",
+                    request_id=active.request_id,
+                )
+            self._append(active, token, events)
+        except Exception as error:
+            log.exception("request.failed", request_id=active.request_id)
+            events.append(self._fail(active, error))
+
+    def _append(self, active: Active, token: int, events: StepEvents) -> None:
+        """This is done for hundreds in every step, while the device computes the next one: it has
+        to be over before that is."""
+        sequence, detokenizer = active.sequence, active.detokenizer
+        self.cache.publish(sequence)
+        if not active.first_token:
+            active.first_token = time.monotonic()
         sequence.extend(token)
-        ended = token in sampling.stop_token_ids or (
-            token in self._codec.eos_ids and not sampling.ignore_eos
-        )
-        text = "" if ended else active.detokenizer.push(token)
+        ended = token in active.ends
+        text = "" if ended else detokenizer.push(token)
         reason: FinishReason | None = None
-        if ended or active.detokenizer.stop_string is not None:
+        if ended or detokenizer.stop_string is not None:
             reason = "stop"
         elif sequence.is_complete:
             reason = "length"
         if reason:
-            text += active.detokenizer.finish()
+            text += detokenizer.finish()
         active.text_length += len(text)
         # a token that ends the answer has no text of its own: it stands behind all of it
-        last = sequence.output_length - 1
-        offset = active.text_length if ended else active.detokenizer.offset_of(last)
-        delta = Delta(text, (token,), (offset,))
-        return [delta, self._finish(active, reason)] if reason else [delta]
+        offset = active.text_length if ended else detokenizer.offset
+        events.append((active.request_id, Delta(text, (token,), (offset,))))
+        if reason:
+            events.append((active.request_id, self._finish(active, reason)))
 
     def _finish(self, active: Active, reason: FinishReason) -> Finished:
         sequence, now = active.sequence, time.monotonic()
@@ -224,30 +242,44 @@ class Engine:
     def _end_late(self) -> StepEvents:
         """Those whose time is over, waiting or running: what they have computed is as good as
         ever."""
+        if not self._timed:
+            return []
         now, events = time.monotonic(), StepEvents()
-        for active in list(self._active.values()):
+        for active in [active for active in self._timed.values() if active.is_late(now)]:
             seconds = active.sequence.request.deadline_s
-            if seconds is not None and now - active.arrived > seconds:
-                self._forget(active)
-                request_id = active.sequence.request.request_id
-                log.info("request.late", request_id=request_id, seconds=seconds)
-                events.append((request_id, DeadlineExceeded(seconds)))
+            assert seconds is not None
+            self._forget(active)
+            log.info("request.late", request_id=active.request_id, seconds=seconds)
+            events.append((active.request_id, DeadlineExceeded(seconds)))
         return events
 
     def _fail(self, active: Active, error: Exception) -> tuple[str, EngineError]:
         if isinstance(error, DeviceLost):
             raise error  # more than this request is lost
-        request_id = active.sequence.request.request_id
+        request_id = active.request_id
         self._forget(active, spoilt=True)
         if not isinstance(error, EngineError):
             message = f"The engine failed while computing: {error}"
             error = RequestFailed(message, request_id=request_id)
         return request_id, error
 
+    def _enter(self, active: Active) -> None:
+        self._active[active.request_id] = self._of[active.sequence] = active
+        if active.sequence.request.deadline_s is not None:
+            self._timed[active.request_id] = active
+
+    def _ends(self, request: GenerateRequest) -> frozenset[int]:
+        """The tokens that end its answer."""
+        sampling = request.sampling
+        eos_ids = frozenset() if sampling.ignore_eos else self._codec.eos_ids
+        return eos_ids.union(sampling.stop_token_ids)
+
     def _forget(self, active: Active, *, spoilt: bool = False) -> None:
         """Its blocks may be written once more by a step that is under way; whoever gets them next
         is computed after that."""
-        del self._active[active.sequence.request.request_id]
+        active.over = True
+        del self._active[active.request_id], self._of[active.sequence]
+        self._timed.pop(active.request_id, None)
         self._scheduler.remove(active.sequence, spoilt=spoilt)
         self._runner.release(active.sequence)
 
@@ -255,36 +287,13 @@ class Engine:
         """An event for each waiting request whose place in the queue has changed."""
         events: StepEvents = []
         for position, sequence in enumerate(self._scheduler.waiting, start=1):
-            active = self._active[sequence.request.request_id]
+            active = self._of[sequence]
             began = sequence.output_length > 0  # put aside: it goes on by itself
             if active.position != position and not began:
                 active.position = position
                 events.append((sequence.request.request_id, Queued(position)))
         return events
 
-    def _of(self, chunk: Chunk) -> Active:
-        return self._active[chunk.sequence.request.request_id]
 
-    def _check(self, request: GenerateRequest) -> None:
-        vocabulary = self._runner.config.vocab_size
-        named = {
-            "prompt token": request.prompt_ids,
-            "logit_bias token": request.sampling.logit_bias,
-            "stop_token_ids": request.sampling.stop_token_ids,
-        }
-        for param, tokens in named.items():
-            for token in tokens:
-                if not 0 <= token < vocabulary:
-                    raise InvalidParameter(param, token, f"below the vocabulary of {vocabulary}")
-        if request.request_id in self._active:
-            raise InvalidParameter("request_id", request.request_id, "unique")
-
-
-def run_to_end(
-    engine: Engine, requests: list[GenerateRequest], on_step: Callable[[StepEvents], None]
-) -> None:
-    """Add the requests and step until all have ended: the whole engine without a thread."""
-    for request in requests:
-        engine.add(request)
-    while not engine.is_idle:
-        on_step(engine.step())
+def _is_decode(chunk: Chunk) -> bool:
+    return chunk.sequence.computed >= chunk.sequence.to_read

@@ -10,23 +10,31 @@ from inference.runner import Step
 from inference.sequence import Sequence
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Active:
-    """A request in flight. Times are of one monotonic clock, in seconds."""
+    """A request in flight. ends: tokens that end its answer. over: nobody waits for it any more,
+    though a step may still compute it. Times are of one monotonic clock, in seconds."""
 
+    request_id: str
     sequence: Sequence
     detokenizer: Detokenizer
+    ends: frozenset[int]
     text_length: int = 0
     position: int = 0
+    over: bool = False
     arrived: float = field(default_factory=time.monotonic)
     started: float = 0.0
     first_token: float = 0.0
 
+    def is_late(self, now: float) -> bool:
+        seconds = self.sequence.request.deadline_s
+        return seconds is not None and now - self.arrived > seconds
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A chunk that was launched. done: tokens of its sequence in the cache once it has run.
-    index: which of the step's tokens is its own, None if the prompt goes on."""
+    """Of a prompt, launched. done: tokens of its sequence in the cache once it has run. index:
+    which of the step's tokens is its own, None if the prompt goes on."""
 
     active: Active
     done: int
@@ -36,7 +44,9 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """A step, and the pieces that it computes."""
+    """A step. decodes: whose next tokens it computes, in the order of its tokens; pieces: of
+    prompts that it reads."""
 
     step: Step
-    pieces: list[Piece]
+    decodes: tuple[Active, ...]
+    pieces: tuple[Piece, ...]

@@ -40,6 +40,7 @@ from inference.gpu_rates import (
 )
 from inference.gpu_timing import Limits, measure_limits
 from inference.runner import processor
+from inference.token_bytes import TokenBytes
 
 KERNELS, MODES, MEMORY = "kernels", "modes", "memory"
 PARTS = (*SHAPES, KERNELS, MODES, MEMORY)
@@ -50,6 +51,7 @@ class NoText:
     """Takes the tokenizer's place in a codec: tokens only."""
 
     eos_ids: frozenset[int] = frozenset()
+    token_bytes = TokenBytes([b""] * (1 << 18))
 
     def decode(self, _ids: Any) -> str:
         return ""

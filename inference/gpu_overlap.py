@@ -70,7 +70,7 @@ def _idle_share(engine: Engine, steps: int) -> float:
     spans = [
         (event.time_range.start, event.time_range.end)
         for event in profiler.events() or ()
-        if event.device_type == torch.autograd.DeviceType.CUDA
+        if event.device_type.name == "CUDA"
     ]
     return idle_share(spans)
 

@@ -19,8 +19,9 @@ from inference.benchmark_shapes import (
     weight_bytes,
 )
 from inference.config import ModelConfig
-from inference.engine import Engine, run_to_end
+from inference.engine import Engine
 from inference.gpu_timing import Limits
+from inference.offline import run_to_end
 from inference.options import EngineOptions
 from inference.types import GenerateRequest, SamplingParams
 

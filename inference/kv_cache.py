@@ -74,7 +74,7 @@ class KVCache:
 
     def publish(self, sequence: Sequence) -> None:
         """Name the blocks that its known tokens have filled."""
-        if not self._reuse:
+        if not self._reuse or sequence.computed < (sequence.published + 1) * BLOCK_SIZE:
             return
         full = min(sequence.computed, len(sequence.tokens)) // BLOCK_SIZE
         for index in range(sequence.published, full):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inference.client import PromptCodec
-from inference.engine import Engine, run_to_end
+from inference.engine import Engine, StepEvents
 from inference.errors import EngineError
 from inference.loading import load_codec, load_runner
 from inference.options import EngineOptions
@@ -59,3 +59,13 @@ class OfflineModel:
         text = "".join(delta.text for delta in deltas)
         token_ids = tuple(token for delta in deltas for token in delta.token_ids)
         return Generated(text, token_ids, ends[0])
+
+
+def run_to_end(
+    engine: Engine, requests: list[GenerateRequest], on_step: Callable[[StepEvents], None]
+) -> None:
+    """Add the requests and step until all have ended: the whole engine without a thread."""
+    for request in requests:
+        engine.add(request)
+    while not engine.is_idle:
+        on_step(engine.step())

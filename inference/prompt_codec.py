@@ -20,9 +20,9 @@ from tokenizers import Tokenizer
 from inference.chat_template import ChatTemplate
 from inference.config import context_length
 from inference.errors import InvalidParameter, ModelInvalid, ModelUnavailable
+from inference.token_bytes import REPLACEMENT, TokenBytes
 from inference.types import ModelFingerprint, ModelKind
 
-REPLACEMENT = "\ufffd"
 BYTE_TOKENS = {f"<0x{byte:02X}>": byte for byte in range(256)}
 
 
@@ -47,6 +47,7 @@ class TokenizerCodec:
         self._tokenizer = tokenizer
         self._template = template
         self._special_ids = special_ids
+        self.token_bytes = TokenBytes.of(tokenizer, special_ids)
         decoder = tokenizer.decoder
         self._byte_fallback = decoder is not None and b"ByteFallback" in decoder.__getstate__()
 

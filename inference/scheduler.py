@@ -45,6 +45,7 @@ class Scheduler:
         self._step_tokens, self._queue_limit = step_tokens, queue_limit
         self._waiting: list[Sequence] = []
         self._running: list[Sequence] = []
+        self._decodes: dict[Sequence, Chunk] = {}  # of each that runs, made once
         # start-time fair queueing (Goyal et al., 1996): a tenant's requests have turns one after
         # the other, and a tenant that was away has its next one now
         self._turns: dict[Sequence, int] = {}
@@ -82,17 +83,23 @@ class Scheduler:
     def plan(self) -> tuple[Chunk, ...]:
         """The chunks of the next step, decodes first; empty when there is nothing to do."""
         self.put_aside = []
-        for sequence in sorted(filter(self._lacks_room, self._running), key=_rank):
+        for sequence in sorted(self._lacking_room(), key=_rank):
             if sequence not in self.put_aside:
                 self._make_room(sequence)
         self._admit()
-        decodes = [Chunk(s, 1) for s in self._running if s.pending == 1 and not s.is_full]
+        running, chunk_of = self._running, self._decodes
+        # written out, here and for room: at each step, once for each of hundreds
+        decodes = [
+            chunk_of[s]
+            for s in running
+            if s.computed >= s.to_read and len(s.tokens) + s.promised < s.limit
+        ]
         budget = self._step_tokens - len(decodes)
         if decodes:
             budget = min(budget, max(self._step_tokens // _BESIDE, _LEAST_BESIDE))
         prefills = []
-        for sequence in self._running:
-            if sequence.pending > 1 and budget > 0:
+        for sequence in running if len(decodes) < len(running) else ():
+            if sequence.in_prefill and budget > 0:
                 prefills.append(Chunk(sequence, min(sequence.pending, budget)))
                 budget -= prefills[-1].length
         return (*decodes, *prefills)
@@ -100,13 +107,18 @@ class Scheduler:
     def remove(self, sequence: Sequence, *, spoilt: bool = False) -> None:
         """Take a sequence out, finished or cancelled, and free its blocks. spoilt: what it computed
         is of no use to others."""
-        (self._waiting if sequence in self._waiting else self._running).remove(sequence)
+        (self._running if sequence in self._decodes else self._waiting).remove(sequence)
+        self._decodes.pop(sequence, None)
         del self._turns[sequence]
         self._cache.release(sequence, spoilt=spoilt)
 
-    @staticmethod
-    def _lacks_room(sequence: Sequence) -> bool:
-        return not sequence.is_full and _needed(sequence) > len(sequence.blocks) * BLOCK_SIZE
+    def _lacking_room(self) -> list[Sequence]:
+        """Who has no place for its next token."""
+        return [
+            s
+            for s in self._running
+            if len(s.blocks) * BLOCK_SIZE <= len(s.tokens) + s.promised < s.limit
+        ]
 
     def _make_room(self, sequence: Sequence) -> None:
         """For its next token, from those who stand behind it, or it steps aside itself."""
@@ -121,6 +133,7 @@ class Scheduler:
 
     def _put_aside(self, sequence: Sequence) -> None:
         self._running.remove(sequence)
+        del self._decodes[sequence]
         self._cache.release(sequence)
         sequence.start_again()
         self._waiting.append(sequence)
@@ -136,6 +149,7 @@ class Scheduler:
                 return
             self._waiting.remove(sequence)
             self._running.append(sequence)
+            self._decodes[sequence] = Chunk(sequence, 1)
             self._now = max(self._now, self._turns[sequence])
             self._last_turns = {t: n for t, n in self._last_turns.items() if n >= self._now}
 
@@ -151,4 +165,4 @@ def _rank(sequence: Sequence) -> tuple[int, int]:
 def _needed(sequence: Sequence) -> int:
     """Tokens that there must be room for before the next step: all that are known, and the one
     that it samples, whose place a device looks up with it."""
-    return min(sequence.limit, len(sequence.tokens) + sequence.promised + 1)
+    return min(sequence.limit, sequence.known + 1)

@@ -54,9 +54,14 @@ class Sequence:
         return len(self.tokens) - self.prompt_length
 
     @property
+    def known(self) -> int:
+        """Tokens, the promised ones among them."""
+        return len(self.tokens) + self.promised
+
+    @property
     def pending(self) -> int:
         """Tokens that are known but not computed yet: the prompt's rest, or the last token."""
-        return len(self.tokens) + self.promised - self.computed
+        return self.known - self.computed
 
     @property
     def in_prefill(self) -> bool:
@@ -64,7 +69,7 @@ class Sequence:
 
     @property
     def is_full(self) -> bool:
-        return len(self.tokens) + self.promised >= self.limit
+        return self.known >= self.limit
 
     @property
     def is_complete(self) -> bool:
@@ -74,14 +79,15 @@ class Sequence:
     def start_again(self) -> None:
         """What was computed is gone. A promised token still comes."""
         self.computed = 0
-        self.to_read = len(self.tokens) + self.promised
+        self.to_read = self.known
 
     def launched(self, length: int) -> None:
-        """So many of its pending tokens are on their way into the cache."""
-        self.promised += length == self.pending
+        """So many of its pending tokens are on their way into the cache. After the last one comes
+        another."""
         self.computed += length
+        self.promised += self.computed == len(self.tokens) + self.promised
 
     def extend(self, token: int) -> None:
-        """The promised token is known."""
+        """A promised token has arrived."""
         self.promised -= 1
         self.tokens.append(token)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from inference.errors import InvalidParameter
 
@@ -131,6 +131,17 @@ class GenerateRequest:
             seconds = _number("deadline_s", self.deadline_s)
             _check(seconds > 0, "deadline_s", self.deadline_s, "above 0 seconds")
 
+    def check_vocabulary(self, size: int) -> None:
+        """Raises InvalidParameter for a token that a model of so many does not have."""
+        named = {
+            "prompt token": self.prompt_ids,
+            "logit_bias token": self.sampling.logit_bias,
+            "stop_token_ids": self.sampling.stop_token_ids,
+        }
+        for param, tokens in named.items():
+            for token in tokens:
+                _check(0 <= token < size, param, token, f"below the vocabulary of {size}")
+
 
 @dataclass(frozen=True, slots=True)
 class Queued:
@@ -147,13 +158,13 @@ class PromptProgress:
     total: int
 
 
-@dataclass(frozen=True, slots=True)
-class Delta:
+class Delta(NamedTuple):
     """More of the answer. `text` may be empty while a character or a stop string is incomplete.
 
     token_ids are the tokens that arrived; offsets[i] is where token i's text begins, in
     characters from the beginning of this generation's text (ids and offsets are equally long).
-    Joining two adjacent deltas is concatenation, field by field.
+    Joining two adjacent deltas is concatenation, field by field. (A named tuple: hundreds are made
+    in each step, in a third of a dataclass' time.)
     """
 
     text: str

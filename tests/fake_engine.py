@@ -44,6 +44,7 @@ class ByteCodec:
         self.context_length = context_length
         self.fingerprint = ModelFingerprint("w" * 64, "t" * 64, f"{kind}", "float32")
         self.eos_ids = frozenset({END})
+        self.token_bytes = None
 
     def render(self, messages: Sequence[dict[str, Any]], *, add_generation_prompt: bool) -> str:
         turns = "".join(

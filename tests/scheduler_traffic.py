@@ -108,7 +108,7 @@ class Traffic:
     def step(self) -> None:
         """Plan, check, compute."""
         before = self.scheduler.running
-        decoding = [s for s in before if s.pending == 1]
+        decoding = [s for s in before if not s.in_prefill]
         chunks = self.scheduler.plan()
         aside = self.scheduler.put_aside
         self._check_put_aside(before)

@@ -67,13 +67,23 @@ def token_ids(codec: TokenizerCodec, data: st.DataObject) -> list[int]:
     return [id for piece in data.draw(st.lists(pieces, max_size=6)) for id in piece]
 
 
+def ways(codec: TokenizerCodec, prefix_ids: Sequence[int] = ()) -> list[Detokenizer]:
+    """By decoding, and by what each token stands for where that is known."""
+    tables = [None, codec.token_bytes] if codec.token_bytes else [None]
+    return [Detokenizer(codec.decode, prefix_ids, (), table) for table in tables]
+
+
 def assert_settles_in_step(codec: TokenizerCodec, ids: list[int]) -> None:
-    """After each token the text is exactly what a full decode of the tokens so far settles."""
-    detokenizer = Detokenizer(codec.decode)
-    text = ""
-    for index, id in enumerate(ids):
-        text += detokenizer.push(id)
-        assert text == settled(codec.decode(ids[: index + 1])), ids[: index + 1]
+    """After each token the text is exactly what a full decode of the tokens so far settles, and
+    the token begins where the text before it ended."""
+    expected = [settled(codec.decode(ids[:count])) for count in range(len(ids) + 1)]
+    for detokenizer in ways(codec):
+        text = ""
+        for index, id in enumerate(ids):
+            text += detokenizer.push(id)
+            assert text == expected[index + 1], ids[: index + 1]
+            assert detokenizer.offset == len(expected[index])
+        assert text + detokenizer.finish() == expected[-1]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -91,15 +101,7 @@ def test_few_awkward_tokens_in_long_rows(codec: TokenizerCodec, seed: int) -> No
 def test_every_push_settles_exactly_what_a_full_decode_would(
     codec: TokenizerCodec, data: st.DataObject
 ) -> None:
-    ids = token_ids(codec, data)
-    detokenizer = Detokenizer(codec.decode)
-    text = ""
-    for index, id in enumerate(ids):
-        before = settled(codec.decode(ids[:index]))
-        text += detokenizer.push(id)
-        assert text == settled(codec.decode(ids[: index + 1]))
-        assert detokenizer.offset_of(index) == len(before)
-    assert text + detokenizer.finish() == settled(codec.decode(ids))
+    assert_settles_in_step(codec, token_ids(codec, data))
 
 
 @quick
@@ -109,28 +111,27 @@ def test_a_continued_answer_goes_on_where_it_was_cut(
 ) -> None:
     ids = token_ids(codec, data)
     cut = data.draw(st.integers(0, len(ids)))
-    detokenizer = Detokenizer(codec.decode, prefix_ids=ids[:cut])
-    pushed = "".join(map(detokenizer.push, ids[cut:])) + detokenizer.finish()
-    assert settled(codec.decode(ids[:cut])) + pushed == settled(codec.decode(ids))
+    for detokenizer in ways(codec, ids[:cut]):
+        pushed = "".join(map(detokenizer.push, ids[cut:])) + detokenizer.finish()
+        assert settled(codec.decode(ids[:cut])) + pushed == settled(codec.decode(ids))
 
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_text_arrives_whole(codec: TokenizerCodec, text: str) -> None:
     ids = codec.encode(text)
-    detokenizer = Detokenizer(codec.decode)
-    pieces = list(map(detokenizer.push, ids))
-    assert "".join(pieces) == settled(codec.decode(ids))
+    for detokenizer in ways(codec):
+        pieces = list(map(detokenizer.push, ids))
+        assert "".join(pieces) == settled(codec.decode(ids))
 
 
 def test_a_character_of_several_tokens_appears_once_and_late(chat_codec: TokenizerCodec) -> None:
     ids = chat_codec.encode("好🎉")
     assert len(ids) > 2
     detokenizer = Detokenizer(chat_codec.decode)
-    pieces = list(map(detokenizer.push, ids))
-    assert [piece for piece in pieces if piece] == ["好", "🎉"]
-    assert pieces[-1] == "🎉"
-    offsets = [detokenizer.offset_of(i) for i in range(len(ids))]
-    assert set(offsets) == {0, 1}
+    pieces = [(detokenizer.push(id), detokenizer.offset) for id in ids]
+    assert [piece for piece, _ in pieces if piece] == ["好", "🎉"]
+    assert pieces[-1][0] == "🎉"
+    assert {offset for _, offset in pieces} == {0, 1}
 
 
 def test_half_a_character_is_dropped_at_the_end(chat_codec: TokenizerCodec) -> None:
@@ -144,8 +145,9 @@ def test_half_a_character_is_completed_by_the_continued_answer(chat_codec: Token
     ids = chat_codec.encode("ok 🎉 yes")
     first = len(chat_codec.encode("ok 🎉")) - 1
     detokenizer = Detokenizer(chat_codec.decode, prefix_ids=ids[:first])
-    assert "".join(map(detokenizer.push, ids[first:])) == "🎉 yes"
-    assert detokenizer.offset_of(0) == 0
+    pieces = [(detokenizer.push(id), detokenizer.offset) for id in ids[first:]]
+    assert "".join(piece for piece, _ in pieces) == "🎉 yes"
+    assert pieces[0][1] == 0
 
 
 def test_a_broken_byte_is_shown_once_it_cannot_be_completed(chat_codec: TokenizerCodec) -> None:
@@ -261,6 +263,6 @@ def test_a_stop_string_inside_a_token_ends_the_text_there(chat_codec: TokenizerC
 
 def test_offsets_count_what_is_held_back() -> None:
     detokenizer = Detokenizer(by_character, stop=["abc"])
-    assert "".join(map(detokenizer.push, map(ord, "xab"))) == "x"
-    assert [detokenizer.offset_of(i) for i in range(3)] == [0, 1, 2]
+    pieces = [(detokenizer.push(ord(letter)), detokenizer.offset) for letter in "xab"]
+    assert pieces == [("x", 0), ("", 1), ("", 2)]
     assert detokenizer.finish() == "ab"

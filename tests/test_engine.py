@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from inference.engine import run_to_end
 from inference.errors import (
     ContextLengthExceeded,
     InvalidParameter,
     QueueFull,
 )
 from inference.kv_cache import BLOCK_SIZE
+from inference.offline import run_to_end
 from inference.types import GenerateRequest, SamplingParams
 from tests.tiny_engine import (
     CONTEXT,
@@ -228,6 +228,7 @@ def test_a_request_that_cannot_be_read_leaves_nothing_behind(
 ) -> None:
     its = engines()
     with monkeypatch.context() as patch:
+        patch.setattr(its.codec, "token_bytes", None)
         patch.setattr(its.codec, "decode", lambda ids: 1 // 0)
         with pytest.raises(ZeroDivisionError):
             its.add("a", [7, 8], answer_start=1)

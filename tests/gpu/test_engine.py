@@ -40,6 +40,7 @@ class NoText:
     """In place of a codec: the tokens are enough."""
 
     eos_ids: frozenset[int] = frozenset()
+    token_bytes = None
 
     def decode(self, _ids: Any) -> str:
         return ""
