@@ -54,6 +54,7 @@ def engine_numbers(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
         for name, least in (
             ("TINYLLM_THREADS", 1),
             ("TINYLLM_KV_TOKENS", 16),
+            ("TINYLLM_CONTEXT_TOKENS", 0),
             ("TINYLLM_MAX_BATCH", 1),
             ("TINYLLM_DEADLINE_S", 0),
         )

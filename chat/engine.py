@@ -69,15 +69,20 @@ def build() -> EngineClient:
     return EngineThread(_store(), options)
 
 
-def replay_model(name: str, *, deterministic: bool, tokens: int) -> ReplayModel:
+def replay_model(
+    name: str, *, deterministic: bool, tokens: int, context_tokens: int
+) -> ReplayModel:
     """A model in this thread's hands, set up as the site's engine would be, with a cache for at
-    least so many tokens. It loads torch, so only `replay` calls this. Raises ModelUnavailable and
-    its subclasses, ModelNotFound, InvalidParameter."""
+    least so many tokens, and positions stretched to `context_tokens`; 0: not stretched. It loads
+    torch, so only `replay` calls this. Raises ModelUnavailable and its subclasses, ModelNotFound,
+    InvalidParameter."""
     from inference.replay import ReplayModel
 
     options, store = _options(), _store()
     room = max(options.kv_tokens, tokens)
-    options = replace(options, deterministic=deterministic, kv_tokens=room)
+    options = replace(
+        options, deterministic=deterministic, kv_tokens=room, context_tokens=context_tokens
+    )
     return ReplayModel(store.ready_directory(name), store.kind(name), options)
 
 
@@ -107,4 +112,5 @@ def fingerprint(codec: PromptCodec) -> dict[str, str]:
         "tokenizer": value.tokenizer,
         "template": value.template,
         "dtype": value.dtype,
+        "stretched": value.stretched,
     }

@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from inference.errors import ModelInvalid, ModelUnavailable, UnsupportedArchitecture
+from inference.errors import (
+    InvalidParameter,
+    ModelInvalid,
+    ModelUnavailable,
+    UnsupportedArchitecture,
+)
 
 SUPPORTED_ARCHITECTURES = ("LlamaForCausalLM",)
 # The numbers that each kind of rope scaling cannot do without, and those that it may have.
@@ -36,6 +41,8 @@ _OPTIONAL: dict[str, tuple[str, ...]] = {
     ),
 }
 ROPE_TYPES = tuple(_REQUIRED)
+# How far positions are stretched at most: the authors of YaRN went to 32 times and no further.
+MOST_STRETCHED = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +74,9 @@ class ModelConfig:
     mlp_bias: bool
 
     @classmethod
-    def load(cls, directory: Path) -> ModelConfig:
-        """From `directory/config.json`. Raises ModelUnavailable, ModelInvalid,
-        UnsupportedArchitecture."""
+    def load(cls, directory: Path, context_tokens: int = 0) -> ModelConfig:
+        """From `directory/config.json`. context_tokens: the most to read, see `context_for`.
+        Raises ModelUnavailable, ModelInvalid, UnsupportedArchitecture, InvalidParameter."""
         path = directory / "config.json"
         try:
             raw = json.loads(path.read_text(encoding="utf-8"))
@@ -79,7 +86,7 @@ class ModelConfig:
             raise ModelInvalid(f"{path} cannot be read: {error}", path=str(path)) from error
         if not isinstance(raw, dict):
             raise ModelInvalid(f"{path} must hold a JSON object.", path=str(path))
-        return cls.from_dict(raw, path)
+        return cls.from_dict(raw, path).reading(context_tokens)
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any], path: Path) -> ModelConfig:
@@ -105,6 +112,16 @@ class ModelConfig:
         )
         config._check(raw, path)
         return config
+
+    def reading(self, context_tokens: int) -> ModelConfig:
+        """The same model with another limit, see `context_for`. Raises InvalidParameter."""
+        own = self.context_length
+        length = context_for(own, self.rope.kind, context_tokens)
+        rope = self.rope
+        if length > own:
+            scaling = {"factor": length / own, "original_max_position_embeddings": own}
+            rope = RopeConfig(theta=rope.theta, kind="yarn", scaling=scaling)
+        return replace(self, rope=rope, context_length=length)
 
     def _check(self, raw: dict[str, Any], path: Path) -> None:
         activation = raw.get("hidden_act", "silu")
@@ -193,6 +210,27 @@ def context_length(raw: Mapping[str, Any], path: Path) -> int:
     return max(length, int(original * field.number("factor", 1)))
 
 
+def rope_kind(raw: Mapping[str, Any], path: Path) -> str:
+    """How the model of a config.json stretches its positions by itself; "default": not at all."""
+    return str(_rope_kind(_scaling(raw, path)))
+
+
+def context_for(own: int, kind: str, asked: int) -> int:
+    """Positions that a model reads which reads `own` by itself: as many as are asked for, or its
+    own for 0. More than its own are had by YaRN. Raises InvalidParameter: too many, or the model's
+    files stretch its positions already (`kind`), and twice is not known to work."""
+    name = "context_tokens"
+    if asked <= own:
+        return asked or own
+    if kind != "default":
+        allowed = f"at most {own}: this model's positions are stretched already ({kind})"
+        raise InvalidParameter(name, asked, allowed)
+    if asked > MOST_STRETCHED * own:
+        most = f"at most {MOST_STRETCHED * own}, {MOST_STRETCHED} times the model's own {own}"
+        raise InvalidParameter(name, asked, most)
+    return asked
+
+
 def _rope(raw: Mapping[str, Any], path: Path) -> RopeConfig:
     scaling, top = _scaling(raw, path), _Fields(raw, path)
     kind, field = _rope_kind(scaling), _Fields(scaling, path, "rope_scaling.")
@@ -211,9 +249,9 @@ def _rope(raw: Mapping[str, Any], path: Path) -> RopeConfig:
         raise field.wrong("high_freq_factor", scaling["high_freq_factor"], "above low_freq_factor")
     if kind == "yarn":
         length = top.integer("max_position_embeddings")
-        scaling["original_max_position_embeddings"] = field.number(
-            "original_max_position_embeddings", length
-        )
+        original = field.number("original_max_position_embeddings", length)
+        scaling["original_max_position_embeddings"] = original
+        scaling["factor"] = field.number("factor", max(length, original) / original)
     theta = field.number("rope_theta", top.number("rope_theta", 10000))
     return RopeConfig(theta=theta, kind=kind, scaling=scaling)
 

@@ -41,8 +41,8 @@ class MemoryNeed:
 
 def memory_need(directory: Path, options: EngineOptions) -> MemoryNeed:
     """For a model's directory; reads config.json and the headers of the weights. Raises
-    ModelUnavailable, ModelInvalid."""
-    config = ModelConfig.load(directory)
+    ModelUnavailable, ModelInvalid, InvalidParameter."""
+    config = ModelConfig.load(directory, options.context_tokens)
     try:
         headers = [read_header(path) for path in weight_files(directory)]
     except (DamagedFileError, OSError) as error:

@@ -23,8 +23,10 @@ GPU_STEP_TOKENS = 4096
 
 
 def load_codec(directory: Path, kind: ModelKind, options: EngineOptions) -> PromptCodec:
-    """Tokenizer and template of a model. Raises ModelUnavailable and its subclasses."""
-    return prompt_codec.load(directory, kind, fingerprint.fingerprint(directory), options.dtype)
+    """Tokenizer and template of a model. Raises ModelUnavailable and its subclasses,
+    InvalidParameter."""
+    weights, tokens = fingerprint.fingerprint(directory), options.context_tokens
+    return prompt_codec.load(directory, kind, weights, options.dtype, tokens)
 
 
 def load_engine(directory: Path, codec: PromptCodec, options: EngineOptions) -> Engine:
@@ -39,7 +41,7 @@ def load_runner(directory: Path, options: EngineOptions) -> tuple[Runner, Engine
     """Bring the weights to where they are computed with, take memory for the cache, make the
     kernels ready: about a second for a small model, half a minute the first time on a machine.
     Returns the options as they suit the device. Raises ModelUnavailable and its subclasses,
-    DeviceUnavailable."""
+    DeviceUnavailable, InvalidParameter."""
     import kernels
 
     ways = options.tuning_file and options.tuning_file.with_name("product_ways.json")
@@ -84,7 +86,8 @@ def _cuda_runner(directory: Path, options: EngineOptions) -> Runner:
     from inference.device_support import check_support
     from inference.weights import Weights, stored_as
 
-    config, need = ModelConfig.load(directory), memory_need(directory, options)
+    config = ModelConfig.load(directory, options.context_tokens)
+    need = memory_need(directory, options)
     check_support(config, directory)
     check_memory(need, *torch.cuda.mem_get_info())
     weights = Weights(directory, stored_as(options.dtype))

@@ -27,7 +27,8 @@ class EngineOptions:
     faster, "ours" never a library's. compute: what products on a GPU are summed in; fp16 needs
     fp16 weights. deterministic: a request's tokens do not depend on who else is served, nor on how
     its prompt is cut. threads: for computing.
-    kv_tokens: the most tokens in the KV cache (memory is taken as it is used). max_batch: the
+    kv_tokens: the most tokens in the KV cache (memory is taken as it is used). context_tokens: the
+    most that a sequence may have; 0: the model's own limit, beyond which YaRN goes. max_batch: the
     most sequences that run at once. step_tokens: the most tokens of one step. queue_limit: the
     most requests that wait. reuse: whether a text that was computed before, and is still in the
     cache, is taken from there. tuning_file: where measured choices are kept, None for defaults."""
@@ -39,6 +40,7 @@ class EngineOptions:
     deterministic: bool = False
     threads: int = field(default_factory=all_cores)
     kv_tokens: int = 16384
+    context_tokens: int = 0
     max_batch: int = 32
     step_tokens: int = 512
     queue_limit: int = 256
@@ -57,6 +59,9 @@ class EngineOptions:
         for name in ("threads", "kv_tokens", "max_batch", "queue_limit"):
             if getattr(self, name) < 1:
                 raise InvalidParameter(name, getattr(self, name), "at least 1")
+        if self.context_tokens < 0:
+            own = "0 for the model's own limit, or at least 1"
+            raise InvalidParameter("context_tokens", self.context_tokens, own)
         if self.step_tokens <= self.max_batch:
             raise InvalidParameter("step_tokens", self.step_tokens, f"above {self.max_batch}")
 
@@ -71,7 +76,8 @@ def site_options(settings: Any, device: str) -> EngineOptions:
         compute=settings.TINYLLM_COMPUTE,
         deterministic=settings.TINYLLM_DETERMINISTIC,
         threads=settings.TINYLLM_THREADS,
-        kv_tokens=settings.TINYLLM_KV_TOKENS,
+        kv_tokens=max(settings.TINYLLM_KV_TOKENS, settings.TINYLLM_CONTEXT_TOKENS),
+        context_tokens=settings.TINYLLM_CONTEXT_TOKENS,
         max_batch=settings.TINYLLM_MAX_BATCH,
         tuning_file=settings.TINYLLM_DATA_DIR / "product_rows.json",
     )

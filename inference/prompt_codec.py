@@ -18,7 +18,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from inference.chat_template import ChatTemplate
-from inference.config import context_length
+from inference.config import context_for, context_length, rope_kind
 from inference.errors import InvalidParameter, ModelInvalid, ModelUnavailable
 from inference.token_bytes import REPLACEMENT, TokenBytes
 from inference.types import ModelFingerprint, ModelKind
@@ -96,12 +96,18 @@ class TokenizerCodec:
         return str(self._tokenizer.decoder.decode(tokens))
 
 
-def load(directory: Path, kind: ModelKind, weights_fingerprint: str, dtype: str) -> TokenizerCodec:
-    """The codec of the model in `directory`.
+def load(
+    directory: Path,
+    kind: ModelKind,
+    weights_fingerprint: str,
+    dtype: str,
+    context_tokens: int = 0,
+) -> TokenizerCodec:
+    """The codec of the model in `directory`. context_tokens: see `inference.config.context_for`.
 
     Raises ModelUnavailable when a needed file is missing and ModelInvalid when one is broken, both
-    naming its path. Takes about a second for a large vocabulary, and a child process for the
-    first use of a chat template: not for the event loop.
+    naming its path, and InvalidParameter. Takes about a second for a large vocabulary, and a child
+    process for the first use of a chat template: not for the event loop.
     """
     path = directory / "tokenizer.json"
     raw = _read(path)
@@ -112,11 +118,13 @@ def load(directory: Path, kind: ModelKind, weights_fingerprint: str, dtype: str)
     template = None
     if kind is ModelKind.CHAT:
         template = ChatTemplate(*_template_source(directory, tokenizer_config), special_tokens)
+    own = context_length(config, directory / "config.json")
+    length = context_for(own, rope_kind(config, directory / "config.json"), context_tokens)
     return TokenizerCodec(
         tokenizer=tokenizer,
         template=template,
         kind=kind,
-        context_length=context_length(config, directory / "config.json"),
+        context_length=length,
         eos_ids=_eos_ids(directory, config),
         special_ids=_special_ids(tokenizer, special_tokens),
         fingerprint=ModelFingerprint(
@@ -124,6 +132,7 @@ def load(directory: Path, kind: ModelKind, weights_fingerprint: str, dtype: str)
             tokenizer=hashlib.sha256(raw).hexdigest(),
             template=template.sha256 if template else "",
             dtype=dtype,
+            stretched=str(length) if length > own else "",
         ),
     )
 

@@ -47,7 +47,7 @@ def _yarn(
 ) -> tuple[torch.Tensor, float]:
     """YaRN (Peng et al., 2023): dimensions that turn often are kept, slow ones interpolated."""
     original = scaling["original_max_position_embeddings"]
-    factor = float(scaling.get("factor") or config.context_length / original)
+    factor = float(scaling["factor"])
     fast, slow = float(scaling.get("beta_fast") or 32), float(scaling.get("beta_slow") or 1)
 
     def dimension_of(rotations: float) -> float:

@@ -92,7 +92,7 @@ class ModelRunner:
 
     def __init__(self, directory: Path, options: EngineOptions) -> None:
         """Raises ModelUnavailable and its subclasses."""
-        self.config = ModelConfig.load(directory)
+        self.config = ModelConfig.load(directory, options.context_tokens)
         self.blocks = -(-options.kv_tokens // BLOCK_SIZE)
         weights = Weights(directory, stored_as(options.dtype))
         self.dtype = weights.dtype

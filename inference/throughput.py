@@ -66,7 +66,8 @@ class Work:
 
 def throughput(directory: Path, work: Work, options: EngineOptions) -> dict[str, Any]:
     """The whole report, ready for JSON. `options.device` is cpu or cuda. Raises EngineError."""
-    config, options = ModelConfig.load(directory), work.options(options)
+    options = work.options(options)
+    config = ModelConfig.load(directory, options.context_tokens)
     if work.input_len + work.output_len > config.context_length:
         room = config.context_length - work.input_len
         raise InvalidParameter("output_len", work.output_len, f"at most {room} after such a prompt")

@@ -209,12 +209,14 @@ EngineEvent = Queued | PromptProgress | Delta | Finished
 
 @dataclass(frozen=True, slots=True)
 class ModelFingerprint:
-    """What must be the same for the same answer: sha256 of each part, as hex."""
+    """What must be the same for the same answer: sha256 of each part, as hex. stretched: the
+    tokens that positions were stretched to read, in digits; empty: as the model's files say."""
 
     weights: str
     tokenizer: str
     template: str
     dtype: str
+    stretched: str = ""
 
 
 @dataclass(frozen=True, slots=True)

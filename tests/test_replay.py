@@ -51,11 +51,10 @@ OPTIONS = {"device": "cpu", "threads": 1, "kv_tokens": 2048, "max_batch": 4, "st
 async def thread(
     site: FakeEngine, settings: Any, tmp_path: Path, request: pytest.FixtureRequest
 ) -> AsyncIterator[EngineThread]:
-    """The site with a real engine; the indirect parameter is whether it is deterministic."""
+    """The site with a real engine; the indirect parameter changes its options."""
     settings.TINYLLM_DEVICE, settings.TINYLLM_MODELS_DIR = "cpu", tmp_path / "models"
     settings.TINYLLM_THREADS, settings.TINYLLM_KV_TOKENS = 1, 16  # less than any answer needs
-    deterministic = getattr(request, "param", False)
-    options: dict[str, Any] = {**OPTIONS, "deterministic": deterministic}
+    options: dict[str, Any] = {**OPTIONS, **getattr(request, "param", {})}
     its = EngineThread(tiny_store(settings.TINYLLM_MODELS_DIR), EngineOptions(**options))
     await its.start()
     engine.install(its)
@@ -96,7 +95,9 @@ async def replayed(name: object, *arguments: str) -> tuple[int, str]:
     return await in_database(call)
 
 
-@pytest.mark.parametrize("thread", [False, True], indirect=True)
+@pytest.mark.parametrize(
+    "thread", [{}, {"deterministic": True}, {"context_tokens": 1024}], indirect=True
+)
 @KINDS
 @pytest.mark.usefixtures("thread")
 async def test_a_turn_gives_the_same_tokens_again(sampling: dict[str, Any]) -> None:

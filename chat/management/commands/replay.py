@@ -180,11 +180,12 @@ def _replay(record: _Record, deterministic: bool | None) -> _Report:
         record.model,
         deterministic=bool(deterministic),
         tokens=len(record.prompt_ids) + len(record.output_ids),
+        context_tokens=int(record.fingerprint.get("stretched") or 0),
     )
     changed = {
         part: (record.fingerprint.get(part, ""), now)
         for part, now in engine.fingerprint(model.codec).items()
-        if now != record.fingerprint.get(part)
+        if now != record.fingerprint.get(part, "")
     }
     if "weights" in changed:
         then, now = (weights[:12] or "-" for weights in changed["weights"])

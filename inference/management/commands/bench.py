@@ -23,19 +23,21 @@ from inference.probe import probe_apart
 
 # The READMEs with a table of the GPU, and their languages.
 READMES = {"README.md": "en", "README.zh-CN.md": "zh"}
+WHAT = ("latency", "context", "throughput", "serve", "gpu", "readme")
 GPU_JSON = Path("docs/benchmarks/gpu.json")
 
 
 class Command(BaseCommand):
     help = (
         "latency: prefill and decode speed, memory and the share of the memory's bandwidth on the "
-        "CPU. throughput: many requests at once, without a server. serve: a running site, over "
-        "websockets, at several rates. gpu: an NVIDIA GPU with models of three shapes, and each "
-        "kernel. readme: put what gpu found into the READMEs."
+        "CPU. context: prompts up to the model's limit and beyond it. throughput: many requests at "
+        "once, without a server. serve: a running site, over websockets, at several rates. gpu: an "
+        "NVIDIA GPU with models of three shapes, and each kernel. readme: put what gpu found into "
+        "the READMEs."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("what", choices=["latency", "throughput", "serve", "gpu", "readme"])
+        parser.add_argument("what", choices=WHAT)
         parser.add_argument("--model", default="chat", help="a name in the catalogue, or a folder")
         parser.add_argument(
             "--threads", type=int, nargs="+", help="default: all cores, and all but one as served"
@@ -46,6 +48,16 @@ class Command(BaseCommand):
             help="of gpu: names of shapes, `kernels`, `modes`, `memory`; default: all",
         )
         parser.add_argument("--output", type=Path, help="a folder for what is found, as JSON")
+        context = parser.add_argument_group("of context")
+        context.add_argument("--lengths", type=_integers, metavar="N,N", help="tokens of a prompt")
+        context.add_argument("--texts", type=int, help="five facts are hidden in each; default: 4")
+        context.add_argument(
+            "--yarn",
+            choices=["auto", "off"],
+            default="auto",
+            help="auto: lengths beyond the model's limit, and the limit once more, are read with "
+            "positions stretched; off: they are refused",
+        )
         many = parser.add_argument_group("of throughput and serve")
         many.add_argument("--requests", type=int, help="default: 1000; of serve 100 at each rate")
         many.add_argument("--input-len", type=int, help="tokens, of serve words; default: 128")
@@ -82,6 +94,20 @@ class Command(BaseCommand):
         report = benchmarks.latency(directory, tuple(threads), engine_options)
         self.stdout.write(_table(report))
         self._save(report, options["output"], "latency.json")
+
+    def _context(self, options: dict[str, Any]) -> None:
+        from inference import context_benchmark as its  # loads torch
+
+        logging.getLogger("inference").setLevel(logging.WARNING)
+        directory = store_from_settings().ready_directory(options["model"])
+        lengths = options["lengths"] or its.LENGTHS
+        texts = its.TEXTS if options["texts"] is None else options["texts"]
+        yarn = options["yarn"] == "auto"
+        report: dict[str, Any] = {}
+        # kept after each row: the long ones take their time
+        for report in its.reports(directory, lengths, texts, _site_options(), yarn=yarn):
+            self._save(report, options["output"], "context.json")
+        self.stdout.write(its.table(report))
 
     def _throughput(self, options: dict[str, Any]) -> None:
         from inference.throughput import Work, throughput  # loads torch
@@ -147,6 +173,10 @@ class Command(BaseCommand):
             path = folder / name
             path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
             self.stdout.write(f"Written to {path}.")
+
+
+def _integers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
 
 
 def _given(options: dict[str, Any]) -> dict[str, int]:

@@ -43,6 +43,9 @@ class Command(BaseCommand):
         parser.add_argument(
             "--deterministic", action="store_true", help="the same tokens as in any company"
         )
+        parser.add_argument(
+            "--context", type=int, help="the most tokens to read; beyond the model's own by YaRN"
+        )
         parser.add_argument("--json", action="store_true", help="text, tokens and timings as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -84,7 +87,9 @@ class Command(BaseCommand):
 
 def _engine_options(options: dict[str, Any]) -> EngineOptions:
     names = ("dtype", "device", "backend", "compute", "deterministic")
-    return EngineOptions(**{name: options[name] for name in names if options[name] is not None})
+    chosen = EngineOptions(**{name: options[name] for name in names if options[name] is not None})
+    context = options["context"] or 0
+    return replace(chosen, context_tokens=context, kv_tokens=max(chosen.kv_tokens, context))
 
 
 def _sampling(store: ModelStore, name: str, options: dict[str, Any]) -> SamplingParams:
