@@ -24,6 +24,8 @@ TINYLLM_HUB_OFFLINE = env.flag("HF_HUB_OFFLINE", default=False)
 # One core stays free for the web process: OpenMP collapses when the two fight for cores.
 TINYLLM_THREADS = env.integer("TINYLLM_THREADS", max(1, env.cores() - 1))
 TINYLLM_KV_TOKENS = env.integer("TINYLLM_KV_TOKENS", 16384)
+TINYLLM_KV_DISK_MB = env.integer("TINYLLM_KV_DISK_MB", 2048)
+TINYLLM_KV_IDLE_S = env.integer("TINYLLM_KV_IDLE_S", 30)
 TINYLLM_MAX_BATCH = env.integer("TINYLLM_MAX_BATCH", 32)
 TINYLLM_DEADLINE_S = env.integer("TINYLLM_DEADLINE_S", 0)
 TINYLLM_DEVICE = env.text("TINYLLM_DEVICE", "auto")
