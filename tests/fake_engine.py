@@ -88,8 +88,9 @@ def echo(request: GenerateRequest) -> Iterator[Step]:
 
 class FakeEngine:
     """`script` decides what each request streams. `requests` and `cancelled` (request ids) record
-    what happened; `saved` names the sessions of which it keeps something; `delay` seconds pass before each piece of text; `deterministic` is what it says
-    of itself."""
+    what happened; `saved` names the sessions of which it keeps something; `delay` seconds pass
+    before each piece of text; `deterministic` is what it says of itself.
+    """
 
     def __init__(
         self, script: Script = echo, *, delay: float = 0.0, context_length: int = 4096
