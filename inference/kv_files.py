@@ -29,13 +29,14 @@ from inference.safetensors_file import DamagedFileError, TensorLayout, encoded_h
 log = structlog.get_logger(__name__)
 
 _SUFFIX = ".safetensors"
+_MODEL = "[0-9a-f]" * 16  # a folder of ours
 _CHECKSUMS, _FINGERPRINT = "checksums", "fingerprint"
 _NAME_BYTES = 256  # what a block takes in a file beside its numbers, at most
 
 
 def saved_sessions(folder: Path) -> set[str]:
     """The sessions of which there are files."""
-    return {path.stem for path in folder.glob(f"*/*{_SUFFIX}")}
+    return {path.stem for path in folder.glob(f"{_MODEL}/*{_SUFFIX}")}
 
 
 def kv_files(options: EngineOptions) -> KVFiles | None:
@@ -52,7 +53,7 @@ class KVFiles:
         self.writes = ThreadPoolExecutor(1, "kv-write")
         self.reads = ThreadPoolExecutor(1, "kv-read")
         with suppress(OSError):
-            for path in folder.glob(f"*/*{UNFINISHED}"):
+            for path in folder.glob(f"{_MODEL}/*{UNFINISHED}"):
                 path.unlink(missing_ok=True)
             self.make_room(0, math.inf)
 
@@ -89,7 +90,7 @@ class KVFiles:
         return True
 
     def _remove(self, names: list[str]) -> None:
-        for model in self.folder.glob("*/"):
+        for model in self.folder.glob(_MODEL):
             for name in names:
                 with suppress(FileNotFoundError):
                     (model / name).unlink()
@@ -207,7 +208,7 @@ class SavedText:
 
 
 def _times_and_sizes(folder: Path) -> Iterator[tuple[float, int, Path]]:
-    for path in folder.glob("*/*"):
+    for path in folder.glob(f"{_MODEL}/*"):
         with suppress(FileNotFoundError):  # the other thread has removed it
             stat = path.stat()
             yield stat.st_mtime, stat.st_size, path
