@@ -189,8 +189,10 @@ class SavedText:
 
     def close(self) -> None:
         """Behind what is being read."""
-        with suppress(RuntimeError):  # the thread has ended
+        try:
             self._reads.submit(self._file.close)
+        except RuntimeError:  # the thread has ended
+            self._file.close()
 
     def _read(self, first: int, count: int) -> Array | None:
         data = np.empty((count, self._block_bytes), np.uint8)

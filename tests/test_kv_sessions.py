@@ -36,6 +36,7 @@ class Sessions(RuleBasedStateMachine):
 
     model: Path
     folder: Path
+    loaded = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,12 +50,14 @@ class Sessions(RuleBasedStateMachine):
         self.files = KVFiles(self.home, 1 << 20)
         self.its = TinyEngine(self.model, self.files, kv_idle_s=0, **OPTIONS)
 
-    @rule(session=st.sampled_from(SESSIONS), length=st.integers(1, 40))
+    @rule(session=st.sampled_from(SESSIONS), length=st.integers(10, 50))
     def ask(self, session: str, length: int) -> None:
         """Texts of all sessions begin alike."""
-        said = self.said[session]
-        if session in self.asked.values() or len(said) + length > 100:
+        if session in self.asked.values():
             return
+        if len(self.said[session]) + length > 120:
+            self.said[session] = text(5, 1)
+        said = self.said[session]
         prompt = said + text(60, 3)[len(said) : len(said) + length]
         prompt = [*prompt, 6 + SESSIONS.index(session)]
         name = f"{session}{next(names)}"
@@ -62,14 +65,32 @@ class Sessions(RuleBasedStateMachine):
         self.said[session] = prompt
         self.asked[name] = session
 
+    @rule(session=st.sampled_from(SESSIONS), length=st.integers(10, 50))
+    def ask_and_wait(self, session: str, length: int) -> None:
+        self.ask(session, length)
+        while not self.its.engine.is_idle:
+            self.step(1)
+
+    @rule(session=st.sampled_from(SESSIONS), length=st.integers(10, 50), steps=st.integers(0, 5))
+    def come_again(self, session: str, length: int, steps: int) -> None:
+        """All stops, and this session is the first to ask."""
+        self.ask_and_wait(session, length)
+        self.start_again(saved=True)
+        self.ask(session, length)
+        self.step(steps)
+
     @rule(count=st.integers(1, 12))
     def step(self, count: int) -> None:
         for _ in range(count):
             self.its.step()
+            Sessions.loaded += sum(bool(s.loading and s.cached) for s in self.running())
             for name in [name for name in self.asked if self.its.answers[name].events]:
                 if self.its.answers[name].token_ids[2:]:
                     session = self.asked.pop(name)
                     self.said[session] += self.its.answers[name].token_ids
+
+    def running(self) -> tuple[Sequence, ...]:
+        return self.its.engine._scheduler.running
 
     @rule()
     def rest(self) -> None:
@@ -100,8 +121,7 @@ class Sessions(RuleBasedStateMachine):
         for name in self.asked:
             self.its.engine.cancel(name)
         self.asked.clear()
-        if saved:
-            self.its.engine.sessions.save(10)
+        self.its.engine.sessions.save(10 if saved else 0)
         self.files.close()
         self.start()
 
@@ -119,7 +139,7 @@ class Sessions(RuleBasedStateMachine):
         self.files.close()
 
 
-Sessions.TestCase.settings = settings(max_examples=12, stateful_step_count=25, deadline=None)
+Sessions.TestCase.settings = settings(max_examples=6, stateful_step_count=20, deadline=None)
 
 
 @pytest.fixture
@@ -135,6 +155,7 @@ def test_sessions(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(Sessions, "model", tiny, raising=False)
     monkeypatch.setattr(Sessions, "folder", tmp_path, raising=False)
     Sessions.TestCase("runTest").runTest()
+    assert Sessions.loaded > 20, "hardly anything was loaded"
 
 
 @pytest.mark.usefixtures("poisoned")
