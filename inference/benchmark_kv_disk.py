@@ -23,16 +23,15 @@ RUNS = 5
 WAYS = ("computed anew", "from disk", "from the system's file cache")
 
 
-def kv_disk(directory: Path, options: EngineOptions) -> dict[str, Any]:
-    """Milliseconds to the first token, each way in turn, with the conversation's size on disk. The
-    options' kv_folder names the disk; a folder beside it is used, and removed."""
-    assert options.kv_folder is not None
-    options.kv_folder.mkdir(parents=True, exist_ok=True)
+def kv_disk(directory: Path, options: EngineOptions, disk: Path) -> dict[str, Any]:
+    """Milliseconds to the first token, each way in turn, with the conversation's size on disk.
+    disk: a folder; one below it is used, and removed."""
+    busy = os.getloadavg()[0]  # of the machine, before we begin
     codec = load_codec(directory, ModelKind.COMPLETION, options)
     runner, options = load_runner(directory, options)
     torch.manual_seed(0)
     said = torch.randint(100, runner.config.vocab_size, (EARLIER + NEW,)).tolist()
-    with tempfile.TemporaryDirectory(dir=options.kv_folder.parent, prefix="bench-kv-") as folder:
+    with tempfile.TemporaryDirectory(dir=disk, prefix="bench-kv-") as folder:
         files = KVFiles(Path(folder), 4 << 30)
         saved = kv_of_model(files, runner, codec, options)
         first = Engine(runner, codec, options, saved)
@@ -53,6 +52,7 @@ def kv_disk(directory: Path, options: EngineOptions) -> dict[str, Any]:
         "model": directory.name,
         "device": runner.device_name,
         "threads": options.threads,
+        "load_average": busy,
         "earlier_tokens": EARLIER,
         "new_tokens": NEW,
         "file_mb": size / 1e6,

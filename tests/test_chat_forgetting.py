@@ -18,6 +18,7 @@ from chat.database import in_database
 from chat.models import Message, Session, User
 from chat.packing import unpack
 from inference.engine_thread import EngineThread
+from inference.kv_cache import BLOCK_SIZE
 from inference.types import Finished, GenerateRequest, SamplingParams
 from tests.chat_client import Frame, Page
 from tests.fake_engine import FakeEngine
@@ -92,7 +93,7 @@ async def test_what_is_deleted_leaves_no_file_and_nothing_in_the_cache(
     if way != "REST":  # which answers when all is gone
         await forgetting.settled()
     assert files_of(folder, session) == []
-    assert len(files_of(folder, kept)) == 1
+    assert len(files_of(folder, kept)) == (0 if way == "owner" else 1)  # who has both
     assert not any(session.encode() in path.read_bytes() for path in files_of(folder))
     events = await read(real, GenerateRequest("look", "tiny", prompt, ONE))
     assert isinstance(events[-1], Finished)
@@ -121,7 +122,7 @@ async def test_the_second_turn_after_a_restart_shows_cached_tokens(
     first, second = (end["usage"] for end in ends)
     said = first["prompt_tokens"] + first["output_tokens"]
     assert first["cached_tokens"] == 0
-    assert second["cached_tokens"] >= 0.9 * said
+    assert second["cached_tokens"] == (said - 1) // BLOCK_SIZE * BLOCK_SIZE > 0
 
 
 async def test_what_was_deleted_while_no_server_ran_is_swept(site: FakeEngine) -> None:
@@ -137,13 +138,15 @@ async def test_what_was_deleted_while_no_server_ran_is_swept(site: FakeEngine) -
 async def test_a_deletion_that_is_taken_back_forgets_nothing(site: FakeEngine) -> None:
     def delete_and_fail() -> str:
         session = Session.objects.create(owner=User.objects.create_user("ada"), model="chat")
-        site.saved = {str(session.id)}
+        name = str(session.id)
+        site.saved = {name}
         with transaction.atomic():
             session.delete()
             transaction.set_rollback(True)
-        return str(session.id)
+        return name
 
-    assert site.saved == {await in_database(delete_and_fail)}
+    name = await in_database(delete_and_fail)
+    assert site.saved == {name}
 
 
 async def test_without_a_server_a_deletion_is_just_that(site: FakeEngine) -> None:

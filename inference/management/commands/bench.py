@@ -88,7 +88,8 @@ class Command(BaseCommand):
         from inference.benchmark_kv_disk import kv_disk
         from inference.benchmarks import machine
 
-        report = {"machine": machine(), **kv_disk(directory, _site_options())}
+        measured = kv_disk(directory, _site_options(), settings.TINYLLM_DATA_DIR)
+        report = {"machine": machine(), **measured}
         times = report["first_token_ms"].items()
         said = ", ".join(f"{way} {row['median']:.0f} ms" for way, row in times)
         self.stdout.write(f"\nfirst token behind {report['earlier_tokens']} tokens: {said}")
