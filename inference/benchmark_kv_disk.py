@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 
-from inference.engine import Engine, run_to_end
+from inference.engine import Engine
 from inference.kv_files import KVFiles, ModelFiles
 from inference.loading import kv_of_model, load_codec, load_runner
+from inference.offline import run_to_end
 from inference.options import EngineOptions
 from inference.types import GenerateRequest, ModelKind, SamplingParams
 

@@ -119,11 +119,11 @@ class CudaRunner:
             heapq.heappush(self._free_seats, seat)
 
     def read_blocks(self, blocks: list[int]) -> Array:
-        with _fatal_errors(self._device):
+        with fatal_errors(self._device):
             return cache_blocks.read(self._caches, blocks)
 
     def write_blocks(self, blocks: list[int], array: Array) -> None:
-        with _fatal_errors(self._device):
+        with fatal_errors(self._device):
             cache_blocks.write(self._caches, blocks, array)
 
     def warm_up(self) -> None:
