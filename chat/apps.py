@@ -1,4 +1,4 @@
-"""The chat app. `ready` registers system checks and starts nothing."""
+"""The chat app. `ready` registers system checks and what follows a deletion, and starts nothing."""
 
 from __future__ import annotations
 
@@ -11,4 +11,4 @@ class ChatConfig(AppConfig):
     verbose_name = _("Chat")
 
     def ready(self) -> None:
-        from chat import checks  # noqa: F401
+        from chat import checks, forgetting  # noqa: F401

@@ -7,14 +7,14 @@ import asyncio
 import uuid
 from collections.abc import Coroutine
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, TypeVar
 
 import structlog
 from django.conf import settings
 
-from chat import engine, sampling, selectors, services
+from chat import engine, forgetting, sampling, selectors, services
 from chat.database import in_database
 from chat.ending import Ending, end_turn
 from chat.errors import ModelChanged, ShuttingDown
@@ -151,6 +151,7 @@ class Turns:
         if turn is not None:
             await turn.wait_end()
         await in_database(services.session_delete, owner_id=owner_id, session_id=session_id)
+        await forgetting.settled()
         await announce(session_id)
 
     async def drain(self, *, grace_s: float) -> None:
@@ -190,9 +191,10 @@ class Turns:
 
         async def begin() -> Accepted:
             started = await start
+            asked = replace(request, session=str(started.session_id))
             turn = self._live[started.session_id] = LiveTurn(started)
             self.log.open(started)
-            self._keep(asyncio.create_task(self._run(turn, request)))
+            self._keep(asyncio.create_task(self._run(turn, asked)))
             await announce(started.session_id)
             return Accepted(started.session_id, started.seq, turn)
 

@@ -236,3 +236,16 @@ def turn_of_client_id(*, owner_id: uuid.UUID, client_id: str) -> tuple[uuid.UUID
         generation__message__parent__client_id=client_id,
     )
     return found.values_list("session_id", "seq").order_by("seq").first()
+
+
+def sessions_known(*, names: Iterable[str]) -> set[str]:
+    """Those of the names that are ids of sessions; a few thousand at most are asked for."""
+    ids = [id for name in names if (id := _uuid(name))]
+    return {str(id) for id in Session.objects.filter(id__in=ids).values_list("id", flat=True)}
+
+
+def _uuid(name: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(name)
+    except ValueError:
+        return None

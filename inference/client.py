@@ -7,7 +7,8 @@ neither torch nor any weights.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from concurrent.futures import Future
 from typing import Any, Protocol
 
 from inference.token_bytes import TokenBytes
@@ -54,6 +55,14 @@ class EngineClient(Protocol):
 
     async def codec(self, model: str) -> PromptCodec:
         """Tokenizer and template. Raises ModelNotFound, ModelUnavailable (and its subclasses)."""
+
+    async def saved_sessions(self) -> set[str]:
+        """Sessions of which something is kept on disk, deleted ones as well."""
+
+    def forget(self, sessions: Iterable[str]) -> Future[None]:
+        """These sessions were deleted. Done when none of their text is found in a cache, and their
+        files are gone. May be called from any thread. Raises EngineStopped; the future raises
+        EngineError, and then nothing may have happened."""
 
     def stream(self, request: GenerateRequest) -> AsyncGenerator[EngineEvent, None]:
         """Events of one request, `Finished` last. Closing the iterator (aclose) cancels: the

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 import kernels
-from inference import architectures
+from inference import architectures, cache_blocks
 from inference.batch import ForwardBatch
 from inference.compute_check import check_compute
 from inference.config import ModelConfig
@@ -51,6 +51,7 @@ class CudaRunner:
         self.config = config
         self.blocks = -(-options.kv_tokens // BLOCK_SIZE)
         self._device = torch.device("cuda", torch.cuda.current_device())
+        self.device_name = torch.cuda.get_device_name(self._device)
         self.dtype = weights.dtype
         check_compute(options, self.dtype, "cuda")
         self._memory = MemoryLedger()
@@ -116,6 +117,14 @@ class CudaRunner:
         if seat is not None:
             self._table.leave(seat)
             heapq.heappush(self._free_seats, seat)
+
+    def read_blocks(self, blocks: list[int]) -> Array:
+        with fatal_errors(self._device):
+            return cache_blocks.read(self._caches, blocks)
+
+    def write_blocks(self, blocks: list[int], array: Array) -> None:
+        with fatal_errors(self._device):
+            cache_blocks.write(self._caches, blocks, array)
 
     def warm_up(self) -> None:
         """Choose ways for products, capture prompts and decodes, and run both once: a minute the

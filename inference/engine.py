@@ -25,10 +25,12 @@ from inference.errors import (
 )
 from inference.flight import Active, Launched, Piece
 from inference.kv_cache import BLOCK_SIZE, KVCache
+from inference.kv_files import ModelFiles
 from inference.options import EngineOptions
 from inference.runner import FAILED, Runner
 from inference.scheduler import Chunk, Scheduler
 from inference.sequence import Sequence
+from inference.session_cache import SessionCache
 from inference.types import (
     Delta,
     EngineEvent,
@@ -37,7 +39,6 @@ from inference.types import (
     GenerateRequest,
     PromptProgress,
     Queued,
-    Timings,
 )
 
 log = structlog.get_logger(__name__)
@@ -46,10 +47,18 @@ StepEvents = list[tuple[str, EngineEvent | EngineError]]
 
 
 class Engine:
-    def __init__(self, runner: Runner, codec: PromptCodec, options: EngineOptions) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        codec: PromptCodec,
+        options: EngineOptions,
+        files: ModelFiles | None = None,
+    ) -> None:
+        """files: where texts of sessions are kept between starts, if anywhere."""
         self._runner, self._codec = runner, codec
         self._deterministic = options.deterministic
         self.cache = KVCache(runner.blocks, reuse=options.reuse)
+        self.sessions = SessionCache(self.cache, runner, files, options.kv_idle_s)
         self._scheduler = Scheduler(
             self.cache,
             seats=options.max_batch,
@@ -94,6 +103,7 @@ class Engine:
         # last, so that a request that is refused leaves nothing behind
         self._scheduler.add(sequence)
         self._enter(Active(request.request_id, sequence, detokenizer, self._ends(request)))
+        self.sessions.enter(sequence)
         log.info(
             "request.queued", request_id=request.request_id, prompt_tokens=sequence.prompt_length
         )
@@ -114,12 +124,15 @@ class Engine:
         caused; where the runner works ahead, those of the pass before. Raises DeviceLost: this
         engine is of no more use then."""
         events = self._end_late()
+        self.sessions.load()
         chunks = self._scheduler.plan()
         for sequence in self._scheduler.put_aside:
             self._runner.release(sequence)
             log.info("request.put_aside", request_id=sequence.request.request_id)
         events += self._queue_positions()
         launched = self._launch(chunks, events) if chunks else None
+        if not chunks:
+            self.sessions.wait()
         if self._runner.steps_ahead:
             launched, self._under_way = self._under_way, launched
         if launched:
@@ -215,25 +228,11 @@ class Engine:
             events.append((active.request_id, self._finish(active, reason)))
 
     def _finish(self, active: Active, reason: FinishReason) -> Finished:
-        sequence, now = active.sequence, time.monotonic()
         self._forget(active)
-        finished = Finished(
-            reason=reason,
-            prompt_tokens=sequence.prompt_length,
-            output_tokens=sequence.output_length,
-            cached_tokens=sequence.cached,
-            seed=sequence.seed,
-            timings=Timings(
-                queue_s=active.started - active.arrived,
-                prefill_s=active.first_token - active.started,
-                decode_s=now - active.first_token,
-            ),
-            stop_string=active.detokenizer.stop_string,
-            deterministic=self._deterministic,
-        )
+        finished = active.finished(reason, deterministic=self._deterministic)
         log.info(
             "request.finished",
-            request_id=sequence.request.request_id,
+            request_id=active.request_id,
             reason=reason,
             output_tokens=finished.output_tokens,
         )
@@ -282,6 +281,7 @@ class Engine:
         self._timed.pop(active.request_id, None)
         self._scheduler.remove(active.sequence, spoilt=spoilt)
         self._runner.release(active.sequence)
+        self.sessions.leave(active.sequence, spoilt=spoilt)
 
     def _queue_positions(self) -> StepEvents:
         """An event for each waiting request whose place in the queue has changed."""

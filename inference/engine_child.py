@@ -136,17 +136,22 @@ def _messages(line: socket.socket) -> Iterator[Any]:
 def _worker(options: EngineOptions, outbox: Outbox) -> EngineWorker:
     # Imported late, so that a process that nobody wants any more has not read torch for nothing.
     from inference.engine_worker import EngineWorker
+    from inference.kv_files import kv_files
     from inference.loading import load_codec, load_engine
+
+    files = kv_files(options)
 
     def load(directory: Path) -> Engine:
         # Only to decode: whoever makes prompts has the template.
-        return load_engine(directory, load_codec(directory, ModelKind.COMPLETION, options), options)
+        codec = load_codec(directory, ModelKind.COMPLETION, options)
+        return load_engine(directory, codec, options, files)
 
     return EngineWorker(
         {},
         load=load,
         deliver=outbox.put,
         farewell=lambda failure: outbox.bid_farewell(_reason(failure)),
+        files=files,
         threads=options.threads,
     )
 

@@ -46,11 +46,21 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class Forget:
+    """These sessions were deleted. Answered by a Report when nothing is left of them: none of their
+    text is found in a cache, and their files are gone."""
+
+    ticket: int
+    sessions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
-    """Tell every reader that the engine has stopped, and end. No answer."""
+    """Tell every reader that the engine has stopped, save what sessions have computed, and end. No
+    answer."""
 
 
-Command = Submit | Cancel | Load | Look | Stop
+Command = Submit | Cancel | Load | Look | Forget | Stop
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,8 +44,9 @@ class EngineProcess(MailboxClient):
         options: EngineOptions,
         prepare: Callable[[], None] | None = None,
     ) -> None:
-        if options.tuning_file:  # the process has a working directory of its own
-            options = replace(options, tuning_file=options.tuning_file.absolute())
+        for name in ("tuning_file", "kv_folder"):  # the process has a working directory of its own
+            if path := getattr(options, name):
+                options = replace(options, **{name: path.absolute()})
         super().__init__(store, options)
         self._prepare = prepare
         self._keeper: asyncio.Task[None] | None = None
@@ -59,7 +60,8 @@ class EngineProcess(MailboxClient):
         """Ready when the default models are loaded. Raises EngineCrashed when they cannot be,
         because each process dies of it."""
         self._stopping = False
-        self._ready = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._ready = self._loop.create_future()
         self._keeper = asyncio.create_task(self._keep())
         try:
             await self._until_started()

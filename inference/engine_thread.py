@@ -14,6 +14,7 @@ from inference.engine import Engine
 from inference.engine_commands import Command, Delivery, Stop
 from inference.engine_worker import EngineWorker
 from inference.errors import EngineStopped
+from inference.kv_files import kv_files
 from inference.loading import load_engine
 from inference.mailbox_client import MailboxClient
 from inference.model_store import ModelStore
@@ -31,16 +32,22 @@ class EngineThread(MailboxClient):
 
     async def start(self) -> None:
         """Ready when the default models are loaded."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
 
         def deliver(delivery: Delivery) -> None:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(self._deliver, delivery)
 
+        files = kv_files(self._options)
+
+        def load(directory: Path) -> Engine:
+            return load_engine(directory, self._decoders[directory], self._options, files)
+
         self._worker = EngineWorker(
             self._engines,
-            load=lambda directory: load_engine(directory, self._decoders[directory], self._options),
+            load=load,
             deliver=deliver,
+            files=files,
             threads=self._options.threads,
         )
         self._worker.start()

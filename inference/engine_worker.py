@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from inference.engine_commands import (
     Command,
     Delivery,
     EngineState,
+    Forget,
     Load,
     Look,
     Report,
@@ -33,7 +35,11 @@ from inference.errors import (
     InvalidParameter,
     RequestFailed,
 )
+from inference.kv_files import KVFiles
 from inference.types import Finished
+
+SAVE_S = 4.0
+"""How long the end may take to save what sessions have computed."""
 
 log = structlog.get_logger(__name__)
 
@@ -41,8 +47,9 @@ log = structlog.get_logger(__name__)
 class EngineWorker(threading.Thread):
     """engines: by directory, shared with whoever wants to look at them later. load: makes the
     engine of a directory on its first use. deliver: takes what is said, once for each step; it
-    may not wait. farewell: told what ended the thread, if it was no Stop, before its readers are.
-    threads: for computing."""
+    may not wait, and any thread may call it. farewell: told what ended the thread, if it was no
+    Stop, before its readers are. files: where `load` has the texts of sessions kept, if anywhere;
+    closed at the end. threads: for computing."""
 
     def __init__(
         self,
@@ -51,11 +58,12 @@ class EngineWorker(threading.Thread):
         load: Callable[[Path], Engine],
         deliver: Callable[[Delivery], None],
         farewell: Callable[[Exception], None] = lambda failure: None,
+        files: KVFiles | None = None,
         threads: int,
     ) -> None:
         super().__init__(name="engine", daemon=True)
         self._engines, self._load, self._threads = engines, load, threads
-        self._deliver, self._farewell = deliver, farewell
+        self._deliver, self._farewell, self._files = deliver, farewell, files
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._tickets: dict[str, int] = {}  # of the requests in flight
         self._ended, self._telling = False, threading.Lock()
@@ -87,21 +95,32 @@ class EngineWorker(threading.Thread):
             if self.failure:
                 self._farewell(self.failure)
             self._end_all(last_word)
+            self._close()
 
     def _obey(self) -> bool:
         """Carry out the commands that wait; wait for one when idle. False: it is time to stop."""
         while True:
             idle = all(engine.is_idle for engine in self._engines.values())
             try:
-                command = self._commands.get(block=idle)
+                command = self._commands.get(idle, timeout=self._rest() if idle else None)
             except queue.Empty:
+                if idle:
+                    continue
                 return True
             if isinstance(command, Stop):
                 return False
             if isinstance(command, Cancel):
                 self._cancel(command)
+            elif isinstance(command, Forget):
+                self._forget(command)
             else:
                 self._answer(command)
+
+    def _rest(self) -> float | None:
+        """Have the engines do a piece of what waits for an idle moment. Returns the seconds until
+        there is more of it, None where there is nothing."""
+        pauses = [engine.sessions.rest() for engine in self._engines.values()]
+        return min((pause for pause in pauses if pause is not None), default=None)
 
     def _answer(self, command: Submit | Load | Look) -> None:
         answer: Said
@@ -140,6 +159,17 @@ class EngineWorker(threading.Thread):
         if self._tickets.get(command.request_id) == command.ticket:
             self._drop(command.request_id)
 
+    def _forget(self, command: Forget) -> None:
+        for engine in self._engines.values():
+            for session in command.sessions:
+                engine.sessions.forget(session)
+        delivery: Delivery = [(command.ticket, self._report())]
+        if self._files:
+            gone = self._files.forget(command.sessions)
+            gone.add_done_callback(lambda _: self._deliver(delivery))
+        else:
+            self._deliver(delivery)
+
     def _drop(self, request_id: str) -> None:
         del self._tickets[request_id]
         for engine in self._engines.values():
@@ -171,8 +201,19 @@ class EngineWorker(threading.Thread):
         waiting = list(self._tickets.values())
         while not self._commands.empty():
             command = self._commands.get()
-            if isinstance(command, Submit | Load | Look):
+            if isinstance(command, Submit | Load | Look | Forget):
                 waiting.append(command.ticket)
         self._deliver([(ticket, last_word) for ticket in waiting])
         for request_id in list(self._tickets):
             self._drop(request_id)
+
+    def _close(self) -> None:
+        """Save what can be saved: an engine that has failed is not asked."""
+        end = time.monotonic() + SAVE_S
+        try:
+            for engine in self._engines.values() if self.failure is None else ():
+                engine.sessions.save(end - time.monotonic())
+        except Exception:
+            log.exception("kv.not_saved")
+        if self._files:
+            self._files.close()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from inference.detokenizer import Detokenizer
 from inference.runner import Step
 from inference.sequence import Sequence
+from inference.types import Finished, FinishReason, Timings
 
 
 @dataclass(slots=True, eq=False)
@@ -29,6 +30,24 @@ class Active:
     def is_late(self, now: float) -> bool:
         seconds = self.sequence.request.deadline_s
         return seconds is not None and now - self.arrived > seconds
+
+    def finished(self, reason: FinishReason, *, deterministic: bool) -> Finished:
+        """What is said of it now that it has ended."""
+        sequence, now = self.sequence, time.monotonic()
+        return Finished(
+            reason=reason,
+            prompt_tokens=sequence.prompt_length,
+            output_tokens=sequence.output_length,
+            cached_tokens=sequence.cached,
+            seed=sequence.seed,
+            timings=Timings(
+                queue_s=self.started - self.arrived,
+                prefill_s=self.first_token - self.started,
+                decode_s=now - self.first_token,
+            ),
+            stop_string=self.detokenizer.stop_string,
+            deterministic=deterministic,
+        )
 
 
 @dataclass(frozen=True, slots=True)

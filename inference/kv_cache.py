@@ -10,6 +10,7 @@ until room is needed; the one that was left longest ago goes first.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterable
 from hashlib import blake2b
 
 from inference.sequence import Sequence
@@ -101,16 +102,32 @@ class KVCache:
         sequence.blocks.clear()
         sequence.published = 0
 
-    def _known(self, sequence: Sequence) -> list[int]:
-        """The blocks that hold the beginning of its tokens. Never all of them: what comes after
-        the last one must be computed."""
+    def find(self, names: Iterable[bytes]) -> list[int]:
+        """The blocks that are there of a text, from its beginning on."""
         blocks: list[int] = []
-        for index in range((len(sequence.tokens) - 1) // BLOCK_SIZE):
-            block = self._named.get(_name(sequence, index))
+        for name in names:
+            block = self._named.get(name)
             if block is None:
                 break
             blocks.append(block)
         return blocks
+
+    def has(self, name: bytes) -> bool:
+        return name in self._named
+
+    def forget(self, names: Iterable[bytes]) -> None:
+        """Blocks with these names that nobody holds are not found again."""
+        for name in names:
+            block = self._named.get(name)
+            if block in self._left:
+                del self._left[block]
+                self._unname(block)
+                self._empty.append(block)
+
+    def _known(self, sequence: Sequence) -> list[int]:
+        """The blocks that hold the beginning of its tokens. Never all of them: what comes after
+        the last one must be computed."""
+        return self.find(_name(sequence, index) for index in range(findable(sequence)))
 
     def _is_room(self, known: list[int], tokens: int, spare: int) -> bool:
         """Beside blocks that are there already, of which some count as free."""
@@ -157,6 +174,19 @@ class KVCache:
         }
         wrong = {name: count for name, count in problems.items() if count}
         assert not wrong, f"KV cache of {self._total} blocks: {wrong}"
+
+
+def findable(sequence: Sequence) -> int:
+    """How many of its blocks may come from elsewhere: the last token is always computed."""
+    return (len(sequence.tokens) - 1) // BLOCK_SIZE
+
+
+def names_of(sequence: Sequence) -> list[bytes]:
+    """Of the blocks that may come from elsewhere."""
+    count = findable(sequence)
+    if count:
+        _name(sequence, count - 1)
+    return sequence.names[:count]
 
 
 def _name(sequence: Sequence, index: int) -> bytes:

@@ -15,6 +15,7 @@ from inference.types import ModelKind
 
 if TYPE_CHECKING:
     from inference.engine import Engine
+    from inference.kv_files import KVFiles, ModelFiles
     from inference.runner import Runner
     from kernels import Products
 
@@ -29,12 +30,31 @@ def load_codec(directory: Path, kind: ModelKind, options: EngineOptions) -> Prom
     return prompt_codec.load(directory, kind, weights, options.dtype, tokens)
 
 
-def load_engine(directory: Path, codec: PromptCodec, options: EngineOptions) -> Engine:
-    """`load_runner`, and the engine that drives it. Raises what that raises."""
+def load_engine(
+    directory: Path, codec: PromptCodec, options: EngineOptions, files: KVFiles | None = None
+) -> Engine:
+    """`load_runner`, and the engine that drives it. files: where texts of sessions are kept between
+    starts, if anywhere. Raises what `load_runner` raises."""
     from inference.engine import Engine
 
     runner, options = load_runner(directory, options)
-    return Engine(runner, codec, options)
+    saved = kv_of_model(files, runner, codec, options) if files and options.reuse else None
+    return Engine(runner, codec, options, saved)
+
+
+def kv_of_model(
+    files: KVFiles, runner: Runner, codec: PromptCodec, options: EngineOptions
+) -> ModelFiles:
+    """Blocks of the cache are of use where all of this is the same."""
+    from inference import cache_blocks
+
+    fingerprint = {
+        "weights": codec.fingerprint.weights,
+        "config": repr(runner.config),
+        "device": runner.device_name,
+        "products": repr(products_of(options)),
+    }
+    return files.of_model(fingerprint, cache_blocks.layout(runner.config, runner.dtype))
 
 
 def load_runner(directory: Path, options: EngineOptions) -> tuple[Runner, EngineOptions]:

@@ -7,15 +7,26 @@ from __future__ import annotations
 import asyncio
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
 
 from inference.client import PromptCodec
-from inference.engine_commands import Cancel, Command, Delivery, Load, Look, Report, Submit
+from inference.engine_commands import (
+    Cancel,
+    Command,
+    Delivery,
+    Forget,
+    Load,
+    Look,
+    Report,
+    Submit,
+)
 from inference.errors import EngineCrashed, EngineError, EngineStopped, ModelNotFound
+from inference.kv_files import saved_sessions
 from inference.loading import load_codec
 from inference.mailbox import Mailbox
 from inference.model_store import ModelStore
@@ -34,6 +45,7 @@ class MailboxClient(ABC):
         self._loaded: set[Path] = set()
         self._tickets = itertools.count(1)
         self._mailboxes: dict[int, Mailbox] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @abstractmethod
     async def start(self) -> None: ...
@@ -66,6 +78,20 @@ class MailboxClient(ABC):
         """What the engines hold at this moment. Raises EngineError."""
         await self._until_ready()
         return await self._ask(Look)
+
+    async def saved_sessions(self) -> set[str]:
+        folder = self._options.kv_folder
+        return await asyncio.to_thread(saved_sessions, folder) if folder else set()
+
+    def forget(self, sessions: Iterable[str]) -> Future[None]:
+        names = tuple(sessions)
+        if self._loop is None:
+            raise EngineStopped("The engine is not running.")
+        return asyncio.run_coroutine_threadsafe(self._forget(names), self._loop)
+
+    async def _forget(self, sessions: tuple[str, ...]) -> None:
+        await self._until_ready()
+        await self._ask(lambda ticket: Forget(ticket, sessions))
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[EngineEvent, None]:
         await self.codec(request.model)
@@ -111,7 +137,7 @@ class MailboxClient(ABC):
     def _directory(self, model: str) -> Path:
         return self._store.directory(model).absolute()
 
-    async def _ask(self, command: Callable[[int], Load | Look]) -> Report:
+    async def _ask(self, command: Callable[[int], Load | Look | Forget]) -> Report:
         with self._mailbox() as (ticket, mailbox):
             if not self._tell(command(ticket)):
                 raise EngineStopped("The engine is not running.")

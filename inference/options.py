@@ -31,7 +31,9 @@ class EngineOptions:
     most that a sequence may have; 0: the model's own limit, beyond which YaRN goes. max_batch: the
     most sequences that run at once. step_tokens: the most tokens of one step. queue_limit: the
     most requests that wait. reuse: whether a text that was computed before, and is still in the
-    cache, is taken from there. tuning_file: where measured choices are kept, None for defaults."""
+    cache, is taken from there. kv_folder: where the cache of sessions is kept between starts, None
+    for nowhere; kv_disk_mb: the most megabytes of it; kv_idle_s: how many seconds a session rests
+    before it is saved. tuning_file: where measured choices are kept, None for defaults."""
 
     device: str = "auto"
     dtype: str = "auto"
@@ -45,6 +47,9 @@ class EngineOptions:
     step_tokens: int = 512
     queue_limit: int = 256
     reuse: bool = True
+    kv_folder: Path | None = None
+    kv_disk_mb: int = 2048
+    kv_idle_s: float = 30
     tuning_file: Path | None = None
 
     def __post_init__(self) -> None:
@@ -62,6 +67,9 @@ class EngineOptions:
         if self.context_tokens < 0:
             own = "0 for the model's own limit, or at least 1"
             raise InvalidParameter("context_tokens", self.context_tokens, own)
+        for name in ("kv_disk_mb", "kv_idle_s"):
+            if getattr(self, name) < 0:
+                raise InvalidParameter(name, getattr(self, name), "at least 0")
         if self.step_tokens <= self.max_batch:
             raise InvalidParameter("step_tokens", self.step_tokens, f"above {self.max_batch}")
 
@@ -79,5 +87,8 @@ def site_options(settings: Any, device: str) -> EngineOptions:
         kv_tokens=max(settings.TINYLLM_KV_TOKENS, settings.TINYLLM_CONTEXT_TOKENS),
         context_tokens=settings.TINYLLM_CONTEXT_TOKENS,
         max_batch=settings.TINYLLM_MAX_BATCH,
+        kv_folder=settings.TINYLLM_DATA_DIR / "kv",
+        kv_disk_mb=settings.TINYLLM_KV_DISK_MB,
+        kv_idle_s=settings.TINYLLM_KV_IDLE_S,
         tuning_file=settings.TINYLLM_DATA_DIR / "product_rows.json",
     )

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 import kernels
-from inference import architectures, sampler
+from inference import architectures, cache_blocks, sampler
 from inference.batch import ForwardBatch, per_token
 from inference.compute_check import check_compute
 from inference.config import ModelConfig
@@ -43,10 +43,13 @@ class Step(Protocol):
 class Runner(Protocol):
     """Owns the weights and the memory of the KV cache, `blocks` blocks of BLOCK_SIZE tokens.
 
+    device_name: of the processor or the GPU, in its maker's words.
     steps_ahead: how many steps may be launched before the tokens of the last one are known, 0 or 1.
     """
 
     config: ModelConfig
+    dtype: torch.dtype
+    device_name: str
     blocks: int
     steps_ahead: int
 
@@ -60,6 +63,15 @@ class Runner(Protocol):
 
     def release(self, sequence: Sequence) -> None:
         """The sequence is over. One that is not known is ignored."""
+
+    def read_blocks(self, blocks: list[int]) -> Array:
+        """What these blocks of the cache hold when the steps that were launched have run, waited
+        for. uint8[blocks, bytes of a block] on the host, see `inference.cache_blocks`. Raises
+        DeviceLost."""
+
+    def write_blocks(self, blocks: list[int], array: Array) -> None:
+        """Put into blocks what `read_blocks` gave, before the steps that are launched next. Raises
+        DeviceLost."""
 
     def warm_up(self) -> None:
         """Have kernels compiled before somebody waits for them."""
@@ -94,6 +106,7 @@ class ModelRunner:
         """Raises ModelUnavailable and its subclasses."""
         self.config = ModelConfig.load(directory, options.context_tokens)
         self.blocks = -(-options.kv_tokens // BLOCK_SIZE)
+        self.device_name = processor()
         weights = Weights(directory, stored_as(options.dtype))
         self.dtype = weights.dtype
         check_compute(options, self.dtype, "cpu")
@@ -114,6 +127,12 @@ class ModelRunner:
     def run(self, chunks: tuple[Chunk, ...]) -> Array:
         logits = self._architecture.forward(_batch(chunks), self._caches)
         return logits.numpy()
+
+    def read_blocks(self, blocks: list[int]) -> Array:
+        return cache_blocks.read(self._caches, blocks)
+
+    def write_blocks(self, blocks: list[int], array: Array) -> None:
+        cache_blocks.write(self._caches, blocks, array)
 
     def warm_up(self) -> None:
         """Run a few tokens through an empty cache: half a minute the first time on a machine,

@@ -99,7 +99,7 @@ class Scheduler:
             budget = min(budget, max(self._step_tokens // _BESIDE, _LEAST_BESIDE))
         prefills = []
         for sequence in running if len(decodes) < len(running) else ():
-            if sequence.in_prefill and budget > 0:
+            if sequence.in_prefill and budget > 0 and not sequence.loading:
                 prefills.append(Chunk(sequence, min(sequence.pending, budget)))
                 budget -= prefills[-1].length
         return (*decodes, *prefills)

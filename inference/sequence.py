@@ -22,7 +22,8 @@ class Sequence:
     many are read like a prompt: also those of an answer that starts again. cached: how many were
     in the cache when it began. blocks: the cache blocks it holds, in order; names: of those that
     its tokens fill, as far as somebody asked; published: how many of its blocks others may find.
-    limit: the most tokens it may ever have."""
+    limit: the most tokens it may ever have. loading: its beginning comes from a file, and is not
+    computed meanwhile."""
 
     request: GenerateRequest
     limit: int
@@ -36,6 +37,7 @@ class Sequence:
     blocks: list[int] = field(default_factory=list)
     names: list[bytes] = field(default_factory=list)
     published: int = 0
+    loading: bool = False
 
     def __post_init__(self) -> None:
         self.tokens = list(self.request.prompt_ids)

@@ -6,6 +6,7 @@ All are frozen and validated once, where they are made. No torch here.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -15,6 +16,8 @@ from inference.errors import InvalidParameter
 
 MAX_STOP_STRINGS = 16
 MAX_SEED = 2**63 - 1
+# It is a file's name too.
+_SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 FinishReason = Literal["stop", "length", "cancelled"]
 
@@ -111,7 +114,8 @@ class GenerateRequest:
     answer that is being continued begins (its bytes complete a character cut in two), or None for
     a new answer. tenant and priority are opaque to the engine's callers: fairness is by tenant,
     and a lower priority number is served first. deadline_s: seconds from its arrival after which
-    it is ended, wherever it is; None: it has all the time.
+    it is ended, wherever it is; None: it has all the time. session: what it is a turn of, if
+    anything: what was computed for it is kept on disk between starts, and dropped with it.
     """
 
     request_id: str
@@ -122,6 +126,7 @@ class GenerateRequest:
     tenant: str = "local"
     priority: int = 0
     deadline_s: float | None = None
+    session: str | None = None
 
     def __post_init__(self) -> None:
         _check(bool(self.prompt_ids), "prompt", list(self.prompt_ids), "at least one token")
@@ -130,6 +135,9 @@ class GenerateRequest:
         if self.deadline_s is not None:
             seconds = _number("deadline_s", self.deadline_s)
             _check(seconds > 0, "deadline_s", self.deadline_s, "above 0 seconds")
+        if self.session is not None:
+            is_name = _SESSION.fullmatch(self.session) is not None
+            _check(is_name, "session", self.session, "up to 64 letters, digits, - and _")
 
     def check_vocabulary(self, size: int) -> None:
         """Raises InvalidParameter for a token that a model of so many does not have."""

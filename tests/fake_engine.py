@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 from inference.errors import EngineStopped, ModelNotFound, ModelUnavailable
@@ -87,8 +88,9 @@ def echo(request: GenerateRequest) -> Iterator[Step]:
 
 class FakeEngine:
     """`script` decides what each request streams. `requests` and `cancelled` (request ids) record
-    what happened; `delay` seconds pass before each piece of text; `deterministic` is what it says
-    of itself."""
+    what happened; `saved` names the sessions of which it keeps something; `delay` seconds pass
+    before each piece of text; `deterministic` is what it says of itself.
+    """
 
     def __init__(
         self, script: Script = echo, *, delay: float = 0.0, context_length: int = 4096
@@ -99,6 +101,7 @@ class FakeEngine:
         self.requests: list[GenerateRequest] = []
         self.cancelled: list[str] = []
         self.started = False
+        self.saved: set[str] = set()
         self.codecs = {
             "chat": ByteCodec(ModelKind.CHAT, context_length=context_length),
             "story": ByteCodec(ModelKind.COMPLETION, context_length=context_length),
@@ -137,6 +140,15 @@ class FakeEngine:
         if model == "absent":
             raise ModelUnavailable("The files of 'absent' are missing.", model=model)
         raise ModelNotFound(model, sorted([*self.codecs, "absent"]))
+
+    async def saved_sessions(self) -> set[str]:
+        return set(self.saved)
+
+    def forget(self, sessions: Iterable[str]) -> Future[None]:
+        self.saved -= set(sessions)
+        gone: Future[None] = Future()
+        gone.set_result(None)
+        return gone
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[EngineEvent, None]:
         if not self.started:

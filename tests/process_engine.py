@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from inference.client import EngineClient
 from inference.engine_process import EngineProcess
@@ -26,10 +28,10 @@ def tiny_store(folder: Path) -> ModelStore:
 
 @asynccontextmanager
 async def running(
-    store: ModelStore, prepare: Callable[[], None] | None = obey
+    store: ModelStore, prepare: Callable[[], None] | None = obey, **options: Any
 ) -> AsyncIterator[EngineProcess]:
     """A started engine. When it has stopped, its process is gone."""
-    its = EngineProcess(store, OPTIONS, prepare)
+    its = EngineProcess(store, replace(OPTIONS, **options), prepare)
     await its.start()
     try:
         yield its

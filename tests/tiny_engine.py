@@ -18,6 +18,8 @@ import torch
 from inference import prompt_codec
 from inference.engine import Engine, StepEvents
 from inference.errors import EngineError
+from inference.kv_files import KVFiles
+from inference.loading import kv_of_model
 from inference.options import EngineOptions
 from inference.prompt_codec import TokenizerCodec
 from inference.runner import Array, ModelRunner
@@ -125,12 +127,13 @@ class Answer:
 class TinyEngine:
     """An engine and everything that it said so far."""
 
-    def __init__(self, directory: Path, **options: Any) -> None:
+    def __init__(self, directory: Path, files: KVFiles | None = None, **options: Any) -> None:
         defaults = {"kv_tokens": 1024, "max_batch": 8, "step_tokens": 64, "threads": 1}
         self.options = EngineOptions(**(defaults | options))
         self.codec: TokenizerCodec = prompt_codec.load(directory, ModelKind.CHAT, "weights", "auto")
         self.runner = ToldRunner(directory, self.options)
-        self.engine = Engine(self.runner, self.codec, self.options)
+        saved = kv_of_model(files, self.runner, self.codec, self.options) if files else None
+        self.engine = Engine(self.runner, self.codec, self.options, saved)
         self.answers: dict[str, Answer] = {}
 
     def add(

@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from chat import database, engine, setup
+from chat import database, engine, forgetting, setup
 from chat.database import in_database
 from chat.generation import turns
 from chat.guard import is_loopback
@@ -123,8 +123,10 @@ async def _live(server: SiteServer, client: engine.EngineClient) -> None:
 
 
 async def _keep_recovering() -> None:
-    """Rows whose process died elsewhere, and our own that a full database would not let end."""
+    """Rows whose process died elsewhere, and our own that a full database would not let end; and
+    what is kept of sessions that are gone."""
     while True:
+        await forgetting.sweep()
         await asyncio.sleep(RECOVERY_S)
         try:
             sessions = await in_database(

@@ -94,6 +94,18 @@ class Command(BaseCommand):
         report = benchmarks.latency(directory, tuple(threads), engine_options)
         self.stdout.write(_table(report))
         self._save(report, options["output"], "latency.json")
+        self._kv_disk(directory, options["output"])
+
+    def _kv_disk(self, directory: Path, folder: Path | None) -> None:
+        from inference.benchmark_kv_disk import kv_disk
+        from inference.benchmarks import machine
+
+        measured = kv_disk(directory, _site_options(), settings.TINYLLM_DATA_DIR)
+        report = {"machine": machine(), **measured}
+        times = report["first_token_ms"].items()
+        said = ", ".join(f"{way} {row['median']:.0f} ms" for way, row in times)
+        self.stdout.write(f"\nfirst token behind {report['earlier_tokens']} tokens: {said}")
+        self._save(report, folder, "kv_disk.json")
 
     def _context(self, options: dict[str, Any]) -> None:
         from inference import context_benchmark as its  # loads torch
