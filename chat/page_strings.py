@@ -15,6 +15,7 @@ def page_strings() -> dict[str, str]:
         "thinking": _("Thinking…"),
         "stopping": _("Stopping…"),
         "queue": _("Waiting, place {n} in the queue"),
+        "loading": _("Loading the model… {percent} %"),
         "reading": _("Reading, {percent} %"),
         "finished": _("The answer is finished."),
         "ended_early": _("The answer ended early. What was written is kept."),

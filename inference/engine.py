@@ -72,8 +72,18 @@ class Engine:
         waiting = self._scheduler.waiting
         return bool(waiting) or any(s.in_prefill for s in self._scheduler.running)
 
-    def add(self, request: GenerateRequest) -> None:
-        """Queue a request. Raises InvalidParameter, ContextLengthExceeded, QueueFull."""
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many requests run, and how many wait."""
+        return len(self._scheduler.running), len(self._scheduler.waiting)
+
+    def close(self) -> None:
+        """Give back the memory of weights and cache. It may only be idle, and is of no more use."""
+        self._runner.close()
+
+    def add(self, request: GenerateRequest, arrived: float | None = None) -> None:
+        """Queue a request. arrived: since when it waits, on the monotonic clock; None: now. Raises
+        InvalidParameter, ContextLengthExceeded, QueueFull."""
         if request.request_id in self._active:
             raise InvalidParameter("request_id", request.request_id, "unique")
         request.check_vocabulary(self._runner.config.vocab_size)
@@ -93,7 +103,9 @@ class Engine:
         detokenizer = Detokenizer(codec.decode, prefix, request.sampling.stop, codec.token_bytes)
         # last, so that a request that is refused leaves nothing behind
         self._scheduler.add(sequence)
-        self._enter(Active(request.request_id, sequence, detokenizer, self._ends(request)))
+        active = Active(request.request_id, sequence, detokenizer, self._ends(request))
+        active.arrived = arrived or active.arrived
+        self._enter(active)
         log.info(
             "request.queued", request_id=request.request_id, prompt_tokens=sequence.prompt_length
         )
@@ -103,11 +115,8 @@ class Engine:
         active = self._active.get(request_id)
         if active:
             self._forget(active)
-            log.info(
-                "request.cancelled",
-                request_id=request_id,
-                output_tokens=active.sequence.output_length,
-            )
+            tokens = active.sequence.output_length
+            log.info("request.cancelled", request_id=request_id, output_tokens=tokens)
 
     def step(self) -> StepEvents:
         """Launch one forward pass over every running request, and return the events that it

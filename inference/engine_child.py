@@ -28,7 +28,7 @@ from inference.options import EngineOptions
 from inference.types import ModelKind
 
 if TYPE_CHECKING:
-    from inference.engine import Engine
+    from inference.client import PromptCodec
     from inference.engine_worker import EngineWorker
 
 log = structlog.get_logger(__name__)
@@ -136,18 +136,18 @@ def _messages(line: socket.socket) -> Iterator[Any]:
 def _worker(options: EngineOptions, outbox: Outbox) -> EngineWorker:
     # Imported late, so that a process that nobody wants any more has not read torch for nothing.
     from inference.engine_worker import EngineWorker
-    from inference.loading import load_codec, load_engine
+    from inference.loading import load_codec
+    from inference.model_loader import ModelLoader
 
-    def load(directory: Path) -> Engine:
+    def codec(directory: Path) -> PromptCodec:
         # Only to decode: whoever makes prompts has the template.
-        return load_engine(directory, load_codec(directory, ModelKind.COMPLETION, options), options)
+        return load_codec(directory, ModelKind.COMPLETION, options)
 
     return EngineWorker(
         {},
-        load=load,
+        loader=ModelLoader(options, codec),
         deliver=outbox.put,
         farewell=lambda failure: outbox.bid_farewell(_reason(failure)),
-        threads=options.threads,
     )
 
 

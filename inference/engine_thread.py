@@ -14,8 +14,8 @@ from inference.engine import Engine
 from inference.engine_commands import Command, Delivery, Stop
 from inference.engine_worker import EngineWorker
 from inference.errors import EngineStopped
-from inference.loading import load_engine
 from inference.mailbox_client import MailboxClient
+from inference.model_loader import ModelLoader
 from inference.model_store import ModelStore
 from inference.options import EngineOptions
 
@@ -31,6 +31,7 @@ class EngineThread(MailboxClient):
 
     async def start(self) -> None:
         """Ready when the default models are loaded."""
+        self._engines = {}
         loop = asyncio.get_running_loop()
 
         def deliver(delivery: Delivery) -> None:
@@ -39,9 +40,8 @@ class EngineThread(MailboxClient):
 
         self._worker = EngineWorker(
             self._engines,
-            load=lambda directory: load_engine(directory, self._decoders[directory], self._options),
+            loader=ModelLoader(self._options, self._decoders.__getitem__),
             deliver=deliver,
-            threads=self._options.threads,
         )
         self._worker.start()
         await self._load_defaults()
@@ -53,7 +53,7 @@ class EngineThread(MailboxClient):
             await asyncio.to_thread(worker.join)
 
     def engines(self) -> list[Engine]:
-        """The engines that were loaded, to be looked at while the thread is idle or stopped."""
+        """The engines that are loaded, to be looked at while the thread is idle or stopped."""
         return list(self._engines.values())
 
     async def codec(self, model: str) -> PromptCodec:

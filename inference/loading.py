@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from inference.runner import Runner
     from kernels import Products
 
-# A GPU reads a prompt in long pieces: each costs as much as its products take to start.
-GPU_STEP_TOKENS = 4096
+# The share of the work, once files are read, that is over when the weights are where they belong.
+_BUILT = 0.5
 
 
 def load_codec(directory: Path, kind: ModelKind, options: EngineOptions) -> PromptCodec:
@@ -40,23 +40,45 @@ def load_runner(directory: Path, options: EngineOptions) -> tuple[Runner, Engine
     kernels ready: about a second for a small model, half a minute the first time on a machine.
     Returns the options as they suit the device. Raises ModelUnavailable and its subclasses,
     DeviceUnavailable."""
+    from inference.memory_budget import budget_of, suited
+
+    gpu = on_gpu(options)
+    budget = budget_of(options, gpu_memory()[1] if gpu else None)
+    options, _ = suited(directory, options, on_gpu=gpu, budget=budget)
+    pieces = runner_in_pieces(directory, options, on_gpu=gpu)
+    while True:
+        try:
+            next(pieces)
+        except StopIteration as done:
+            return done.value, options
+
+
+def runner_in_pieces(
+    directory: Path, options: EngineOptions, *, on_gpu: bool
+) -> Generator[float, None, Runner]:
+    """What `load_runner` does, with options that suit the device. Yields between two pieces of the
+    work, in which another model may run: which share of it is done."""
     import kernels
 
     ways = options.tuning_file and options.tuning_file.with_name("product_ways.json")
     table = kernels.WayTable.load(ways) if ways else kernels.WayTable()
     kernels.use_products(products_of(options), table)
     runner: Runner
-    if _on_gpu(options):
-        options = replace(options, step_tokens=max(options.step_tokens, GPU_STEP_TOKENS))
+    if on_gpu:
         runner = _cuda_runner(directory, options)
     else:
         from inference.runner import ModelRunner
 
         runner = ModelRunner(directory, options)
-    runner.warm_up()
+    try:
+        for share in runner.preparing():
+            yield _BUILT + (1 - _BUILT) * share
+    except BaseException:
+        runner.close()
+        raise
     if ways:
         table.save(ways)
-    return runner, options
+    return runner
 
 
 def products_of(options: EngineOptions) -> Products:
@@ -66,12 +88,20 @@ def products_of(options: EngineOptions) -> Products:
     return Products(options.backend, options.deterministic, options.compute == "fp16")
 
 
-def _on_gpu(options: EngineOptions) -> bool:
-    """What is asked for by name is loaded into this process in any case, so it asks here."""
+def on_gpu(options: EngineOptions) -> bool:
+    """What is asked for by name is loaded into this process in any case, so it asks here. Raises
+    DeviceUnavailable."""
     if options.device == "cpu":
         return False
     facts = probe() if options.device == "cuda" else probe_apart()
     return choose_backend(facts, options.device).name == "cuda"
+
+
+def gpu_memory() -> tuple[int, int]:
+    """Bytes of the current GPU that are free, and all of them."""
+    import torch
+
+    return torch.cuda.mem_get_info()
 
 
 def _cuda_runner(directory: Path, options: EngineOptions) -> Runner:
@@ -86,11 +116,11 @@ def _cuda_runner(directory: Path, options: EngineOptions) -> Runner:
 
     config, need = ModelConfig.load(directory), memory_need(directory, options)
     check_support(config, directory)
-    check_memory(need, *torch.cuda.mem_get_info())
+    check_memory(need, *gpu_memory())
     weights = Weights(directory, stored_as(options.dtype))
     try:
         runner = CudaRunner(config, weights, options)
     except torch.OutOfMemoryError as error:  # another program was faster
-        raise too_small(need, *torch.cuda.mem_get_info()) from error
+        raise too_small(need, *gpu_memory()) from error
     kernels.end_uploads()
     return runner
