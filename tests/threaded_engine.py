@@ -24,7 +24,7 @@ from tests.tiny_llama import write_tiny_llama
 
 __all__ = ["gate", "store", "thread"]
 
-HANG = 15  # seconds after which a test that waits has failed
+HANG = 60  # seconds after which a test that waits has failed
 
 
 class Gate:
