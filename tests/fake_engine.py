@@ -136,11 +136,8 @@ class FakeEngine:
 
     async def status(self) -> EngineStatus:
         """One model, loaded under two names."""
-        running = len(self.requests)
-        return EngineStatus(
-            (ModelStatus(("chat", "story"), "ready", "cpu", 700_000_000, running, stays_s=90.0),),
-            budget=1_000_000_000,
-        )
+        model = ModelStatus(("chat", "story"), "ready", "cpu", 700_000_000, stays_s=90.0)
+        return EngineStatus((model,), budget=1_000_000_000)
 
     async def codec(self, model: str) -> ByteCodec:
         if model in self.codecs:

@@ -12,7 +12,7 @@ from chat.generation import turns
 from chat.models import Event, Generation, Message, Session
 from chat.packing import unpack
 from inference.errors import QueueFull
-from inference.types import Delta, GenerateRequest, PromptProgress, Queued
+from inference.types import Delta, GenerateRequest, Loading, PromptProgress, Queued
 from tests.chat_client import Page
 from tests.fake_engine import END, FakeEngine, Script
 
@@ -195,10 +195,14 @@ async def test_an_engine_error_ends_the_row_with_its_text(
 async def test_waiting_and_progress_are_told_and_not_logged(site: FakeEngine) -> None:
     gate = asyncio.Event()
     second = asyncio.Event()
-    site.script = says(Queued(3), gate, PromptProgress(5, 10), second, "Hi")
+    loaded = asyncio.Event()
+    site.script = says(Queued(3), loaded, Loading(2, 8), gate, PromptProgress(5, 10), second, "Hi")
     async with Page() as page:
         await page.submit("Go")
         assert (await page.until("queue.position"))["position"] == 3
+        loaded.set()
+        loading = await page.until("model.loading")
+        assert (loading["done"], loading["total"], loading["seq"]) == (2, 8, 1)
         gate.set()
         progress = await page.until("prompt.progress")
         assert (progress["done"], progress["total"], progress["seq"]) == (5, 10, 1)

@@ -43,7 +43,7 @@ def _ask(host: str, port: int) -> dict[str, Any]:
     """Raises CommandError that says what to do."""
     connection = HTTPConnection(host, port, timeout=TIMEOUT_S)
     try:
-        connection.request("GET", "/api/engine", headers=_headers(host, port))
+        connection.request("GET", "/api/engine", headers=_headers())
         reply = connection.getresponse()
         said, is_ok = json.loads(reply.read()), reply.status == 200
     except (OSError, HTTPException, ValueError) as error:
@@ -63,7 +63,7 @@ def _ask(host: str, port: int) -> dict[str, Any]:
     return status
 
 
-def _headers(host: str, port: int) -> dict[str, str]:
+def _headers() -> dict[str, str]:
     """Outside local mode a site answers to its own names only, and to people of its staff; who runs
     this has the site's key instead."""
     if settings.TINYLLM_LOCAL:
