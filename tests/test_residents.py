@@ -137,6 +137,6 @@ async def test_a_busy_one_is_not_unloaded(models: ModelStore, gate: Gate) -> Non
         gate.allow()
         events: list[EngineEvent] = [await first]
         await rest(stream, events)
-        answer = [event for event in events if not isinstance(event, Loading)]
+        answer: list[EngineEvent] = [e for e in events if not isinstance(e, Loading)]
         assert events[-len(answer) :] == answer
         assert len(tokens(answer)) == 30
