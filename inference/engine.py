@@ -23,7 +23,7 @@ from inference.errors import (
     InvalidParameter,
     RequestFailed,
 )
-from inference.flight import Active, Launched, Piece
+from inference.flight import Active, Launched, Piece, ends_of
 from inference.kv_cache import BLOCK_SIZE, KVCache
 from inference.options import EngineOptions
 from inference.runner import FAILED, Runner
@@ -92,18 +92,16 @@ class Engine:
             raise ContextLengthExceeded(len(request.prompt_ids), limit)
         if request.sampling.max_tokens is not None:
             limit = min(limit, len(request.prompt_ids) + request.sampling.max_tokens)
-        seed = request.sampling.seed
+        seed = secrets.randbits(32) if request.sampling.seed is None else request.sampling.seed
         self._arrivals += 1
-        sequence = Sequence(
-            request, limit, self._arrivals, secrets.randbits(32) if seed is None else seed
-        )
+        sequence = Sequence(request, limit, self._arrivals, seed)
         begin = request.answer_start
         prefix = () if begin is None else request.prompt_ids[begin:]
         codec = self._codec
         detokenizer = Detokenizer(codec.decode, prefix, request.sampling.stop, codec.token_bytes)
         # last, so that a request that is refused leaves nothing behind
         self._scheduler.add(sequence)
-        active = Active(request.request_id, sequence, detokenizer, self._ends(request))
+        active = Active(request.request_id, sequence, detokenizer, ends_of(request, codec))
         active.arrived = arrived or active.arrived
         self._enter(active)
         log.info(
@@ -276,12 +274,6 @@ class Engine:
         self._active[active.request_id] = self._of[active.sequence] = active
         if active.sequence.request.deadline_s is not None:
             self._timed[active.request_id] = active
-
-    def _ends(self, request: GenerateRequest) -> frozenset[int]:
-        """The tokens that end its answer."""
-        sampling = request.sampling
-        eos_ids = frozenset() if sampling.ignore_eos else self._codec.eos_ids
-        return eos_ids.union(sampling.stop_token_ids)
 
     def _forget(self, active: Active, *, spoilt: bool = False) -> None:
         """Its blocks may be written once more by a step that is under way; whoever gets them next
