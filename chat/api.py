@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import asdict
 from typing import Any
 
 from django.conf import settings
@@ -13,12 +14,20 @@ from ninja import NinjaAPI, Status
 from ninja.errors import HttpError, ValidationError
 from ninja.utils import check_csrf
 
-from chat import identity, selectors
+from chat import engine, identity, operator_key, selectors
 from chat.database import in_database
 from chat.errors import ChatError, InvalidRequest, SessionNotFound, WireError, wire
 from chat.event_stream import event_stream, last_event
 from chat.generation import turns
-from chat.schemas import ChatIn, ChatOut, ErrorOut, SessionDetailOut, SessionOut, UsageOut
+from chat.schemas import (
+    ChatIn,
+    ChatOut,
+    EngineStatusOut,
+    ErrorOut,
+    SessionDetailOut,
+    SessionOut,
+    UsageOut,
+)
 from chat.submission import Submission
 from inference.errors import EngineError
 
@@ -106,6 +115,23 @@ async def events(request: HttpRequest, session_id: str, after: int = 0) -> Strea
         content_type="text/event-stream",
         headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
     )
+
+
+async def _staff(request: HttpRequest) -> bool:
+    """Where there are accounts, staff only, and commands of this machine. Raises NotSignedIn, and
+    HttpError 403."""
+    if operator_key.is_valid(request.headers.get("authorization", "")):
+        return True
+    await _owner(request)
+    if not settings.TINYLLM_LOCAL and not (await request.auser()).is_staff:
+        raise HttpError(403, _("Only staff may look at the engine."))
+    return True
+
+
+@api.get("/engine", auth=_staff, response={200: EngineStatusOut, 403: ErrorOut, **_REFUSALS})
+async def engine_status(request: HttpRequest) -> Any:
+    """The models in memory and what they do. Where there are accounts, for staff only."""
+    return asdict(await engine.client().status())
 
 
 def _owner_of(request: HttpRequest) -> uuid.UUID:

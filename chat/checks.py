@@ -47,7 +47,7 @@ def allowed_hosts(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> lis
 def engine_numbers(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     return [
         Error(
-            f"{name} = {getattr(settings, name)} is not allowed.",
+            f"{name} = {value} is not allowed.",
             hint=f"{name} must be at least {least}.",
             id="chat.E003",
         )
@@ -57,6 +57,8 @@ def engine_numbers(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
             ("TINYLLM_CONTEXT_TOKENS", 0),
             ("TINYLLM_MAX_BATCH", 1),
             ("TINYLLM_DEADLINE_S", 0),
+            ("TINYLLM_MEMORY_GB", 0.1),
+            ("TINYLLM_KEEP_ALIVE_S", 0),
         )
-        if getattr(settings, name) < least
+        if (value := getattr(settings, name)) is not None and value < least
     ]

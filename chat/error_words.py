@@ -32,6 +32,7 @@ _SENTENCES = {
     ),
     "device_unavailable": _UNUSABLE,
     "device_memory_too_small": _UNUSABLE,
+    "memory_budget_too_small": _UNUSABLE,
     "queue_full": gettext_noop("Too many requests are waiting. Try again in a moment."),
     "deadline_exceeded": gettext_noop(
         "The answer was not done within %(seconds)s s and was ended. The text so far is kept: "

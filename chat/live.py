@@ -14,7 +14,7 @@ from typing import Any
 from chat.errors import WireError
 from chat.rendering import StreamRenderer
 from chat.services import StartedTurn
-from inference.types import Delta, Finished, PromptProgress, Queued
+from inference.types import Delta, Finished, Loading, Queued, Waiting
 
 FRAME_INTERVAL_S = 0.025
 
@@ -40,7 +40,7 @@ class LiveTurn:
         self.first_text_at: float | None = None
         self._logged_tokens = 0
         self._delta_offsets: list[int] = []
-        self._waiting: Queued | PromptProgress | None = None
+        self._waiting: Waiting | None = None
         self._end: Frame | None = None
         self._changed = asyncio.Event()
         self._readers = 0
@@ -56,7 +56,7 @@ class LiveTurn:
         """The message.end frame, once the turn is over and its row is written."""
         return self._end
 
-    def wait(self, event: Queued | PromptProgress) -> None:
+    def wait(self, event: Waiting) -> None:
         self._waiting = event
         self._notify()
 
@@ -157,7 +157,7 @@ class LiveTurn:
             blocks=self._blocks.changed(self.text, self.seq, seen_blocks),
         )
 
-    def _waiting_frame(self, event: Queued | PromptProgress) -> Frame:
+    def _waiting_frame(self, event: Waiting) -> Frame:
         ids: dict[str, Any] = {
             "seq": self.seq,
             "session_id": str(self.started.session_id),
@@ -165,7 +165,8 @@ class LiveTurn:
         }
         if isinstance(event, Queued):
             return frame("queue.position", position=event.position, **ids)
-        return frame("prompt.progress", done=event.done, total=event.total, **ids)
+        kind = "model.loading" if isinstance(event, Loading) else "prompt.progress"
+        return frame(kind, done=event.done, total=event.total, **ids)
 
 
 class _Blocks:

@@ -11,16 +11,7 @@ def page_strings() -> dict[str, str]:
         "yesterday": _("Yesterday"),
         "write_chat": _("Write a message"),
         "write_story": _("Begin a story, or go on with it"),
-        "sending": _("Sending…"),
-        "thinking": _("Thinking…"),
-        "stopping": _("Stopping…"),
-        "queue": _("Waiting, place {n} in the queue"),
-        "reading": _("Reading, {percent} %"),
-        "finished": _("The answer is finished."),
-        "ended_early": _("The answer ended early. What was written is kept."),
-        "failed": _("The answer broke off. What was written is kept."),
-        "stopped": _("Stopped."),
-        "length": _("The answer reached its length limit."),
+        **_status(),
         "copy": _("Copy"),
         "copied": _("Copied"),
         "copy_code": _("Copy this code"),
@@ -44,4 +35,21 @@ def page_strings() -> dict[str, str]:
         "delete_named": _("Delete {title}"),
         "not_deleted": _("The session could not be deleted. Try again."),
         "gone": _("This session is no longer there. Copy what you need before you leave the page."),
+    }
+
+
+def _status() -> dict[str, str]:
+    """What goes on, and how it ended."""
+    return {
+        "sending": _("Sending…"),
+        "thinking": _("Thinking…"),
+        "stopping": _("Stopping…"),
+        "queue": _("Waiting, place {n} in the queue"),
+        "loading": _("Loading the model… {percent} %"),
+        "reading": _("Reading, {percent} %"),
+        "finished": _("The answer is finished."),
+        "ended_early": _("The answer ended early. What was written is kept."),
+        "failed": _("The answer broke off. What was written is kept."),
+        "stopped": _("Stopped."),
+        "length": _("The answer reached its length limit."),
     }

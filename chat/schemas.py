@@ -85,5 +85,25 @@ class MessageOut(Schema):
     can_continue: bool
 
 
+class ModelStatusOut(Schema):
+    names: list[str] = Field(description="All names that the model goes by.")
+    state: str = Field(description='"ready", or "loading" while it is on its way into memory.')
+    device: str
+    size: int = Field(description="Bytes of weights, cache and what is computed in.")
+    running: int
+    waiting: int
+    used_blocks: int
+    total_blocks: int
+    stays_s: float | None = Field(
+        description="Seconds until it is unloaded if nobody asks for it; null: not while it is "
+        "used, or never."
+    )
+
+
+class EngineStatusOut(Schema):
+    models: list[ModelStatusOut]
+    budget: int = Field(description="Bytes that all models together may take.")
+
+
 class SessionDetailOut(SessionOut):
     messages: list[MessageOut]

@@ -12,7 +12,14 @@ from concurrent.futures import Future
 from typing import Any, Protocol
 
 from inference.token_bytes import TokenBytes
-from inference.types import EngineEvent, GenerateRequest, ModelFingerprint, ModelInfo, ModelKind
+from inference.types import (
+    EngineEvent,
+    EngineStatus,
+    GenerateRequest,
+    ModelFingerprint,
+    ModelInfo,
+    ModelKind,
+)
 
 
 class PromptCodec(Protocol):
@@ -52,6 +59,9 @@ class EngineClient(Protocol):
 
     def models(self) -> list[ModelInfo]:
         """The catalogue with each model's state on this disk. Cheap."""
+
+    async def status(self) -> EngineStatus:
+        """The models in memory, and what they do at this moment. Raises EngineError."""
 
     async def codec(self, model: str) -> PromptCodec:
         """Tokenizer and template. Raises ModelNotFound, ModelUnavailable (and its subclasses)."""

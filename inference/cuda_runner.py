@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import gc
 import heapq
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import cycle
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -39,6 +41,8 @@ from kernels import AttentionBatch, CacheLayer, SampledRows, SamplingTable
 _SIZES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 # Of rows, at which products are measured: each stands for what is above half of it.
 _TUNED = tuple(2**i for i in range(13))
+
+_Result = TypeVar("_Result")
 
 
 class CudaRunner:
@@ -126,28 +130,44 @@ class CudaRunner:
         with fatal_errors(self._device):
             cache_blocks.write(self._caches, blocks, array)
 
-    def warm_up(self) -> None:
+    def preparing(self) -> Iterator[float]:
         """Choose ways for products, capture prompts and decodes, and run both once: a minute the
         first time on a machine, when kernels are compiled and measured; then seconds."""
         gc.collect()
         gc.freeze()  # each capture collects garbage: over what there is now, 0.2 s
         seats = self._table.seats
-        with torch.inference_mode():
-            tuned = [rows for rows in _TUNED if rows < 2 * self._step_tokens]
-            with self._memory.entry("cuBLAS"):
-                self._architecture.tune(tuned, seats, self._caches[0])
-            with self._memory.entry("prompt graphs"):
-                self._prompts.capture(self._step_tokens)
-            sizes = [s for s in _SIZES if s < seats] + [min(s for s in _SIZES if s >= seats)]
-            with self._memory.entry("decode graphs"):
-                for size in sizes:
-                    self._graph(min(size, seats))
-                self._choose_for_one_token()
+        tuned = [rows for rows in _TUNED if rows < 2 * self._step_tokens]
+        self._take("cuBLAS", lambda: self._architecture.tune(tuned, seats, self._caches[0]))
+        yield 0.3
+        captures = self._prompts.capturing(self._step_tokens)
+        while self._take("prompt graphs", lambda: next(captures, True)) is None:
+            yield 0.5
+        sizes = [s for s in _SIZES if s < seats] + [min(s for s in _SIZES if s >= seats)]
+        for size in sizes:
+            self._take("decode graphs", partial(self._graph, min(size, seats)))
+            yield 0.9
+        self._take("decode graphs", self._choose_for_one_token)
         torch.cuda.empty_cache()
         sequence = Sequence(GenerateRequest("warm-up", "", (0,) * 5), 6, 0, 0)
         KVCache(self.blocks).grow(sequence, sequence.limit)
         self.launch((Chunk(sequence, 5),)).token(0)
         self.release(sequence)
+        yield 1.0
+
+    def warm_up(self) -> None:
+        for _ in self.preparing():
+            pass
+
+    def close(self) -> None:
+        """Without waiting for a collection of garbage: the graphs and this refer to each other."""
+        torch.cuda.synchronize(self._device)
+        vars(self).clear()
+        torch.cuda.empty_cache()
+
+    def _take(self, name: str, work: Callable[[], _Result]) -> _Result:
+        """Do a piece of work, and keep account of the memory that it takes for good."""
+        with torch.inference_mode(), self._memory.entry(name):
+            return work()
 
     def _layer_cache(self) -> CacheLayer:
         # one block more, where rows that are only padding may write

@@ -1,4 +1,4 @@
-"""How much memory of a GPU a model takes, reckoned before anything is loaded."""
+"""How much memory a model takes, reckoned before anything is loaded."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from inference.options import EngineOptions
 from inference.safetensors_file import ITEM_BYTES, DamagedFileError, read_header
 from inference.weights import weight_files
 
-# Kernels, CUDA graphs, cuBLAS' and attention's workspaces, and what an allocator cannot hand out.
+# On a GPU: kernels, CUDA graphs, cuBLAS' and attention's workspaces, and what an allocator cannot
+# hand out.
 _RESERVE = 512 << 20
 # Fewer are no use: a short conversation.
-_FEWEST_TOKENS = 1024
+FEWEST_TOKENS = 1024
 _ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
@@ -39,7 +40,7 @@ class MemoryNeed:
         return self.weights + self.cache + self.buffers
 
 
-def memory_need(directory: Path, options: EngineOptions) -> MemoryNeed:
+def memory_need(directory: Path, options: EngineOptions, *, on_gpu: bool = True) -> MemoryNeed:
     """For a model's directory; reads config.json and the headers of the weights. Raises
     ModelUnavailable, ModelInvalid, InvalidParameter."""
     config = ModelConfig.load(directory, options.context_tokens)
@@ -51,12 +52,14 @@ def memory_need(directory: Path, options: EngineOptions) -> MemoryNeed:
     if config.tied_embeddings and "model.embed_tokens.weight" in tensors:
         tensors.pop("lm_head.weight", None)  # written a second time by some exporters
     numbers = sum(prod(tensor["shape"]) for tensor in tensors.values())
-    stored = sum(prod(t["shape"]) * ITEM_BYTES[t["dtype"]] for t in tensors.values())
+    stored = sum(prod(t["shape"]) * ITEM_BYTES.get(t["dtype"], 1) for t in tensors.values())
     item = _ITEM_BYTES.get(options.dtype, round(stored / max(numbers, 1)))
-    return need_of(config, numbers * item, item, options)
+    return need_of(config, numbers * item, item, options, on_gpu=on_gpu)
 
 
-def need_of(config: ModelConfig, weights: int, item: int, options: EngineOptions) -> MemoryNeed:
+def need_of(
+    config: ModelConfig, weights: int, item: int, options: EngineOptions, *, on_gpu: bool = True
+) -> MemoryNeed:
     """weights: their bytes; item: of one number of the weights, the cache and activations."""
     blocks = -(-options.kv_tokens // BLOCK_SIZE)
     kv_size = config.kv_heads * config.head_dim
@@ -67,7 +70,7 @@ def need_of(config: ModelConfig, weights: int, item: int, options: EngineOptions
     rope = config.context_length * config.head_dim * 4
     return MemoryNeed(
         weights=weights,
-        buffers=_RESERVE
+        buffers=_RESERVE * on_gpu
         + options.step_tokens * (hidden + attention + mlp)
         + options.max_batch * logits
         + rope,
@@ -91,18 +94,18 @@ def too_small(need: MemoryNeed, free: int, total: int) -> DeviceMemoryTooSmall:
         weights=need.weights,
         cache=need.cache,
         tokens=need.tokens,
-        would_fit=_what_fits(need, free),
+        would_fit=what_fits(need, free),
     )
 
 
-def _what_fits(need: MemoryNeed, free: int) -> str:
+def what_fits(need: MemoryNeed, free: int) -> str:
     """Settings with which it fits, or an empty text."""
     half = replace(need, weights=need.weights // 2, token=need.token // 2, item=2)
     settings = {"": need, "TINYLLM_DTYPE=bfloat16": half if need.item > 2 else need}
     for setting, smaller in settings.items():
         tokens = min(need.tokens, (free - smaller.weights - smaller.buffers) // smaller.token)
         tokens = tokens // BLOCK_SIZE * BLOCK_SIZE
-        if tokens >= min(need.tokens, _FEWEST_TOKENS):
+        if tokens >= min(need.tokens, FEWEST_TOKENS):
             fewer = f"TINYLLM_KV_TOKENS={tokens}" if tokens < need.tokens else ""
             return f"{setting} {fewer}".strip()
     return ""

@@ -23,7 +23,7 @@ from inference.errors import (
     InvalidParameter,
     RequestFailed,
 )
-from inference.flight import Active, Launched, Piece
+from inference.flight import Active, Launched, Piece, ends_of
 from inference.kv_cache import BLOCK_SIZE, KVCache
 from inference.kv_files import ModelFiles
 from inference.options import EngineOptions
@@ -81,8 +81,18 @@ class Engine:
         waiting = self._scheduler.waiting
         return bool(waiting) or any(s.in_prefill for s in self._scheduler.running)
 
-    def add(self, request: GenerateRequest) -> None:
-        """Queue a request. Raises InvalidParameter, ContextLengthExceeded, QueueFull."""
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many requests run, and how many wait."""
+        return len(self._scheduler.running), len(self._scheduler.waiting)
+
+    def close(self) -> None:
+        """Give back the memory of weights and cache. It may only be idle, and is of no more use."""
+        self._runner.close()
+
+    def add(self, request: GenerateRequest, arrived: float | None = None) -> None:
+        """Queue a request. arrived: since when it waits, on the monotonic clock; None: now. Raises
+        InvalidParameter, ContextLengthExceeded, QueueFull."""
         if request.request_id in self._active:
             raise InvalidParameter("request_id", request.request_id, "unique")
         request.check_vocabulary(self._runner.config.vocab_size)
@@ -91,18 +101,18 @@ class Engine:
             raise ContextLengthExceeded(len(request.prompt_ids), limit)
         if request.sampling.max_tokens is not None:
             limit = min(limit, len(request.prompt_ids) + request.sampling.max_tokens)
-        seed = request.sampling.seed
+        seed = secrets.randbits(32) if request.sampling.seed is None else request.sampling.seed
         self._arrivals += 1
-        sequence = Sequence(
-            request, limit, self._arrivals, secrets.randbits(32) if seed is None else seed
-        )
+        sequence = Sequence(request, limit, self._arrivals, seed)
         begin = request.answer_start
         prefix = () if begin is None else request.prompt_ids[begin:]
         codec = self._codec
         detokenizer = Detokenizer(codec.decode, prefix, request.sampling.stop, codec.token_bytes)
         # last, so that a request that is refused leaves nothing behind
         self._scheduler.add(sequence)
-        self._enter(Active(request.request_id, sequence, detokenizer, self._ends(request)))
+        active = Active(request.request_id, sequence, detokenizer, ends_of(request, codec))
+        active.arrived = arrived or active.arrived
+        self._enter(active)
         self.sessions.enter(sequence)
         log.info(
             "request.queued", request_id=request.request_id, prompt_tokens=sequence.prompt_length
@@ -113,11 +123,8 @@ class Engine:
         active = self._active.get(request_id)
         if active:
             self._forget(active)
-            log.info(
-                "request.cancelled",
-                request_id=request_id,
-                output_tokens=active.sequence.output_length,
-            )
+            tokens = active.sequence.output_length
+            log.info("request.cancelled", request_id=request_id, output_tokens=tokens)
 
     def step(self) -> StepEvents:
         """Launch one forward pass over every running request, and return the events that it
@@ -266,12 +273,6 @@ class Engine:
         self._active[active.request_id] = self._of[active.sequence] = active
         if active.sequence.request.deadline_s is not None:
             self._timed[active.request_id] = active
-
-    def _ends(self, request: GenerateRequest) -> frozenset[int]:
-        """The tokens that end its answer."""
-        sampling = request.sampling
-        eos_ids = frozenset() if sampling.ignore_eos else self._codec.eos_ids
-        return eos_ids.union(sampling.stop_token_ids)
 
     def _forget(self, active: Active, *, spoilt: bool = False) -> None:
         """Its blocks may be written once more by a step that is under way; whoever gets them next

@@ -28,7 +28,7 @@ from inference.options import EngineOptions
 from inference.types import ModelKind
 
 if TYPE_CHECKING:
-    from inference.engine import Engine
+    from inference.client import PromptCodec
     from inference.engine_worker import EngineWorker
 
 log = structlog.get_logger(__name__)
@@ -137,22 +137,18 @@ def _worker(options: EngineOptions, outbox: Outbox) -> EngineWorker:
     # Imported late, so that a process that nobody wants any more has not read torch for nothing.
     from inference.engine_worker import EngineWorker
     from inference.kv_files import kv_files
-    from inference.loading import load_codec, load_engine
+    from inference.loading import load_codec
+    from inference.model_loader import ModelLoader
 
-    files = kv_files(options)
-
-    def load(directory: Path) -> Engine:
+    def codec(directory: Path) -> PromptCodec:
         # Only to decode: whoever makes prompts has the template.
-        codec = load_codec(directory, ModelKind.COMPLETION, options)
-        return load_engine(directory, codec, options, files)
+        return load_codec(directory, ModelKind.COMPLETION, options)
 
     return EngineWorker(
         {},
-        load=load,
+        loader=ModelLoader(options, codec, kv_files(options)),
         deliver=outbox.put,
         farewell=lambda failure: outbox.bid_farewell(_reason(failure)),
-        files=files,
-        threads=options.threads,
     )
 
 

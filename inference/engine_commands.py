@@ -6,6 +6,7 @@ command's. A request's own name may be somebody else's too. No torch here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,8 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Have a model's engine ready. Answered by a Report or an error."""
+    """Have a model's engine ready, if there is room for it without unloading another. Answered by
+    a Report, when it is or there is none, or by an error."""
 
     ticket: int
     directory: Path
@@ -60,26 +62,44 @@ class Stop:
     answer."""
 
 
-Command = Submit | Cancel | Load | Look | Forget | Stop
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Look at what has been read of a model that is being loaded. No answer; never sent from
+    outside."""
+
+
+Command = Submit | Cancel | Load | Look | Forget | Stop | Wake
 
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
-    """One model's engine between two steps."""
+    """One model's engine between two steps. size: bytes of what is unloaded with it. stays_s:
+    seconds until then, if nobody asks for it; None: it is busy, or stays for ever."""
 
     directory: Path
     is_idle: bool
     free_blocks: int
     total_blocks: int
+    size: int
+    running: int
+    waiting: int
+    stays_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The engines that are loaded."""
+    """The engines that are loaded, and what is on its way into memory: its directory and bytes.
+    waiting: how many requests wait for the model of a directory. budget: bytes for all of them."""
 
     engines: tuple[EngineState, ...]
+    loading: tuple[Path, int] | None
+    waiting: Mapping[Path, int]
+    device: str
+    budget: int
 
 
 Said = EngineEvent | Report | EngineError
+NEWS = 0
+"""The ticket of what nobody asked for: a Report, whenever a model was loaded or unloaded."""
 Delivery = list[tuple[int, Said]]
 """What was said, each with its ticket, in order."""

@@ -54,12 +54,13 @@ class EngineProcess(MailboxClient):
         self._ready: asyncio.Future[str]  # what keeps us from serving: '' where nothing does
         self._served_since: float | None = None
         self._farewell = ""
-        self._stopping = False
+        self._has_served = self._stopping = False
 
     async def start(self) -> None:
         """Ready when the default models are loaded. Raises EngineCrashed when they cannot be,
         because each process dies of it."""
-        self._stopping = False
+        self._has_served = self._stopping = False
+        self._loaded = set()
         self._loop = asyncio.get_running_loop()
         self._ready = self._loop.create_future()
         self._keeper = asyncio.create_task(self._keep())
@@ -146,7 +147,7 @@ class EngineProcess(MailboxClient):
             with suppress(EngineCrashed, EngineStopped):  # said as it ends
                 await self._bring_up()
                 if child.is_open and not self._farewell:
-                    self._served_since = time.monotonic()
+                    self._served_since, self._has_served = time.monotonic(), True
                     self._answer_waiting("")
             reason = await watching
             return reason
@@ -159,10 +160,11 @@ class EngineProcess(MailboxClient):
                 log.error("engine.child_died", pid=child.pid, exitcode=status, reason=reason)
 
     async def _bring_up(self) -> None:
-        """Load what the last process had loaded. A model that kills its process is not tried
-        again before somebody asks for it."""
+        """Load what the last process had loaded; the default models, until one has served. A model
+        that kills its process is not tried again before somebody asks for it."""
         before, self._loaded = self._loaded, set()
-        await self._load_defaults()
+        if not self._has_served:
+            await self._load_defaults()
         for directory in before:
             try:
                 await self._load(directory)

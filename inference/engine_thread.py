@@ -15,8 +15,8 @@ from inference.engine_commands import Command, Delivery, Stop
 from inference.engine_worker import EngineWorker
 from inference.errors import EngineStopped
 from inference.kv_files import kv_files
-from inference.loading import load_engine
 from inference.mailbox_client import MailboxClient
+from inference.model_loader import ModelLoader
 from inference.model_store import ModelStore
 from inference.options import EngineOptions
 
@@ -32,23 +32,17 @@ class EngineThread(MailboxClient):
 
     async def start(self) -> None:
         """Ready when the default models are loaded."""
+        self._engines = {}
         loop = self._loop = asyncio.get_running_loop()
 
         def deliver(delivery: Delivery) -> None:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(self._deliver, delivery)
 
-        files = kv_files(self._options)
-
-        def load(directory: Path) -> Engine:
-            return load_engine(directory, self._decoders[directory], self._options, files)
-
         self._worker = EngineWorker(
             self._engines,
-            load=load,
+            loader=ModelLoader(self._options, self._decoders.__getitem__, kv_files(self._options)),
             deliver=deliver,
-            files=files,
-            threads=self._options.threads,
         )
         self._worker.start()
         await self._load_defaults()
@@ -60,7 +54,7 @@ class EngineThread(MailboxClient):
             await asyncio.to_thread(worker.join)
 
     def engines(self) -> list[Engine]:
-        """The engines that were loaded, to be looked at while the thread is idle or stopped."""
+        """The engines that are loaded, to be looked at while the thread is idle or stopped."""
         return list(self._engines.values())
 
     async def codec(self, model: str) -> PromptCodec:

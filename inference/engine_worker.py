@@ -9,6 +9,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -16,6 +17,7 @@ import structlog
 import kernels
 from inference.engine import Engine
 from inference.engine_commands import (
+    NEWS,
     Cancel,
     Command,
     Delivery,
@@ -27,6 +29,7 @@ from inference.engine_commands import (
     Said,
     Stop,
     Submit,
+    Wake,
 )
 from inference.errors import (
     DeviceLost,
@@ -35,8 +38,10 @@ from inference.errors import (
     InvalidParameter,
     RequestFailed,
 )
-from inference.kv_files import KVFiles
-from inference.types import Finished
+from inference.model_line import ModelLine, Outcome, Waiter
+from inference.model_loader import ModelLoader
+from inference.residents import Residents
+from inference.types import Finished, Loading, Queued
 
 SAVE_S = 4.0
 """How long the end may take to save what sessions have computed."""
@@ -45,25 +50,24 @@ log = structlog.get_logger(__name__)
 
 
 class EngineWorker(threading.Thread):
-    """engines: by directory, shared with whoever wants to look at them later. load: makes the
-    engine of a directory on its first use. deliver: takes what is said, once for each step; it
-    may not wait, and any thread may call it. farewell: told what ended the thread, if it was no
-    Stop, before its readers are. files: where `load` has the texts of sessions kept, if anywhere;
-    closed at the end. threads: for computing."""
+    """engines: by directory, shared with whoever wants to look at them later. loader: makes the
+    engine of a directory when it is asked for; its files are closed at the end. deliver: takes what
+    is said, once for each step; it may not wait, and any thread may call it. farewell: told what
+    ended the thread, if it was no Stop, before its readers are."""
 
     def __init__(
         self,
         engines: dict[Path, Engine],
         *,
-        load: Callable[[Path], Engine],
+        loader: ModelLoader,
         deliver: Callable[[Delivery], None],
         farewell: Callable[[Exception], None] = lambda failure: None,
-        files: KVFiles | None = None,
-        threads: int,
     ) -> None:
         super().__init__(name="engine", daemon=True)
-        self._engines, self._load, self._threads = engines, load, threads
-        self._deliver, self._farewell, self._files = deliver, farewell, files
+        self._engines, self._loader, self._files = engines, loader, loader.files
+        self._residents = Residents(engines, loader, wake=lambda: self.tell(Wake()))
+        self._line = ModelLine(self._residents, loader.options.queue_limit)
+        self._deliver, self._farewell = deliver, farewell
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._tickets: dict[str, int] = {}  # of the requests in flight
         self._ended, self._telling = False, threading.Lock()
@@ -80,11 +84,10 @@ class EngineWorker(threading.Thread):
     def run(self) -> None:
         last_word: EngineError = EngineStopped("The engine has stopped. The text so far is kept.")
         try:
-            kernels.set_threads(self._threads)
+            kernels.set_threads(self._loader.options.threads)
             while self._obey():
-                for engine in self._engines.values():
-                    if not engine.is_idle:
-                        self._step(engine)
+                self._serve()
+                self._step_all()
         except DeviceLost as error:
             log.error("engine.device_lost", reason=error.fields["reason"])
             self.failure = last_word = error
@@ -98,62 +101,90 @@ class EngineWorker(threading.Thread):
             self._close()
 
     def _obey(self) -> bool:
-        """Carry out the commands that wait; wait for one when idle. False: it is time to stop."""
+        """Carry out the commands that wait; while there is nothing to do, wait for one, or until a
+        model is to be unloaded or a request is late. False: it is time to stop."""
+        is_idle = self._is_idle
         while True:
-            idle = all(engine.is_idle for engine in self._engines.values())
             try:
-                command = self._commands.get(idle, timeout=self._rest() if idle else None)
+                command = self._commands.get(is_idle, self._patience() if is_idle else None)
             except queue.Empty:
-                if idle:
-                    continue
                 return True
+            is_idle = False
             if isinstance(command, Stop):
                 return False
             if isinstance(command, Cancel):
                 self._cancel(command)
             elif isinstance(command, Forget):
                 self._forget(command)
-            else:
-                self._answer(command)
+            elif not isinstance(command, Wake):
+                self._answer(command.ticket, partial(self._take, command))
 
-    def _rest(self) -> float | None:
-        """Have the engines do a piece of what waits for an idle moment. Returns the seconds until
-        there is more of it, None where there is nothing."""
-        pauses = [engine.sessions.rest() for engine in self._engines.values()]
-        return min((pause for pause in pauses if pause is not None), default=None)
+    @property
+    def _is_idle(self) -> bool:
+        is_reading = self._residents.loading is not None and not self._residents.has_work
+        nobody_to_serve = is_reading or not self._line
+        return nobody_to_serve and all(engine.is_idle for engine in self._engines.values())
 
-    def _answer(self, command: Submit | Load | Look) -> None:
-        answer: Said
+    def _patience(self) -> float | None:
+        """Seconds to wait for a command; None: as long as it takes."""
+        ends = (self._residents.next_end(), self._line.next_deadline())
+        known = [end - time.monotonic() for end in ends if end is not None]
+        known += [pause for pause in map(_rest, self._engines.values()) if pause is not None]
+        return max(0.0, min(known)) if known else None
+
+    def _answer(self, ticket: int, work: Callable[[], Said | None]) -> None:
+        """Do the work, and say what it gives or what is wrong."""
+        answer: Said | None
         try:
-            if isinstance(command, Submit):
-                self._submit(command)
-                return
-            if isinstance(command, Load):
-                self._engine(command.directory)
-            answer = self._report()
-        except DeviceLost:
-            self._commands.put(command)  # to be told with all the others
-            raise
+            answer = work()
         except EngineError as error:
             answer = error
         except Exception as error:
-            log.exception("command.failed", command=type(command).__name__)
+            log.exception("command.failed")
             answer = RequestFailed(f"The engine could not take the request: {error}")
-        self._deliver([(command.ticket, answer)])
+        if answer:
+            self._deliver([(ticket, answer)])
 
-    def _submit(self, command: Submit) -> None:
-        name = command.request.request_id
+    def _take(self, command: Submit | Load | Look) -> Report | None:
+        if isinstance(command, Look):
+            return self._report()
+        name = command.request.request_id if isinstance(command, Submit) else None
         if name in self._tickets:
             raise InvalidParameter("request_id", name, "unique")
-        self._engine(command.directory).add(command.request)
-        self._tickets[name] = command.ticket
+        self._line.put(command)
+        if name is not None:
+            self._tickets[name] = command.ticket
+        return None
 
-    def _engine(self, directory: Path) -> Engine:
-        """The engine of a model's directory, loaded on its first use."""
-        if directory not in self._engines:
-            log.info("model.loading", directory=directory.name)
-            self._engines[directory] = self._load(directory)
-        return self._engines[directory]
+    def _serve(self) -> None:
+        """Between two steps: unload what nobody wants, load what somebody does, and let in who
+        waited for it."""
+        self._residents.unload_overdue()
+        for waiter, outcome in self._line.serve():
+            command = waiter.command
+            if isinstance(command, Submit):
+                self._answer(command.ticket, partial(self._let_in, command, waiter, outcome))
+            elif not isinstance(outcome, Queued | Loading):
+                answer = outcome if isinstance(outcome, EngineError) else self._report()
+                self._deliver([(command.ticket, answer)])
+        if self._residents.has_changed:
+            self._residents.has_changed = False
+            self._deliver([(NEWS, self._report())])
+
+    def _let_in(self, command: Submit, waiter: Waiter, outcome: Outcome) -> Said | None:
+        """Into its engine, if that is there; or say what keeps it."""
+        if isinstance(outcome, Queued | Loading):
+            return outcome
+        try:
+            if isinstance(outcome, EngineError):
+                raise outcome
+            assert outcome is not None
+            outcome.add(command.request, waiter.arrived)
+        except Exception:
+            del self._tickets[command.request.request_id]
+            raise
+        self._residents.use(command.directory)
+        return None
 
     def _cancel(self, command: Cancel) -> None:
         if self._tickets.get(command.request_id) == command.ticket:
@@ -171,19 +202,39 @@ class EngineWorker(threading.Thread):
             self._deliver(delivery)
 
     def _drop(self, request_id: str) -> None:
-        del self._tickets[request_id]
+        self._line.drop(self._tickets.pop(request_id))
         for engine in self._engines.values():
             engine.cancel(request_id)
 
     def _report(self) -> Report:
+        residents, loading = self._residents, self._residents.loading
         return Report(
-            tuple(
-                EngineState(
-                    directory, engine.is_idle, engine.cache.free_blocks, engine.cache.total_blocks
-                )
-                for directory, engine in self._engines.items()
-            )
+            tuple(map(self._state, self._engines)),
+            (loading, residents.loading_size) if loading else None,
+            dict(self._line.waiting()),
+            self._loader.device,
+            self._loader.budget,
         )
+
+    def _state(self, directory: Path) -> EngineState:
+        engine, end = self._engines[directory], self._residents.ends_at(directory)
+        running, waiting = engine.counts
+        return EngineState(
+            directory,
+            engine.is_idle,
+            engine.cache.free_blocks,
+            engine.cache.total_blocks,
+            size=self._residents.size(directory),
+            running=running,
+            waiting=waiting,
+            stays_s=None if end is None else max(0.0, end - time.monotonic()),
+        )
+
+    def _step_all(self) -> None:
+        for directory, engine in self._engines.items():
+            if not engine.is_idle:
+                self._step(engine)
+                self._residents.use(directory)
 
     def _step(self, engine: Engine) -> None:
         delivery: Delivery = []
@@ -198,7 +249,7 @@ class EngineWorker(threading.Thread):
         """Tell everyone who waits, and everyone whose command nobody has read."""
         with self._telling:
             self._ended = True
-        waiting = list(self._tickets.values())
+        waiting = [*self._tickets.values(), *self._line.loads()]
         while not self._commands.empty():
             command = self._commands.get()
             if isinstance(command, Submit | Load | Look | Forget):
@@ -217,3 +268,9 @@ class EngineWorker(threading.Thread):
             log.exception("kv.not_saved")
         if self._files:
             self._files.close()
+
+
+def _rest(engine: Engine) -> float | None:
+    """A piece of what waits for an idle moment, and the seconds until there is more of it; None
+    where there is nothing."""
+    return engine.sessions.rest()

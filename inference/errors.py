@@ -142,6 +142,28 @@ class DeviceMemoryTooSmall(ModelUnavailable):
         )
 
 
+class MemoryBudgetTooSmall(ModelUnavailable):
+    """The model alone needs more memory than all models may take. Fields, in bytes: needed, budget,
+    weights, cache (for `tokens` tokens); would_fit: settings with which it fits."""
+
+    code = "memory_budget_too_small"
+
+    def __init__(
+        self, *, needed: int, budget: int, weights: int, cache: int, tokens: int, would_fit: str
+    ) -> None:
+        super().__init__(
+            f"The model needs {needed / 1e9:.1f} GB of memory ({weights / 1e9:.1f} GB weights, "
+            f"{cache / 1e9:.1f} GB cache for {tokens} tokens, the rest for computing), and all "
+            f"models together may take {budget / 1e9:.1f} GB here. It fits with {would_fit}.",
+            needed=needed,
+            budget=budget,
+            weights=weights,
+            cache=cache,
+            tokens=tokens,
+            would_fit=would_fit,
+        )
+
+
 class EngineStopped(EngineError):
     """The engine is shutting down, has died, or was never started. Try again later."""
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from inference.client import PromptCodec
 from inference.detokenizer import Detokenizer
 from inference.runner import Step
 from inference.sequence import Sequence
-from inference.types import Finished, FinishReason, Timings
+from inference.types import Finished, FinishReason, GenerateRequest, Timings
 
 
 @dataclass(slots=True, eq=False)
@@ -69,3 +70,10 @@ class Launched:
     step: Step
     decodes: tuple[Active, ...]
     pieces: tuple[Piece, ...]
+
+
+def ends_of(request: GenerateRequest, codec: PromptCodec) -> frozenset[int]:
+    """The tokens that end its answer."""
+    sampling = request.sampling
+    eos_ids = frozenset() if sampling.ignore_eos else codec.eos_ids
+    return eos_ids.union(sampling.stop_token_ids)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from inference.runner import Runner
     from kernels import Products
 
-# A GPU reads a prompt in long pieces: each costs as much as its products take to start.
-GPU_STEP_TOKENS = 4096
+# The share of the work, once files are read, that is over when the weights are where they belong.
+_BUILT = 0.5
 
 
 def load_codec(directory: Path, kind: ModelKind, options: EngineOptions) -> PromptCodec:
@@ -30,23 +30,23 @@ def load_codec(directory: Path, kind: ModelKind, options: EngineOptions) -> Prom
     return prompt_codec.load(directory, kind, weights, options.dtype, tokens)
 
 
-def load_engine(
-    directory: Path, codec: PromptCodec, options: EngineOptions, files: KVFiles | None = None
-) -> Engine:
-    """`load_runner`, and the engine that drives it. files: where texts of sessions are kept between
-    starts, if anywhere. Raises what `load_runner` raises."""
+def load_engine(directory: Path, codec: PromptCodec, options: EngineOptions) -> Engine:
+    """`load_runner`, and the engine that drives it. Raises what that raises."""
     from inference.engine import Engine
 
     runner, options = load_runner(directory, options)
-    saved = kv_of_model(files, runner, codec, options) if files and options.reuse else None
-    return Engine(runner, codec, options, saved)
+    return Engine(runner, codec, options)
 
 
 def kv_of_model(
-    files: KVFiles, runner: Runner, codec: PromptCodec, options: EngineOptions
-) -> ModelFiles:
-    """Blocks of the cache are of use where all of this is the same."""
+    files: KVFiles | None, runner: Runner, codec: PromptCodec, options: EngineOptions
+) -> ModelFiles | None:
+    """Where the texts of a model's sessions are kept, if anywhere: its blocks are of use where all
+    of this is the same."""
     from inference import cache_blocks
+
+    if not files or not options.reuse:
+        return None
 
     fingerprint = {
         "weights": codec.fingerprint.weights,
@@ -62,23 +62,45 @@ def load_runner(directory: Path, options: EngineOptions) -> tuple[Runner, Engine
     kernels ready: about a second for a small model, half a minute the first time on a machine.
     Returns the options as they suit the device. Raises ModelUnavailable and its subclasses,
     DeviceUnavailable, InvalidParameter."""
+    from inference.memory_budget import budget_of, suited
+
+    gpu = on_gpu(options)
+    budget = budget_of(options, gpu_memory()[1] if gpu else None)
+    options, _ = suited(directory, options, on_gpu=gpu, budget=budget)
+    pieces = runner_in_pieces(directory, options, on_gpu=gpu)
+    while True:
+        try:
+            next(pieces)
+        except StopIteration as done:
+            return done.value, options
+
+
+def runner_in_pieces(
+    directory: Path, options: EngineOptions, *, on_gpu: bool
+) -> Generator[float, None, Runner]:
+    """What `load_runner` does, with options that suit the device. Yields between two pieces of the
+    work, in which another model may run: which share of it is done."""
     import kernels
 
     ways = options.tuning_file and options.tuning_file.with_name("product_ways.json")
     table = kernels.WayTable.load(ways) if ways else kernels.WayTable()
     kernels.use_products(products_of(options), table)
     runner: Runner
-    if _on_gpu(options):
-        options = replace(options, step_tokens=max(options.step_tokens, GPU_STEP_TOKENS))
+    if on_gpu:
         runner = _cuda_runner(directory, options)
     else:
         from inference.runner import ModelRunner
 
         runner = ModelRunner(directory, options)
-    runner.warm_up()
+    try:
+        for share in runner.preparing():
+            yield _BUILT + (1 - _BUILT) * share
+    except BaseException:
+        runner.close()
+        raise
     if ways:
         table.save(ways)
-    return runner, options
+    return runner
 
 
 def products_of(options: EngineOptions) -> Products:
@@ -88,12 +110,20 @@ def products_of(options: EngineOptions) -> Products:
     return Products(options.backend, options.deterministic, options.compute == "fp16")
 
 
-def _on_gpu(options: EngineOptions) -> bool:
-    """What is asked for by name is loaded into this process in any case, so it asks here."""
+def on_gpu(options: EngineOptions) -> bool:
+    """What is asked for by name is loaded into this process in any case, so it asks here. Raises
+    DeviceUnavailable."""
     if options.device == "cpu":
         return False
     facts = probe() if options.device == "cuda" else probe_apart()
     return choose_backend(facts, options.device).name == "cuda"
+
+
+def gpu_memory() -> tuple[int, int]:
+    """Bytes of the current GPU that are free, and all of them."""
+    import torch
+
+    return torch.cuda.mem_get_info()
 
 
 def _cuda_runner(directory: Path, options: EngineOptions) -> Runner:
@@ -109,11 +139,11 @@ def _cuda_runner(directory: Path, options: EngineOptions) -> Runner:
     config = ModelConfig.load(directory, options.context_tokens)
     need = memory_need(directory, options)
     check_support(config, directory)
-    check_memory(need, *torch.cuda.mem_get_info())
+    check_memory(need, *gpu_memory())
     weights = Weights(directory, stored_as(options.dtype))
     try:
         runner = CudaRunner(config, weights, options)
     except torch.OutOfMemoryError as error:  # another program was faster
-        raise too_small(need, *torch.cuda.mem_get_info()) from error
+        raise too_small(need, *gpu_memory()) from error
     kernels.end_uploads()
     return runner

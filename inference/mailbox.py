@@ -7,16 +7,16 @@ from collections import deque
 
 from inference.engine_commands import Report, Said
 from inference.errors import EngineError
-from inference.types import Delta, EngineEvent, PromptProgress, Queued
+from inference.types import Delta, EngineEvent, Waiting
 
 
 def join(waiting: deque[Said], new: Said) -> None:
     """Append to what waits for one reader, and keep it small: deltas are joined, and of a place
-    in the queue or a progress only the newest counts."""
+    in the queue, a progress or a report only the newest counts."""
     last = waiting[-1] if waiting else None
     if isinstance(new, Delta) and isinstance(last, Delta):
         waiting[-1] = last.joined(new)
-    elif isinstance(new, Queued | PromptProgress) and type(last) is type(new):
+    elif isinstance(new, Waiting | Report) and type(last) is type(new):
         waiting[-1] = new
     else:
         waiting.append(new)

@@ -31,7 +31,8 @@ from inference.loading import load_codec
 from inference.mailbox import Mailbox
 from inference.model_store import ModelStore
 from inference.options import EngineOptions
-from inference.types import EngineEvent, Finished, GenerateRequest, ModelInfo
+from inference.status import status_of
+from inference.types import EngineEvent, EngineStatus, Finished, GenerateRequest, ModelInfo
 
 log = structlog.get_logger(__name__)
 
@@ -74,6 +75,9 @@ class MailboxClient(ABC):
             )
         return self._codecs[model]
 
+    async def status(self) -> EngineStatus:
+        return status_of(await self.report(), self._names())
+
     async def report(self) -> Report:
         """What the engines hold at this moment. Raises EngineError."""
         await self._until_ready()
@@ -96,7 +100,7 @@ class MailboxClient(ABC):
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[EngineEvent, None]:
         await self.codec(request.model)
         await self._until_ready()
-        directory = await self._load(self._directory(request.model))
+        directory = self._directory(request.model)
         with self._mailbox() as (ticket, mailbox):
             if not self._tell(Submit(ticket, request, directory)):
                 raise EngineStopped("The engine is not running.")
@@ -128,11 +132,17 @@ class MailboxClient(ABC):
             except EngineError as error:  # said again to whoever asks for this model
                 log.warning("model.invalid", model=entry.name, detail=error.message)
 
-    async def _load(self, directory: Path) -> Path:
-        if directory not in self._loaded:
-            await self._ask(lambda ticket: Load(ticket, directory))
-            self._loaded.add(directory)
-        return directory
+    async def _load(self, directory: Path) -> None:
+        """Unless there is no room for it beside those that are there."""
+        await self._ask(lambda ticket: Load(ticket, directory))
+
+    def _names(self) -> dict[Path, tuple[str, ...]]:
+        """What the models of the catalogue are called, by directory."""
+        names: dict[Path, tuple[str, ...]] = {}
+        for name in self._store.catalogue.entries:
+            directory = self._directory(name)
+            names[directory] = (*names.get(directory, ()), name)
+        return names
 
     def _directory(self, model: str) -> Path:
         return self._store.directory(model).absolute()
@@ -157,6 +167,8 @@ class MailboxClient(ABC):
     def _deliver(self, delivery: Delivery) -> None:
         """On the event loop. What nobody reads any more is dropped."""
         for ticket, said in delivery:
+            if isinstance(said, Report):
+                self._loaded = {engine.directory for engine in said.engines}
             if mailbox := self._mailboxes.get(ticket):
                 mailbox.put(said)
 

@@ -18,4 +18,5 @@ class MemoryLedger:
     def entry(self, name: str) -> Iterator[None]:
         before = torch.cuda.memory_allocated()
         yield
-        self.bytes[name] = torch.cuda.memory_allocated() - before
+        taken = torch.cuda.memory_allocated() - before
+        self.bytes[name] = self.bytes.get(name, 0) + taken

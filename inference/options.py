@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,8 @@ DTYPES = ("auto", "float32", "float16", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda")
 BACKENDS = ("auto", "ours")
 COMPUTE = ("fp32", "fp16")
+# In place of a number: as it suits the device and its memory, found out when a model is loaded.
+AUTO = 0
 
 
 def all_cores() -> int:
@@ -27,13 +30,16 @@ class EngineOptions:
     faster, "ours" never a library's. compute: what products on a GPU are summed in; fp16 needs
     fp16 weights. deterministic: a request's tokens do not depend on who else is served, nor on how
     its prompt is cut. threads: for computing.
-    kv_tokens: the most tokens in the KV cache (memory is taken as it is used). context_tokens: the
-    most that a sequence may have; 0: the model's own limit, beyond which YaRN goes. max_batch: the
-    most sequences that run at once. step_tokens: the most tokens of one step. queue_limit: the
-    most requests that wait. reuse: whether a text that was computed before, and is still in the
-    cache, is taken from there. kv_folder: where the cache of sessions is kept between starts, None
-    for nowhere; kv_disk_mb: the most megabytes of it; kv_idle_s: how many seconds a session rests
-    before it is saved. tuning_file: where measured choices are kept, None for defaults."""
+    kv_tokens: the most tokens in the KV cache (on the CPU memory is taken as it is used), or AUTO.
+    context_tokens: the most that a sequence may have; 0: the model's own limit, beyond which YaRN
+    goes. max_batch: the most sequences that run at once, or AUTO. step_tokens: the most tokens of
+    one step. queue_limit: the most requests that wait. memory_bytes: what the weights and caches of
+    all models may take together, AUTO a share of the machine's or the GPU's memory. keep_alive_s:
+    seconds after which a model that nobody asks for is unloaded, 0 for never. reuse: whether a text
+    that was computed before, and is still in the cache, is taken from there. kv_folder: where the
+    cache of sessions is kept between starts, None for nowhere; kv_disk_mb: the most megabytes of
+    it; kv_idle_s: how many seconds a session rests before it is saved. tuning_file: where measured
+    choices are kept, None for defaults."""
 
     device: str = "auto"
     dtype: str = "auto"
@@ -46,6 +52,8 @@ class EngineOptions:
     max_batch: int = 32
     step_tokens: int = 512
     queue_limit: int = 256
+    memory_bytes: int = AUTO
+    keep_alive_s: float = 0
     reuse: bool = True
     kv_folder: Path | None = None
     kv_disk_mb: int = 2048
@@ -61,7 +69,7 @@ class EngineOptions:
         if self.compute == "fp16" and cannot_be_half:
             only = "fp32, except for float16 weights on a GPU"
             raise InvalidParameter("compute", self.compute, only)
-        for name in ("threads", "kv_tokens", "max_batch", "queue_limit"):
+        for name in ("threads", "queue_limit"):
             if getattr(self, name) < 1:
                 raise InvalidParameter(name, getattr(self, name), "at least 1")
         if self.context_tokens < 0:
@@ -70,6 +78,12 @@ class EngineOptions:
         for name in ("kv_disk_mb", "kv_idle_s"):
             if getattr(self, name) < 0:
                 raise InvalidParameter(name, getattr(self, name), "at least 0")
+        for name in ("kv_tokens", "max_batch", "memory_bytes"):
+            if getattr(self, name) < 0:
+                raise InvalidParameter(name, getattr(self, name), f"at least 1, or {AUTO} for auto")
+        if not 0 <= self.keep_alive_s < math.inf:
+            only = "seconds, or 0 for never unloading"
+            raise InvalidParameter("keep_alive_s", self.keep_alive_s, only)
         if self.step_tokens <= self.max_batch:
             raise InvalidParameter("step_tokens", self.step_tokens, f"above {self.max_batch}")
 
@@ -84,9 +98,11 @@ def site_options(settings: Any, device: str) -> EngineOptions:
         compute=settings.TINYLLM_COMPUTE,
         deterministic=settings.TINYLLM_DETERMINISTIC,
         threads=settings.TINYLLM_THREADS,
-        kv_tokens=max(settings.TINYLLM_KV_TOKENS, settings.TINYLLM_CONTEXT_TOKENS),
+        kv_tokens=settings.TINYLLM_KV_TOKENS or AUTO,
         context_tokens=settings.TINYLLM_CONTEXT_TOKENS,
-        max_batch=settings.TINYLLM_MAX_BATCH,
+        max_batch=settings.TINYLLM_MAX_BATCH or AUTO,
+        memory_bytes=round((settings.TINYLLM_MEMORY_GB or AUTO) * 1e9),
+        keep_alive_s=settings.TINYLLM_KEEP_ALIVE_S,
         kv_folder=settings.TINYLLM_DATA_DIR / "kv",
         kv_disk_mb=settings.TINYLLM_KV_DISK_MB,
         kv_idle_s=settings.TINYLLM_KV_IDLE_S,

@@ -7,7 +7,7 @@ graph costs the GPU's own time. Where that is the longer one, nothing is gained:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -58,11 +58,13 @@ class PromptGraphs:
         graph.graph.replay()
         return graph.logits
 
-    def capture(self, most_tokens: int) -> None:
-        """Graphs for lengths up to the first one at which the GPU is the slower part."""
+    def capturing(self, most_tokens: int) -> Iterator[None]:
+        """Graphs for lengths up to the first one at which the GPU is the slower part, one each
+        time."""
         self._launch_ms = self._measure_launches()
         for tokens in (size for size in _TOKENS if size <= most_tokens):
             self._graphs.append(self._captured(tokens))
+            yield
             if self._graphs[-1].ms > self._launch_ms:
                 return
 

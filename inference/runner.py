@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator
 from collections.abc import Sequence as PySequence
 from dataclasses import dataclass
 from itertools import accumulate, takewhile
@@ -73,8 +74,15 @@ class Runner(Protocol):
         """Put into blocks what `read_blocks` gave, before the steps that are launched next. Raises
         DeviceLost."""
 
+    def preparing(self) -> Iterator[float]:
+        """Have kernels compiled before somebody waits for them, a piece of the work each time: the
+        share that is done."""
+
     def warm_up(self) -> None:
-        """Have kernels compiled before somebody waits for them."""
+        """All of `preparing` at once."""
+
+    def close(self) -> None:
+        """Give back all memory. Nothing may be asked of it any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,15 +142,23 @@ class ModelRunner:
     def write_blocks(self, blocks: list[int], array: Array) -> None:
         cache_blocks.write(self._caches, blocks, array)
 
-    def warm_up(self) -> None:
+    def preparing(self) -> Iterator[float]:
         """Run a few tokens through an empty cache: half a minute the first time on a machine,
         when kernels are compiled; then they are read from disk."""
         sequence = Sequence(GenerateRequest("warm-up", "", (0,) * 5), 6, 0, 0)
         KVCache(self.blocks).grow(sequence, sequence.limit)
-        for length in (5, 1):
+        for share, length in ((0.5, 5), (1.0, 1)):
             self.run((Chunk(sequence, length),))
             sequence.computed += length
             sequence.tokens.append(0)
+            yield share
+
+    def warm_up(self) -> None:
+        for _ in self.preparing():
+            pass
+
+    def close(self) -> None:
+        vars(self).clear()
 
     def _layer_cache(self) -> CacheLayer:
         shape = (self.blocks, self.config.kv_heads, BLOCK_SIZE, self.config.head_dim)

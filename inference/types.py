@@ -166,6 +166,19 @@ class PromptProgress:
     total: int
 
 
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """The model is on its way into memory: done of total, in bytes that are read from its files
+    and then made ready."""
+
+    done: int
+    total: int
+
+
+Waiting = Queued | Loading | PromptProgress
+"""Said before an answer begins. Of each only the newest counts."""
+
+
 class Delta(NamedTuple):
     """More of the answer. `text` may be empty while a character or a stop string is incomplete.
 
@@ -212,7 +225,32 @@ class Finished:
     deterministic: bool = False
 
 
-EngineEvent = Queued | PromptProgress | Delta | Finished
+EngineEvent = Waiting | Delta | Finished
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """A model in memory, or on its way there. names: all that its files go by. size: bytes of
+    weights, cache and what is computed in. waiting: also for the model itself. stays_s: seconds
+    until it is unloaded if nobody asks for it; None: for now nobody knows an end."""
+
+    names: tuple[str, ...]
+    state: Literal["ready", "loading"]
+    device: str
+    size: int
+    running: int = 0
+    waiting: int = 0
+    used_blocks: int = 0
+    total_blocks: int = 0
+    stays_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    """budget: bytes that all models together may take."""
+
+    models: tuple[ModelStatus, ...]
+    budget: int
 
 
 @dataclass(frozen=True, slots=True)

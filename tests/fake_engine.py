@@ -15,12 +15,15 @@ from inference.errors import EngineStopped, ModelNotFound, ModelUnavailable
 from inference.types import (
     Delta,
     EngineEvent,
+    EngineStatus,
     Finished,
     FinishReason,
     GenerateRequest,
+    Loading,
     ModelFingerprint,
     ModelInfo,
     ModelKind,
+    ModelStatus,
     PromptProgress,
     Queued,
     SamplingParams,
@@ -134,6 +137,11 @@ class FakeEngine:
             ),
         ]
 
+    async def status(self) -> EngineStatus:
+        """One model, loaded under two names."""
+        model = ModelStatus(("chat", "story"), "ready", "cpu", 700_000_000, stays_s=90.0)
+        return EngineStatus((model,), budget=1_000_000_000)
+
     async def codec(self, model: str) -> ByteCodec:
         if model in self.codecs:
             return self.codecs[model]
@@ -215,6 +223,7 @@ def by_prompt(request: GenerateRequest) -> Iterator[Step]:
     else:
         if "queue" in text:
             yield Queued(position=1)
+            yield Loading(done=2, total=5)
             yield PromptProgress(done=1, total=2)
         yield from echo(request)
 

@@ -38,6 +38,7 @@ POLICY = {
     "inference/scheduler.py",
     "inference/sequence.py",
     "inference/kv_cache.py",
+    "inference/residency.py",
     "inference/client.py",
     "inference/catalogue.py",
     "inference/prompt_codec.py",

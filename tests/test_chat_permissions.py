@@ -69,6 +69,7 @@ ENDPOINTS = {
     ("get", "/api/sessions/{session_id}"): (200, 404, 404, 401),
     ("delete", "/api/sessions/{session_id}"): (204, 404, 404, 401),
     ("get", "/api/sessions/{session_id}/events"): (200, 404, 404, 401),
+    ("get", "/api/engine"): (403, 403, 200, 401),
 }
 
 

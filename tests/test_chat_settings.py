@@ -47,9 +47,12 @@ def test_missing_hosts_in_production_are_named(tmp_path: Path) -> None:
     assert (status, "chat.E002" in said) == (1, True)
 
 
-def test_an_impossible_number_is_named(tmp_path: Path) -> None:
-    status, said = check(tmp_path, TINYLLM_THREADS="0")
-    assert (status, "chat.E003" in said, "TINYLLM_THREADS" in said) == (1, True, True)
+def test_impossible_numbers_are_named(tmp_path: Path) -> None:
+    wrong = {"TINYLLM_THREADS": "0", "TINYLLM_KV_TOKENS": "0", "TINYLLM_MEMORY_GB": "-1"}
+    wrong |= {"TINYLLM_KEEP_ALIVE_S": "-0.5"}
+    status, said = check(tmp_path, TINYLLM_MAX_BATCH="auto", **wrong)
+    assert (status, "chat.E003" in said, "TINYLLM_MAX_BATCH" in said) == (1, True, False)
+    assert [name for name, value in wrong.items() if f"{name} = {value}" not in said] == []
 
 
 def test_local_mode_makes_its_own_key(tmp_path: Path) -> None:

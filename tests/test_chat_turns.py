@@ -12,7 +12,7 @@ from chat.generation import turns
 from chat.models import Event, Generation, Message, Session
 from chat.packing import unpack
 from inference.errors import QueueFull
-from inference.types import Delta, GenerateRequest, PromptProgress, Queued
+from inference.types import Delta, GenerateRequest, Loading, PromptProgress, Queued
 from tests.chat_client import Page
 from tests.fake_engine import END, FakeEngine, Script
 
@@ -193,16 +193,16 @@ async def test_an_engine_error_ends_the_row_with_its_text(
 
 
 async def test_waiting_and_progress_are_told_and_not_logged(site: FakeEngine) -> None:
-    gate = asyncio.Event()
-    second = asyncio.Event()
-    site.script = says(Queued(3), gate, PromptProgress(5, 10), second, "Hi")
+    first, second, third = gates = [asyncio.Event() for _ in range(3)]
+    site.script = says(Queued(3), first, Loading(2, 8), second, PromptProgress(5, 10), third, "Hi")
+    expected = {"queue.position": {"position": 3}, "model.loading": {"done": 2, "total": 8}}
+    expected["prompt.progress"] = {"done": 5, "total": 10}
     async with Page() as page:
         await page.submit("Go")
-        assert (await page.until("queue.position"))["position"] == 3
-        gate.set()
-        progress = await page.until("prompt.progress")
-        assert (progress["done"], progress["total"], progress["seq"]) == (5, 10, 1)
-        second.set()
+        for gate, (kind, fields) in zip(gates, expected.items(), strict=True):
+            told = await page.until(kind)
+            assert told == {**told, **fields, "seq": 1}
+            gate.set()
         await page.until("message.end")
     kinds = await in_database(lambda: list(Event.objects.values_list("kind", flat=True)))
     assert kinds == ["turn.started", "message.delta", "message.end"]

@@ -99,7 +99,7 @@ def settings_read() -> set[str]:
     """Names of the environment variables that the settings ask for."""
     source = (ROOT / "tinyllm_site/settings.py").read_text()
     source += (ROOT / "tinyllm_site/env.py").read_text()
-    calls = r'(?:env|_env)\.(?:text|flag|integer|names|directory|db_url|str|bool|int)\(\s*"(\w+)"'
+    calls = r'(?:env|_env)\.\w+\(\s*"(\w+)"'
     return set(re.findall(calls, source))
 
 

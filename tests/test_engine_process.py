@@ -32,6 +32,7 @@ from inference.types import (
     EngineEvent,
     Finished,
     GenerateRequest,
+    Loading,
     PromptProgress,
     SamplingParams,
     Timings,
@@ -40,6 +41,7 @@ from tests.child_orders import obey
 from tests.process_engine import OPTIONS, exists, pid_of, running, tiny_store
 from tests.server_process import ROOT
 from tests.threaded_engine import HANG, read, request, rest, text, tokens, until
+from tests.tiny_llama import write_tiny_llama
 
 pytestmark = [pytest.mark.real_engine, pytest.mark.asyncio(loop_scope="module")]
 
@@ -110,6 +112,20 @@ async def test_it_says_what_the_thread_says(process: EngineProcess, tmp_path: Pa
     new = await read(process, replace(LONG, request_id="new", prompt_ids=(8,) * 180))
     progress = [event for event in new if isinstance(event, PromptProgress)]
     assert progress[-1] == PromptProgress(180, 180)
+
+
+async def test_a_load_is_told_and_shown_in_the_status(process: EngineProcess) -> None:
+    write_tiny_llama(process._store.models_dir / "half", seed=1)
+    stream = process.stream(request("first", model="half"))
+    events = [await anext(stream)]
+    await rest(stream, events)
+    loading = [event for event in events if isinstance(event, Loading)]
+    assert events[: len(loading)] == loading != []
+    assert len(tokens(events)) == 30
+    status = await process.status()
+    assert [model.names for model in status.models] == [("tiny", "tale"), ("half",)]
+    assert all(model.size < status.budget and model.total_blocks for model in status.models)
+    assert process._loaded == {process._directory(name) for name in ("tiny", "half")}
 
 
 async def test_refusals_arrive_as_they_are(process: EngineProcess) -> None:

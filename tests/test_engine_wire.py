@@ -22,7 +22,7 @@ from inference.engine_commands import Said
 from inference.engine_wire import Unpacker, pack
 from inference.errors import DeviceLost, EngineError
 from inference.restarts import HEALTHY_S, LONGEST_PAUSE_S, Restarts
-from inference.types import Delta, Finished, PromptProgress, Queued, Timings
+from inference.types import Delta, Finished, Loading, PromptProgress, Queued, Timings
 from tests.server_process import ROOT
 
 # Messages
@@ -93,7 +93,8 @@ def test_a_full_socket_holds_nobody_up_and_loses_nothing(
     ours, theirs = line
     outbox, steps, tickets = Outbox(ours), 5000, 3
     for ticket in range(tickets):
-        outbox.put([(ticket, Queued(2)), (ticket, Queued(1)), (ticket, PromptProgress(1, 2))])
+        waiting = (Queued(2), Queued(1), Loading(1, 4), Loading(3, 4), PromptProgress(1, 2))
+        outbox.put([(ticket, event) for event in waiting])
     for step in range(steps):  # far more than the socket holds, and nobody reads
         outbox.put([(t, Delta(f"{step} ", (step,), (t,))) for t in range(tickets)])
     outbox.put([(t, Finished("stop", 1, steps, 0, 0, Timings())) for t in range(tickets)])
@@ -107,8 +108,7 @@ def test_a_full_socket_holds_nobody_up_and_loses_nothing(
         assert "".join(d.text for d in deltas) == "".join(f"{n} " for n in range(steps))
         assert [t for d in deltas for t in d.token_ids] == list(range(steps))
         assert [o for d in deltas for o in d.offsets] == [ticket] * steps
-        assert not isinstance(events[0], Delta)
-        assert PromptProgress(1, 2) in events[:2]
+        assert events[:3] == [Queued(1), Loading(3, 4), PromptProgress(1, 2)]
 
 
 # Restarts

@@ -31,6 +31,20 @@ def integer(name: str, default: int) -> int:
     return cast(int, _env.int(name, default))
 
 
+def number(name: str, default: float) -> float:
+    return cast(float, _env.float(name, default))
+
+
+def integer_or_auto(name: str) -> int | None:
+    """None for the word auto, which is the default."""
+    return None if text(name, "auto") == "auto" else integer(name, 0)
+
+
+def number_or_auto(name: str) -> float | None:
+    """None for the word auto, which is the default."""
+    return None if text(name, "auto") == "auto" else number(name, 0)
+
+
 def names(name: str) -> list[str]:
     """A list separated by commas; empty where the variable is absent."""
     return cast(list[str], _env.list(name, default=[]))

@@ -23,11 +23,15 @@ TINYLLM_HUB_TOKEN = env.text("HF_TOKEN")
 TINYLLM_HUB_OFFLINE = env.flag("HF_HUB_OFFLINE", default=False)
 # One core stays free for the web process: OpenMP collapses when the two fight for cores.
 TINYLLM_THREADS = env.integer("TINYLLM_THREADS", max(1, env.cores() - 1))
-TINYLLM_KV_TOKENS = env.integer("TINYLLM_KV_TOKENS", 16384)
+# None: as it suits the device and its memory.
+TINYLLM_KV_TOKENS = env.integer_or_auto("TINYLLM_KV_TOKENS")
 TINYLLM_CONTEXT_TOKENS = env.integer("TINYLLM_CONTEXT_TOKENS", 0)
+TINYLLM_MAX_BATCH = env.integer_or_auto("TINYLLM_MAX_BATCH")
+TINYLLM_MEMORY_GB = env.number_or_auto("TINYLLM_MEMORY_GB")
+# Longer than people pause in a conversation: the next message should not wait for its model.
+TINYLLM_KEEP_ALIVE_S = env.number("TINYLLM_KEEP_ALIVE_S", 1800)
 TINYLLM_KV_DISK_MB = env.integer("TINYLLM_KV_DISK_MB", 2048)
 TINYLLM_KV_IDLE_S = env.integer("TINYLLM_KV_IDLE_S", 30)
-TINYLLM_MAX_BATCH = env.integer("TINYLLM_MAX_BATCH", 32)
 TINYLLM_DEADLINE_S = env.integer("TINYLLM_DEADLINE_S", 0)
 TINYLLM_DEVICE = env.text("TINYLLM_DEVICE", "auto")
 TINYLLM_DTYPE = env.text("TINYLLM_DTYPE", "auto")

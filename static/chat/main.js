@@ -64,7 +64,8 @@ function apply(frame) {
   conversation.apply(frame);
   if (frame.type === "turn.started") started(frame);
   if (frame.type === "queue.position") status.say(say("queue", { n: frame.position }));
-  if (frame.type === "prompt.progress") status.progress(frame.done, frame.total);
+  if (frame.type === "model.loading") status.progress("loading", frame.done, frame.total);
+  if (frame.type === "prompt.progress") status.progress("reading", frame.done, frame.total);
   if (frame.type === "message.delta") status.say("");
   if (frame.type === "message.end") status.ended(frame.status);
   showBusy();

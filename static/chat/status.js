@@ -18,8 +18,9 @@ export class Status {
     if (this.line.textContent !== text) this.line.textContent = text;
   }
 
-  progress(done, total) {
-    this.say(done < total ? say("reading", { percent: number((100 * done) / total) }) : "");
+  /** key: of the words for what goes on. */
+  progress(key, done, total) {
+    this.say(done < total ? say(key, { percent: number((100 * done) / total) }) : "");
   }
 
   /** For those who listen: the words that arrive are not read aloud one by one. */

@@ -151,6 +151,14 @@ def test_what_was_sent_without_a_connection_goes_out_later(chat: Chat, wire: Wir
     assert len(wire.lines) == 4
 
 
+def test_a_model_that_is_being_loaded_is_shown_quietly(chat: Chat, wire: Wire) -> None:
+    loading = {"type": "model.loading", "session_id": "", "seq": 0, "total": 5}
+    wire.tell({**loading, "done": 2})
+    expect(chat.page.locator("#status")).to_have_text("Loading the model… 40 %")
+    wire.tell({**loading, "done": 5})
+    expect(chat.page.locator("#status")).to_have_text("")
+
+
 def test_a_reset_rewinds_the_page_and_goes_on(chat: Chat, wire: Wire) -> None:
     """What a server says that lost events in a crash: the page's copy may be ahead of the log."""
     chat.send(LONG)

@@ -14,10 +14,11 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from chat import database, engine, forgetting, setup
+from chat import database, engine, forgetting, listening, setup
 from chat.database import in_database
 from chat.generation import turns
 from chat.guard import is_loopback
+from chat.listening import DEFAULT_PORT
 from chat.recovery import recover
 from chat.server import PortTaken, SiteServer, listen
 from chat.signals import announce
@@ -35,7 +36,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="address to bind (127.0.0.1)")
-        parser.add_argument("--port", type=int, default=3000, help="port to bind (3000)")
+        parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port to bind (3000)")
 
     def handle(self, *args: Any, host: str, port: int, **options: Any) -> None:
         _refuse_unmigrated()
@@ -60,9 +61,12 @@ class Command(BaseCommand):
         engine.install(client)
         recover(process=turns().process)
         server = SiteServer(application, listener)
-        self._greet(host, listener.getsockname()[1])
+        bound, port = listener.getsockname()[:2]
+        listening.remember(bound, port)
+        self._greet(host, port)
         life = twisted_loop.create_task(_live(server, client))
         server.run()
+        listening.forget()
         if life.done():
             life.result()
 

@@ -125,7 +125,8 @@ class Command(BaseCommand):
         from inference.throughput import Work, throughput  # loads torch
 
         logging.getLogger("inference").setLevel(logging.WARNING)
-        work = Work(**{"concurrency": settings.TINYLLM_MAX_BATCH} | _given(options))
+        seats = settings.TINYLLM_MAX_BATCH
+        work = Work(**({"concurrency": seats} if seats else {}) | _given(options))
         store = store_from_settings()
         directory = store.ready_directory(options["model"])
         report = throughput(directory, work, _site_options())

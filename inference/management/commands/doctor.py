@@ -10,9 +10,10 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 
 from inference.backend import Backend, Facts, choose_backend
-from inference.device_memory import MemoryNeed, check_memory, memory_need
+from inference.device_memory import MemoryNeed, check_memory
 from inference.errors import DeviceMemoryTooSmall, EngineError
 from inference.management.store import store_from_settings
+from inference.memory_budget import budget_of, suited
 from inference.options import DEVICES, EngineOptions, site_options
 from inference.probe import GpuProcess, gpu_processes, probe
 
@@ -61,7 +62,8 @@ class Command(BaseCommand):
         """Whether the first model of a fresh installation fits, and who else holds memory."""
         assert facts.gpu is not None
         assert facts.gpu.memory_free is not None
-        name, need = _default_model(wanted)
+        budget = min(budget_of(wanted, facts.gpu.memory_total), facts.gpu.memory_free)
+        name, need = _default_model(wanted, budget)
         if need is not None:
             self.stdout.write(
                 _("%(name)s needs %(size)s of its memory: %(weights)s weights, %(cache)s cache.")
@@ -108,12 +110,13 @@ def _package(version: str, cuda: str | None) -> str:
     return _("%(version)s, built for CUDA %(cuda)s") % {"version": version, "cuda": cuda}
 
 
-def _default_model(wanted: EngineOptions) -> tuple[str, MemoryNeed | None]:
+def _default_model(wanted: EngineOptions, budget: int) -> tuple[str, MemoryNeed | None]:
     """The first model of a fresh installation; without numbers where it is not here yet."""
     store = store_from_settings()
     name = store.catalogue.defaults()[0].name
     try:
-        return name, memory_need(store.ready_directory(name), wanted)
+        _, need = suited(store.ready_directory(name), wanted, on_gpu=True, budget=budget)
+        return name, need
     except EngineError:
         return name, None
 
