@@ -94,3 +94,9 @@ def test_a_continued_answer_begins_inside_the_prompt(start: int) -> None:
 def test_joined_deltas_are_one_after_the_other() -> None:
     first, second = Delta("a", (1, 2), (0, 1)), Delta("b", (3,), (1,))
     assert first.joined(second) == Delta("ab", (1, 2, 3), (0, 1, 1))
+
+
+@pytest.mark.parametrize("session", ["../x", "a/b", "", "x" * 65, "a.b"])
+def test_a_session_is_named_like_a_file(session: str) -> None:
+    with pytest.raises(InvalidParameter, match="session"):
+        GenerateRequest("a", "tiny", (1,), session=session)
