@@ -15,7 +15,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from chat import database, engine, setup
-from chat.database import in_database
+from chat.database import write_database
 from chat.generation import turns
 from chat.guard import is_loopback
 from chat.recovery import recover
@@ -127,7 +127,7 @@ async def _keep_recovering() -> None:
     while True:
         await asyncio.sleep(RECOVERY_S)
         try:
-            sessions = await in_database(
+            sessions = await write_database(
                 recover, process=turns().process, live=turns().generation_ids()
             )
         except DatabaseError as error:
