@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import structlog
@@ -110,6 +110,7 @@ def _outcome(turn: LiveTurn, request: GenerateRequest, status: str) -> Outcome:
         cached_tokens=finished.cached_tokens if finished else 0,
         seed=finished.seed if finished else request.sampling.seed,
         deterministic=finished.deterministic if finished else False,
+        engine=asdict(finished.engine) if finished and finished.engine else {},
         timings=_timings(turn, len(ids)),
         error=turn.failure.as_dict() if turn.failure else None,
     )

@@ -44,6 +44,7 @@ _TUNED = tuple(2**i for i in range(13))
 class CudaRunner:
     """See `inference.runner.Runner`."""
 
+    device = "cuda"
     steps_ahead = 1
 
     def __init__(self, config: ModelConfig, weights: TensorSource, options: EngineOptions) -> None:

@@ -32,6 +32,7 @@ from inference.sequence import Sequence
 from inference.types import (
     Delta,
     EngineEvent,
+    EngineSetup,
     Finished,
     FinishReason,
     GenerateRequest,
@@ -49,6 +50,8 @@ class Engine:
     def __init__(self, runner: Runner, codec: PromptCodec, options: EngineOptions) -> None:
         self._runner, self._codec = runner, codec
         self._deterministic = options.deterministic
+        dtype = str(runner.dtype).removeprefix("torch.")
+        self.setup = EngineSetup(runner.device, options.backend, dtype, options.compute)
         self.cache = KVCache(runner.blocks, reuse=options.reuse)
         self._scheduler = Scheduler(
             self.cache,
@@ -230,6 +233,7 @@ class Engine:
             ),
             stop_string=active.detokenizer.stop_string,
             deterministic=self._deterministic,
+            engine=self.setup,
         )
         log.info(
             "request.finished",

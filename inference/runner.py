@@ -47,6 +47,8 @@ class Runner(Protocol):
     """
 
     config: ModelConfig
+    device: str
+    dtype: torch.dtype
     blocks: int
     steps_ahead: int
 
@@ -88,6 +90,7 @@ class _Computed:
 class ModelRunner:
     """See `Runner`."""
 
+    device = "cpu"
     steps_ahead = 0
 
     def __init__(self, directory: Path, options: EngineOptions) -> None:

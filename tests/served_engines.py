@@ -28,5 +28,5 @@ def build() -> EngineClient:
         time.sleep(STEP_S)
         return run(runner, chunks)
 
-    ModelRunner.run = unhurried  # type: ignore[method-assign]
+    ModelRunner.run = unhurried  # type: ignore[method-assign, assignment]
     return EngineThread(tiny_store(settings.TINYLLM_MODELS_DIR), OPTIONS)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
@@ -17,7 +17,7 @@ from chat.packing import unpack
 from tests.chat_client import Frame, Shown
 from tests.server_process import ServerProcess
 
-HANG = 300
+HANG = 90
 
 
 class Reader:
@@ -120,7 +120,7 @@ class Reader:
         return kind in ("message.end", "session.reset", "error") or deltas == 0
 
 
-async def _sent(answer: httpx.Response) -> AsyncIterator[Frame]:
+async def _sent(answer: httpx.Response) -> AsyncGenerator[Frame, None]:
     async for line in answer.aiter_lines():
         if line.startswith("data: "):
             yield json.loads(line.removeprefix("data: "))
