@@ -81,8 +81,8 @@ class _Computed:
         return sampler.sample(
             row,
             sequence.request.sampling,
-            prompt=list(sequence.request.prompt_ids),
-            output=sequence.output_ids,
+            prompt=sequence.tokens[: sequence.answer_start],
+            output=sequence.tokens[sequence.answer_start :],
             seed=sequence.seed,
         )
 

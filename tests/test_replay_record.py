@@ -30,7 +30,7 @@ OPTIONS = EngineOptions(
     device="cpu", threads=1, kv_tokens=192, max_batch=4, step_tokens=32, deterministic=True
 )
 ENGINE = {"device": "cpu", "backend": "auto", "dtype": "float32", "compute": "fp32"}
-SAMPLED = {"temperature": 1.2, "top_p": 0.95, "ignore_eos": True}
+SAMPLED = {"temperature": 1.2, "top_p": 0.95, "presence_penalty": 0.8, "ignore_eos": True}
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.real_engine
 
 GREEDY: dict[str, Any] = {"temperature": 0, "ignore_eos": True}
 SAMPLED: dict[str, Any] = {"temperature": 1.1, "top_p": 0.95, "seed": 11, "ignore_eos": True}
+SAMPLED |= {"presence_penalty": 0.6, "frequency_penalty": 0.3}
 MANY = [GREEDY if number % 2 else SAMPLED | {"seed": number} for number in range(8)]
 """More than run at once: the last ones wait."""
 

@@ -33,12 +33,13 @@ NOT_RUN = 2
 @dataclass(frozen=True, slots=True)
 class _Record:
     """What a row says. deterministic: None where the engine never said how it computed, because
-    the answer was broken off; engine is empty then."""
+    the answer was broken off; engine is empty then. answer_start: where it went on with one."""
 
     id: uuid.UUID
     model: str
     fingerprint: dict[str, str]
     prompt_ids: list[int]
+    answer_start: int | None
     output_ids: list[int]
     sampling: SamplingParams
     deterministic: bool | None
@@ -178,11 +179,18 @@ def _record(text: str) -> _Record:
         model=row.model,
         fingerprint=row.fingerprint,
         prompt_ids=unpack(row.prompt_ids),
+        answer_start=_answer_start(row),
         output_ids=tokens,
         sampling=params,
         deterministic=row.deterministic if ended_itself else None,
         engine=row.engine,
     )
+
+
+def _answer_start(row: Generation) -> int | None:
+    """The first generation of an answer read the question alone."""
+    first = row.message.generations.order_by("created_at")[0]
+    return None if first.id == row.id else len(unpack(first.prompt_ids))
 
 
 def _replay(record: _Record, deterministic: bool | None) -> _Report:
@@ -203,7 +211,9 @@ def _replay(record: _Record, deterministic: bool | None) -> _Report:
         then, now = (weights[:12] or "-" for weights in changed["weights"])
         words = _("%(model)s has other weights now (%(now)s) than the record (%(then)s).")
         raise _refusal(words % {"model": record.model, "now": now, "then": then})
-    difference = model.first_difference(record.prompt_ids, record.output_ids, record.sampling)
+    difference = model.first_difference(
+        record.prompt_ids, record.output_ids, record.sampling, record.answer_start
+    )
     setup = asdict(model.engine.setup)
     changed |= {
         part: (then, setup[part])
