@@ -14,7 +14,7 @@ from typing import Any
 from inference.client import EngineClient
 from tests import process_engine
 
-SPARE_PAGES = 10
+SPARE_PAGES = 3
 NO_LIMIT = 2**31 - 2
 
 
