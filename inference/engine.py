@@ -38,7 +38,6 @@ from inference.types import (
     GenerateRequest,
     PromptProgress,
     Queued,
-    Timings,
 )
 
 log = structlog.get_logger(__name__)
@@ -218,7 +217,7 @@ class Engine:
             events.append((active.request_id, self._finish(active, reason)))
 
     def _finish(self, active: Active, reason: FinishReason) -> Finished:
-        sequence, now = active.sequence, time.monotonic()
+        sequence = active.sequence
         self._forget(active)
         finished = Finished(
             reason=reason,
@@ -226,11 +225,7 @@ class Engine:
             output_tokens=sequence.output_length,
             cached_tokens=sequence.cached,
             seed=sequence.seed,
-            timings=Timings(
-                queue_s=active.started - active.arrived,
-                prefill_s=active.first_token - active.started,
-                decode_s=now - active.first_token,
-            ),
+            timings=active.timings(time.monotonic()),
             stop_string=active.detokenizer.stop_string,
             deterministic=self._deterministic,
             engine=self.setup,

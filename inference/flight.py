@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from inference.detokenizer import Detokenizer
 from inference.runner import Step
 from inference.sequence import Sequence
+from inference.types import Timings
 
 
 @dataclass(slots=True, eq=False)
@@ -29,6 +30,14 @@ class Active:
     def is_late(self, now: float) -> bool:
         seconds = self.sequence.request.deadline_s
         return seconds is not None and now - self.arrived > seconds
+
+    def timings(self, now: float) -> Timings:
+        """Of an answer that ends now."""
+        return Timings(
+            queue_s=self.started - self.arrived,
+            prefill_s=self.first_token - self.started,
+            decode_s=now - self.first_token,
+        )
 
 
 @dataclass(frozen=True, slots=True)
