@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import kernels
-from inference.engine import StepEvents, run_to_end
-from inference.offline import OfflineModel
+from inference.engine import StepEvents
+from inference.offline import OfflineModel, run_to_end
 from inference.types import Delta, GenerateRequest, ModelKind, SamplingParams
 from tests.served_engines import OPTIONS, STEP_S
 from tests.server_process import ServerProcess
