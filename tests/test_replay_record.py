@@ -74,7 +74,8 @@ async def test_put_aside_or_begun_from_the_cache_it_is_replayed(
     rows = [await row_of(end) for end in ends]
     assert aside
     assert set(aside) <= {row.request_id for row in rows}
-    where = {"session_id": ends[0]["session_id"], "parent_id": ends[0]["message_id"]}
+    first = await ask("Tell me", 20)  # read last, so it is still there
+    where = {"session_id": first["session_id"], "parent_id": first["message_id"]}
     second = await row_of(await ask("And?", 20, **where))
     assert second.cached_tokens > 0
     for row in (*rows, second):
