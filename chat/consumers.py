@@ -11,6 +11,7 @@ from contextlib import aclosing
 from typing import Any
 
 import structlog
+from autobahn.exception import Disconnected
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.http import HttpRequest
 from django.utils import translation
@@ -121,6 +122,8 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         async def guarded() -> None:
             try:
                 await work
+            except Disconnected:
+                pass  # the page is gone, and `disconnect` about to be called
             except Exception as error:
                 await self._send_error(error, name)
 

@@ -18,28 +18,43 @@ R = TypeVar("R")
 
 
 @cache
-def _pool() -> ThreadPoolExecutor:
+def _readers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=4, thread_name_prefix="chat-db")
 
 
+@cache
+def _writers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=4, thread_name_prefix="chat-db-write")
+
+
 async def in_database(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Run a service or a selector in a database thread, with the caller's context variables.
+    """Run a selector in a database thread, with the caller's context variables.
 
     The threads keep their connections: opening one costs more than most queries. One that
     reported an error is closed, and the next call opens it afresh.
     """
+    return await _run(_readers(), lambda: function(*args, **kwargs))
 
+
+async def write_database(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run a service likewise. Its threads are others: while the database is locked they all may
+    wait, and whoever only reads must not wait behind them."""
+    return await _run(_writers(), lambda: function(*args, **kwargs))
+
+
+async def _run(pool: ThreadPoolExecutor, function: Callable[[], R]) -> R:
     def call() -> R:
         try:
-            return function(*args, **kwargs)
+            return function()
         finally:
             if connection.errors_occurred:
                 connection.close()
 
-    return await sync_to_async(call, thread_sensitive=False, executor=_pool())()
+    return await sync_to_async(call, thread_sensitive=False, executor=pool)()
 
 
 def close() -> None:
     """End the threads, and with them their connections; the next call starts afresh."""
-    _pool().shutdown()
-    _pool.cache_clear()
+    for pool in (_readers, _writers):
+        pool().shutdown()
+        pool.cache_clear()

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import structlog
 from django.db import DatabaseError
 
-from chat.database import in_database
+from chat.database import write_database
 from chat.errors import StorageFailed, TurnLost, wire
 from chat.event_log import EventLog
 from chat.live import LiveTurn
+from chat.packing import of_shown_text
 from chat.services import Outcome, after_crash, end_payload, turn_fail_row, turn_finish
 from inference.types import GenerateRequest
 
@@ -69,7 +70,7 @@ async def _until_unlocked(function: Any, **kwargs: Any) -> None:
     """A lock is somebody else's transaction: it ends, so wait for it."""
     while True:
         try:
-            return await in_database(function, **kwargs)
+            return await write_database(function, **kwargs)
         except DatabaseError as error:
             if "locked" not in str(error):
                 raise
@@ -97,7 +98,7 @@ def _outcome(turn: LiveTurn, request: GenerateRequest, status: str) -> Outcome:
         status = "STOPPED"
     ids, offsets = turn.token_ids, turn.token_offsets
     if status != "DONE":
-        ids, offsets = _shown(ids, offsets, len(turn.own_text))
+        ids, offsets = of_shown_text(ids, offsets, len(turn.own_text))
     return Outcome(
         status=status,
         content=turn.text,
@@ -109,18 +110,10 @@ def _outcome(turn: LiveTurn, request: GenerateRequest, status: str) -> Outcome:
         cached_tokens=finished.cached_tokens if finished else 0,
         seed=finished.seed if finished else request.sampling.seed,
         deterministic=finished.deterministic if finished else False,
+        engine=asdict(finished.engine) if finished and finished.engine else {},
         timings=_timings(turn, len(ids)),
         error=turn.failure.as_dict() if turn.failure else None,
     )
-
-
-def _shown(ids: list[int], offsets: list[int], length: int) -> tuple[list[int], list[int]]:
-    """The tokens of text that was shown. What was held back (half a character, what might have
-    become a stop string) was never part of the answer, and a continuation writes it again."""
-    kept = len(ids)
-    while kept and offsets[kept - 1] >= length:
-        kept -= 1
-    return ids[:kept], offsets[:kept]
 
 
 def _timings(turn: LiveTurn, tokens: int) -> dict[str, float]:

@@ -39,7 +39,8 @@ class _Pending:
 
 
 class EventLog:
-    """One per process. `open` a turn, `append` its deltas, `flush` before its end, then `close`."""
+    """One per process. `open` a turn, `check` and `append` its deltas, `flush` before its end, then
+    `close`."""
 
     def __init__(self) -> None:
         self._wake = threading.Condition()
@@ -60,16 +61,18 @@ class EventLog:
                 self._thread = threading.Thread(target=self._run, name="event-log", daemon=True)
                 self._thread.start()
 
-    def append(self, turn: StartedTurn, seq: int, payload: dict[str, Any], content: str) -> None:
-        """Event `seq` of `turn`, after which the message's text is `content`. Never waits.
-
-        Raises TurnLost if the message is gone, StorageFailed if too much is waiting already.
-        """
+    def check(self, turn: StartedTurn) -> None:
+        """Before more of `turn` is shown, so that nothing is shown which is not logged. Raises
+        TurnLost if the message is gone, StorageFailed if too much is waiting already."""
         with self._wake:
             if turn.generation_id in self._lost:
                 raise TurnLost
             if self._count >= MAX_PENDING:
                 raise StorageFailed(f"{self._count} events are waiting")
+
+    def append(self, turn: StartedTurn, seq: int, payload: dict[str, Any], content: str) -> None:
+        """Event `seq` of `turn`, after which the message's text is `content`. Never waits."""
+        with self._wake:
             pending = self._pending.setdefault(turn.generation_id, _Pending(turn, content))
             pending.events.append((seq, payload))
             pending.content = content

@@ -15,7 +15,7 @@ import structlog
 from django.conf import settings
 
 from chat import engine, forgetting, sampling, selectors, services
-from chat.database import in_database
+from chat.database import in_database, write_database
 from chat.ending import Ending, end_turn
 from chat.errors import ModelChanged, ShuttingDown
 from chat.event_log import EventLog
@@ -94,7 +94,7 @@ class Turns:
             prompt_ids, codec, submission.model, context.previous, messages
         )
         plan = self._plan(submission.model, codec, ids, params)
-        start = in_database(
+        start = write_database(
             services.turn_start,
             owner_id=owner_id,
             session_id=submission.session_id,
@@ -128,7 +128,7 @@ class Turns:
             raise ContextLengthExceeded(len(ids), codec.context_length)
         params = sampling.from_json(context.sampling)
         plan = self._plan(previous.model, codec, ids, params)
-        start = in_database(
+        start = write_database(
             services.turn_continue,
             owner_id=owner_id,
             session_id=session_id,
@@ -150,7 +150,7 @@ class Turns:
         turn = await self.stop(owner_id=owner_id, session_id=session_id)
         if turn is not None:
             await turn.wait_end()
-        await in_database(services.session_delete, owner_id=owner_id, session_id=session_id)
+        await write_database(services.session_delete, owner_id=owner_id, session_id=session_id)
         await forgetting.settled()
         await announce(session_id)
 
@@ -227,6 +227,7 @@ class Turns:
         async with aclosing(engine.client().stream(request)) as events:
             async for event in events:
                 if isinstance(event, Delta):
+                    self.log.check(turn.started)
                     payload = turn.grow(event)
                     if payload is not None:
                         self.log.append(turn.started, turn.seq, payload, turn.text)

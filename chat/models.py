@@ -110,8 +110,9 @@ class Generation(models.Model):
 
     prompt_ids, output_ids, token_offsets: packed little-endian uint32 (`chat.packing`); offsets
     count characters from the beginning of this generation's own text. deterministic: nothing else
-    had an influence on the tokens, as the engine says at the end; False where it never said. owner
-    and heartbeat_at say which process is at work, so that only a dead process's rows are failed.
+    had an influence on the tokens, and engine: what computed them (`inference.types.EngineSetup`),
+    both as the engine says at the end; False and empty where it never said. owner and heartbeat_at
+    say which process is at work, so that only a dead process's rows are failed.
     """
 
     class Status(models.TextChoices):
@@ -135,6 +136,7 @@ class Generation(models.Model):
     sampling = models.JSONField(_("sampling"), default=dict)
     seed = models.BigIntegerField(_("seed"), null=True, blank=True)
     deterministic = models.BooleanField(_("deterministic"), default=False)
+    engine = models.JSONField(_("engine"), default=dict, blank=True)
     prompt_ids = models.BinaryField(default=bytes)
     output_ids = models.BinaryField(default=bytes)
     token_offsets = models.BinaryField(default=bytes)

@@ -12,7 +12,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from chat.error_words import retold
 from chat.errors import CannotContinue, MessageNotFound, SessionNotFound
 from chat.models import Event, Generation, Message, Session
-from chat.packing import unpack
+from chat.packing import of_shown_text, unpack
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,13 +200,15 @@ def output_ids(generation: Generation) -> list[int]:
 
 
 def logged_tokens(generation: Generation) -> tuple[list[int], list[int]]:
-    """Ids and text offsets of the deltas that reached the log."""
+    """Ids and text offsets of the text that reached the log."""
     ids: list[int] = []
     offsets: list[int] = []
+    length = 0
     for payload in generation.events.filter(kind="message.delta").values_list("payload", flat=True):
         ids += payload["ids"]
         offsets += payload["offsets"]
-    return ids, offsets
+        length += len(payload["text"])
+    return of_shown_text(ids, offsets, length)
 
 
 def continue_context(

@@ -48,6 +48,7 @@ _Result = TypeVar("_Result")
 class CudaRunner:
     """See `inference.runner.Runner`."""
 
+    device = "cuda"
     steps_ahead = 1
 
     def __init__(self, config: ModelConfig, weights: TensorSource, options: EngineOptions) -> None:
@@ -180,10 +181,10 @@ class CudaRunner:
             return
         seat = heapq.heappop(self._free_seats)
         self._seats[sequence] = seat
-        prompt, sampling = sequence.request.prompt_ids, sequence.request.sampling
-        self._table.join(
-            seat, sampling, seed=sequence.seed, prompt=prompt, output=sequence.output_ids
-        )
+        prompt = sequence.tokens[: sequence.answer_start]
+        output = sequence.tokens[sequence.answer_start :]
+        sampling, seed = sequence.request.sampling, sequence.seed
+        self._table.join(seat, sampling, seed=seed, prompt=prompt, output=output)
 
     def _read(self, chunks: list[Chunk]) -> None:
         """Compute pieces of prompts, and sample after those that are complete."""

@@ -34,6 +34,7 @@ from inference.session_cache import SessionCache
 from inference.types import (
     Delta,
     EngineEvent,
+    EngineSetup,
     Finished,
     FinishReason,
     GenerateRequest,
@@ -57,6 +58,8 @@ class Engine:
         """files: where texts of sessions are kept between starts, if anywhere."""
         self._runner, self._codec = runner, codec
         self._deterministic = options.deterministic
+        dtype = str(runner.dtype).removeprefix("torch.")
+        self.setup = EngineSetup(runner.device, options.backend, dtype, options.compute)
         self.cache = KVCache(runner.blocks, reuse=options.reuse)
         self.sessions = SessionCache(self.cache, runner, files, options.kv_idle_s)
         self._scheduler = Scheduler(
@@ -236,7 +239,7 @@ class Engine:
 
     def _finish(self, active: Active, reason: FinishReason) -> Finished:
         self._forget(active)
-        finished = active.finished(reason, deterministic=self._deterministic)
+        finished = active.finished(reason, self.setup, deterministic=self._deterministic)
         log.info(
             "request.finished",
             request_id=active.request_id,

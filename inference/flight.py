@@ -9,7 +9,7 @@ from inference.client import PromptCodec
 from inference.detokenizer import Detokenizer
 from inference.runner import Step
 from inference.sequence import Sequence
-from inference.types import Finished, FinishReason, GenerateRequest, Timings
+from inference.types import EngineSetup, Finished, FinishReason, GenerateRequest, Timings
 
 
 @dataclass(slots=True, eq=False)
@@ -32,7 +32,9 @@ class Active:
         seconds = self.sequence.request.deadline_s
         return seconds is not None and now - self.arrived > seconds
 
-    def finished(self, reason: FinishReason, *, deterministic: bool) -> Finished:
+    def finished(
+        self, reason: FinishReason, engine: EngineSetup, *, deterministic: bool
+    ) -> Finished:
         """What is said of it now that it has ended."""
         sequence, now = self.sequence, time.monotonic()
         return Finished(
@@ -48,6 +50,7 @@ class Active:
             ),
             stop_string=self.detokenizer.stop_string,
             deterministic=deterministic,
+            engine=engine,
         )
 
 

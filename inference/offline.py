@@ -39,8 +39,10 @@ class OfflineModel:
         prompt_ids: Sequence[int],
         sampling: SamplingParams,
         on_text: Callable[[str], None] = lambda text: None,
+        *,
+        answer_start: int | None = None,
     ) -> Generated:
-        """Run one request to its end. Raises EngineError."""
+        """Run one request to its end; answer_start as in `GenerateRequest`. Raises EngineError."""
         deltas = [Delta("", (), ())]
         ends: list[Finished] = []
 
@@ -54,7 +56,9 @@ class OfflineModel:
                 elif isinstance(event, Finished):
                     ends.append(event)
 
-        request = GenerateRequest("offline", "offline", tuple(prompt_ids), sampling)
+        request = GenerateRequest(
+            "offline", "offline", tuple(prompt_ids), sampling, answer_start=answer_start
+        )
         run_to_end(self.engine, [request], collect)
         text = "".join(delta.text for delta in deltas)
         token_ids = tuple(token for delta in deltas for token in delta.token_ids)

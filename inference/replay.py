@@ -43,7 +43,11 @@ class ReplayModel(OfflineModel):
     """Its cache must have room for the prompt and the whole answer."""
 
     def first_difference(
-        self, prompt_ids: Sequence[int], output_ids: Sequence[int], sampling: SamplingParams
+        self,
+        prompt_ids: Sequence[int],
+        output_ids: Sequence[int],
+        sampling: SamplingParams,
+        answer_start: int | None = None,
     ) -> Difference | None:
         """Sample as many tokens as were recorded, whatever would have ended the answer before.
         None: they are the same. Raises EngineError."""
@@ -52,7 +56,7 @@ class ReplayModel(OfflineModel):
             raise ContextLengthExceeded(length, limit)
         endless = replace(sampling, stop=(), stop_token_ids=(), ignore_eos=True)
         wanted = replace(endless, max_tokens=len(output_ids))
-        again = self.generate(prompt_ids, wanted).token_ids
+        again = self.generate(prompt_ids, wanted, answer_start=answer_start).token_ids
         pairs = zip(output_ids, again, strict=True)
         position = next((i for i, (old, new) in enumerate(pairs) if old != new), None)
         if position is None:

@@ -49,8 +49,9 @@ class Runner(Protocol):
     """
 
     config: ModelConfig
-    dtype: torch.dtype
+    device: str
     device_name: str
+    dtype: torch.dtype
     blocks: int
     steps_ahead: int
 
@@ -99,8 +100,8 @@ class _Computed:
         return sampler.sample(
             row,
             sequence.request.sampling,
-            prompt=list(sequence.request.prompt_ids),
-            output=sequence.output_ids,
+            prompt=sequence.tokens[: sequence.answer_start],
+            output=sequence.tokens[sequence.answer_start :],
             seed=sequence.seed,
         )
 
@@ -108,6 +109,7 @@ class _Computed:
 class ModelRunner:
     """See `Runner`."""
 
+    device = "cpu"
     steps_ahead = 0
 
     def __init__(self, directory: Path, options: EngineOptions) -> None:

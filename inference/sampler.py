@@ -26,7 +26,8 @@ _HEAD = 1024
 def sample(
     logits: Array, params: SamplingParams, *, prompt: list[int], output: list[int], seed: int
 ) -> int:
-    """logits fp32[V] -> a token id. prompt and output are the tokens so far."""
+    """logits fp32[V] -> a token id. prompt and output are the tokens so far, where output is the
+    whole answer, also what an earlier request wrote of it."""
     if params.logit_bias or _has_penalty(params):
         logits = _penalized(logits, params, prompt, output)
     if params.temperature == 0:

@@ -48,6 +48,12 @@ class Sequence:
         return len(self.request.prompt_ids)
 
     @property
+    def answer_start(self) -> int:
+        """Index of the answer's first token: one that is being continued began in the prompt."""
+        begin = self.request.answer_start
+        return self.prompt_length if begin is None else begin
+
+    @property
     def output_ids(self) -> list[int]:
         return self.tokens[self.prompt_length :]
 

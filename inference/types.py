@@ -210,6 +210,17 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineSetup:
+    """What computed an answer, as `EngineOptions` names it, and nothing of it "auto" that was
+    decided when the model was loaded. Another setup may give other tokens."""
+
+    device: str
+    backend: str
+    dtype: str
+    compute: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The last event of a request that ended well. stop_string is the one that ended it, if any;
     it is not part of the text. A token that ended it is part of the token ids. deterministic: no
@@ -223,6 +234,7 @@ class Finished:
     timings: Timings
     stop_string: str | None = None
     deterministic: bool = False
+    engine: EngineSetup | None = None
 
 
 EngineEvent = Waiting | Delta | Finished

@@ -77,11 +77,14 @@ def test_a_row_is_shown_and_cannot_be_changed(staff: Client, make_user: Any, nam
     assert staff.get(f"/admin/chat/{name}/add/").status_code == 403
 
 
-def test_a_generation_shows_whether_it_was_deterministic(staff: Client, make_user: Any) -> None:
+def test_a_generation_shows_what_computed_it_and_how(staff: Client, make_user: Any) -> None:
     fill(make_user("ada"), 1)
+    Generation.objects.update(engine={"device": "cuda", "dtype": "float16"})
     row = Generation.objects.get()
     path = f"/admin/chat/generation/{row.pk}/change/"
-    assert "Deterministic" in staff.get(path).content.decode()
+    page = staff.get(path).content.decode()
+    assert "Deterministic" in page
+    assert "float16" in page
     assert "确定性" in staff.get(path, headers={"accept-language": "zh-hans"}).content.decode()
 
 

@@ -13,6 +13,7 @@ import torch
 
 import kernels
 from inference.batch import per_token
+from inference.engine import Engine
 from inference.kv_cache import KVCache
 from inference.options import EngineOptions
 from inference.runner import ModelRunner
@@ -20,6 +21,7 @@ from inference.scheduler import Chunk
 from inference.sequence import Sequence as Tokens
 from inference.types import Finished, GenerateRequest, SamplingParams
 from kernels import Matrices, Norm, matmul_transb
+from tests.company import NoText, assert_alike_in_any_company
 from tests.kernel_cases import DTYPES, random
 from tests.tiny_engine import (
     CONTEXT,
@@ -117,6 +119,20 @@ def test_a_request_is_answered_alike_in_any_company(
         assert outcome(engine) == expected
     assert outcome(alone(engines, model, sampling, threads=2)) == expected
     kernels.set_threads(1)
+
+
+@pytest.mark.usefixtures("poisoned")
+@pytest.mark.parametrize("seed", [1, 2])
+def test_random_requests_are_answered_alike_in_random_company(
+    tiny: Path, tiny_half: Path, deterministic: None, seed: int
+) -> None:
+    folder = {1: tiny, 2: tiny_half}[seed]
+
+    def make(**more: Any) -> Engine:
+        options = EngineOptions(device="cpu", threads=1, deterministic=True, **more)
+        return Engine(ModelRunner(folder, options), NoText(), options)  # type: ignore[arg-type]
+
+    assert_alike_in_any_company(make, seed)
 
 
 def logits(directory: Path, cuts: Sequence[int]) -> list[bytes]:

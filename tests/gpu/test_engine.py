@@ -22,6 +22,7 @@ from inference.options import EngineOptions
 from inference.runner import ModelRunner
 from inference.types import Delta, Finished, GenerateRequest, SamplingParams
 from inference.weights import Weights
+from tests.company import NoText
 from tests.tiny_llama import write_tiny_llama
 
 pytestmark = pytest.mark.gpu
@@ -34,16 +35,6 @@ SHAPES: dict[str, dict[str, Any]] = {
     "biased": {"attention_bias": True, "mlp_bias": True, "tied": False},
 }
 _names = itertools.count()
-
-
-class NoText:
-    """In place of a codec: the tokens are enough."""
-
-    eos_ids: frozenset[int] = frozenset()
-    token_bytes = None
-
-    def decode(self, _ids: Any) -> str:
-        return ""
 
 
 Make = Callable[..., Engine]

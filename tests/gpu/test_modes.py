@@ -25,7 +25,8 @@ from inference.scheduler import Chunk
 from inference.sequence import Sequence as Tokens
 from inference.types import SamplingParams
 from inference.weights import Weights, stored_as
-from tests.gpu.test_engine import NoText, request, run
+from tests.company import NoText, assert_alike_in_any_company
+from tests.gpu.test_engine import request, run
 from tests.tiny_llama import write_tiny_llama
 
 pytestmark = pytest.mark.gpu
@@ -67,6 +68,16 @@ def make(folder: Path, **more: Any) -> CudaRunner:
 def tokens_of(runner: CudaRunner, requests: Sequence[Any], *, apart: int = 0) -> list[list[int]]:
     options = replace(OPTIONS, step_tokens=runner._step_tokens)
     return run(Engine(runner, NoText(), options), list(requests), apart=apart)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_random_requests_are_answered_alike_in_random_company(folder: Path, seed: int) -> None:
+    def engine(**more: Any) -> Engine:
+        options = replace(OPTIONS, deterministic=True, **more)
+        runner = make(folder, deterministic=True, **more)
+        return Engine(runner, NoText(), options)  # type: ignore[arg-type]
+
+    assert_alike_in_any_company(engine, seed)
 
 
 def library_kernels(run: Any) -> list[str]:

@@ -22,7 +22,8 @@ from inference.options import EngineOptions
 from inference.runner import ModelRunner
 from inference.weights import Weights, stored_as
 from kernels import AttentionBatch
-from tests.gpu.test_engine import GREEDY, NoText, request, run
+from tests.company import NoText
+from tests.gpu.test_engine import GREEDY, request, run
 from tests.reference_model import assert_same, reference
 from tests.test_parity import CHAT, PROMPTS, TOKENS
 

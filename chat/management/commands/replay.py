@@ -28,21 +28,22 @@ if TYPE_CHECKING:
 
 NOT_RUN = 2
 """The exit status where there is nothing to compare; 1: the tokens differ."""
-_OPTIONS = ("device", "dtype", "backend", "compute", "deterministic")
 
 
 @dataclass(frozen=True, slots=True)
 class _Record:
     """What a row says. deterministic: None where the engine never said how it computed, because
-    the answer was broken off."""
+    the answer was broken off; engine is empty then. answer_start: where it went on with one."""
 
     id: uuid.UUID
     model: str
     fingerprint: dict[str, str]
     prompt_ids: list[int]
+    answer_start: int | None
     output_ids: list[int]
     sampling: SamplingParams
     deterministic: bool | None
+    engine: dict[str, str]
 
 
 class Command(BaseCommand):
@@ -72,11 +73,12 @@ class Command(BaseCommand):
 
 @dataclass(frozen=True, slots=True)
 class _Report:
-    """changed: the parts of the model's fingerprint that are others now, then and now."""
+    """changed: the parts of the model's fingerprint, and of what computes, that are others now,
+    then and now. setup: what computed the replay."""
 
     record: _Record
     changed: dict[str, tuple[str, str]]
-    options: dict[str, Any]
+    setup: dict[str, Any]
     difference: Difference | None
 
     def as_dict(self) -> dict[str, Any]:
@@ -86,7 +88,8 @@ class _Report:
             "tokens": len(self.record.output_ids),
             "made_deterministic": self.record.deterministic,
             "changed": self.changed,
-            "replayed_with": self.options,
+            "made_with": self.record.engine,
+            "replayed_with": self.setup,
             "difference": asdict(self.difference) if self.difference else None,
         }
 
@@ -107,9 +110,19 @@ class _Report:
             _("replayed: %(choice)s") % {"choice": _choice(found.replayed)},
             _("logit gap: %(gap)s") % {"gap": f"{found.gap:.6g}"},
             *_causes(self.record),
-            _("Replayed with %(options)s; the record does not say with what it was made.")
-            % {"options": ", ".join(f"{k} {v}" for k, v in self.options.items() if k != "dtype")},
+            *self._setups(),
         ]
+
+    def _setups(self) -> list[str]:
+        made, replayed = (
+            ", ".join(f"{part} {value}" for part, value in setup.items())
+            for setup in (self.record.engine, self.setup)
+        )
+        if made:
+            words = _("Made with %(made)s; replayed with %(replayed)s.")
+            return [words % {"made": made, "replayed": replayed}]
+        words = _("Replayed with %(replayed)s; the record does not say with what it was made.")
+        return [words % {"replayed": replayed}]
 
 
 def _choice(choice: Choice) -> str:
@@ -166,10 +179,18 @@ def _record(text: str) -> _Record:
         model=row.model,
         fingerprint=row.fingerprint,
         prompt_ids=unpack(row.prompt_ids),
+        answer_start=_answer_start(row),
         output_ids=tokens,
         sampling=params,
         deterministic=row.deterministic if ended_itself else None,
+        engine=row.engine,
     )
+
+
+def _answer_start(row: Generation) -> int | None:
+    """The first generation of an answer read the question alone."""
+    first = row.message.generations.order_by("created_at")[0]
+    return None if first.id == row.id else len(unpack(first.prompt_ids))
 
 
 def _replay(record: _Record, deterministic: bool | None) -> _Report:
@@ -191,6 +212,14 @@ def _replay(record: _Record, deterministic: bool | None) -> _Report:
         then, now = (weights[:12] or "-" for weights in changed["weights"])
         words = _("%(model)s has other weights now (%(now)s) than the record (%(then)s).")
         raise _refusal(words % {"model": record.model, "now": now, "then": then})
-    difference = model.first_difference(record.prompt_ids, record.output_ids, record.sampling)
-    used = {name: getattr(model.options, name) for name in _OPTIONS}
-    return _Report(record, changed, used, difference)
+    difference = model.first_difference(
+        record.prompt_ids, record.output_ids, record.sampling, record.answer_start
+    )
+    setup = asdict(model.engine.setup)
+    changed |= {
+        part: (then, setup[part])
+        for part, then in record.engine.items()
+        if part in setup and then != setup[part]
+    }
+    setup["deterministic"] = model.options.deterministic
+    return _Report(record, changed, setup, difference)

@@ -15,7 +15,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from chat import database, engine, forgetting, listening, setup
-from chat.database import in_database
+from chat.database import write_database
 from chat.generation import turns
 from chat.guard import is_loopback
 from chat.listening import DEFAULT_PORT
@@ -133,7 +133,7 @@ async def _keep_recovering() -> None:
         await forgetting.sweep()
         await asyncio.sleep(RECOVERY_S)
         try:
-            sessions = await in_database(
+            sessions = await write_database(
                 recover, process=turns().process, live=turns().generation_ids()
             )
         except DatabaseError as error:
