@@ -117,7 +117,8 @@ def _outcome(turn: LiveTurn, request: GenerateRequest, status: str) -> Outcome:
 
 
 def _timings(turn: LiveTurn, tokens: int) -> dict[str, float]:
-    """Seconds: the engine's own where it finished, else what the site saw of them."""
+    """Seconds: the engine's own where it finished, else what the site saw of them. And how many
+    tokens were guessed, where some were."""
     first = turn.first_text_at
     first_token_s = max(0.0, first - turn.began_at) if first else 0.0
     if turn.finished is not None:
@@ -134,4 +135,7 @@ def _timings(turn: LiveTurn, tokens: int) -> dict[str, float]:
         "first_token_s": first_token_s,
         "tokens_per_s": speed,
     }
+    if turn.finished is not None and turn.finished.drafted_tokens:
+        named["drafted_tokens"] = turn.finished.drafted_tokens
+        named["accepted_tokens"] = turn.finished.accepted_tokens
     return {name: round(value, 6) for name, value in named.items()}

@@ -6,7 +6,7 @@ from django.utils.translation import gettext as _
 
 
 def page_strings() -> dict[str, str]:
-    return {
+    return _numbers() | {
         "today": _("Today"),
         "yesterday": _("Yesterday"),
         "write_chat": _("Write a message"),
@@ -15,6 +15,20 @@ def page_strings() -> dict[str, str]:
         "copy": _("Copy"),
         "copied": _("Copied"),
         "copy_code": _("Copy this code"),
+        "caution": _("A small model is often wrong. Check what matters."),
+        "other_language": _(
+            "{title} was trained on {languages}. Your text looks like {language}; "
+            "the answer may be poor."
+        ),
+        "delete_named": _("Delete {title}"),
+        "not_deleted": _("The session could not be deleted. Try again."),
+        "gone": _("This session is no longer there. Copy what you need before you leave the page."),
+    }
+
+
+def _numbers() -> dict[str, str]:
+    """What stands below an answer."""
+    return {
         "tokens": _("{n} tokens"),
         "tokens_title": _(
             "Tokens written. Read before: {prompt}, of them {cached} from the cache."
@@ -25,16 +39,10 @@ def page_strings() -> dict[str, str]:
         "speed_title": _("Speed of writing, after the first token"),
         "first": _("first token after {n} s"),
         "first_title": _("From sending to the first token, with the wait in the queue"),
+        "guessed": _("{right} of {n} guessed right"),
+        "guessed_title": _("Tokens that were guessed from the text so far and checked together"),
         "seed": _("seed {n}"),
         "seed_title": _("The same seed, text and settings give the same answer again"),
-        "caution": _("A small model is often wrong. Check what matters."),
-        "other_language": _(
-            "{title} was trained on {languages}. Your text looks like {language}; "
-            "the answer may be poor."
-        ),
-        "delete_named": _("Delete {title}"),
-        "not_deleted": _("The session could not be deleted. Try again."),
-        "gone": _("This session is no longer there. Copy what you need before you leave the page."),
     }
 
 

@@ -37,6 +37,10 @@ class SamplingIn(Schema):
     stop: str | list[str] | None = None
     stop_token_ids: list[int] | None = None
     ignore_eos: bool | None = None
+    prompt_lookup: int | None = Field(
+        None,
+        description="The most tokens that are guessed from the text so far in one step; 0: none.",
+    )
 
 
 class ChatIn(SamplingIn):

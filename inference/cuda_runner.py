@@ -25,12 +25,14 @@ from inference.config import ModelConfig
 from inference.decode_rows import PlacedRows
 from inference.device_buffers import DecodeBuffers, Packet
 from inference.device_tokens import TokenCopy, fatal_errors
+from inference.draft_checks import DraftChecks
 from inference.graphs import captured, milliseconds
 from inference.kv_cache import BLOCK_SIZE, KVCache
 from inference.memory_ledger import MemoryLedger
 from inference.options import EngineOptions
 from inference.prompt_batch import PromptTensors, prompt_arrays
 from inference.prompt_graphs import PromptGraphs
+from inference.prompt_lookup import DraftCost
 from inference.runner import Array, Step
 from inference.scheduler import Chunk
 from inference.sequence import Sequence
@@ -50,6 +52,8 @@ class CudaRunner:
 
     device = "cuda"
     steps_ahead = 1
+    # whoever guesses waits for its token: for the time of a step, nothing is launched for it
+    draft_cost = DraftCost(row=0.03, step=1)
 
     def __init__(self, config: ModelConfig, weights: TensorSource, options: EngineOptions) -> None:
         """Copies the weights to the current GPU. Raises ModelInvalid."""
@@ -75,6 +79,7 @@ class CudaRunner:
         self._graphs: dict[tuple[Any, ...], torch.cuda.CUDAGraph] = {}
         self._pool = torch.cuda.graph_pool_handle()
         self._prompts = PromptGraphs(self.forward, config.heads, self._caches[0], width, self._pool)
+        self._drafts = DraftChecks(self.forward, self._table, width, self._device, self._pool)
         self._step_tokens = options.step_tokens
         one_way = kernels.products().may_differ_for_one_row(self.dtype)
         with self._memory.entry("one kernel"):
@@ -97,7 +102,8 @@ class CudaRunner:
     def launch(self, chunks: tuple[Chunk, ...]) -> Step:
         with fatal_errors(self._device):
             prompts = [c for c in chunks if c.sequence.computed < c.sequence.to_read]
-            decodes = chunks[: len(chunks) - len(prompts)]
+            drafts = [c for c in chunks if c.draft]
+            decodes = chunks[: len(chunks) - len(prompts) - len(drafts)]
             if prompts:
                 for chunk in prompts:
                     self._seat(chunk.sequence)
@@ -106,7 +112,12 @@ class CudaRunner:
                 self._decode(decodes)
             seats = self._in_rows.seats if decodes else []
             later = [self._seats[chunk.sequence] for chunk in prompts if chunk.completes]
-            return next(self._results).fetch(self._table.sampled, seats + later)
+            if not drafts:
+                return next(self._results).fetch([self._table.sampled], seats + later)
+            rows = self._drafts.sample(drafts, [self._seats[c.sequence] for c in drafts])
+            behind = range(self._table.seats, self._table.seats + len(rows))
+            sampled = [self._table.sampled, rows]
+            return next(self._results).fetch(sampled, [*seats, *behind, *later])
 
     @torch.inference_mode()
     def run(self, chunks: tuple[Chunk, ...]) -> Array:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from inference.device_check import raise_if_lost
+from inference.draft_checks import MOST_ROWS
 from inference.runner import Step
 
 
@@ -18,15 +19,19 @@ class TokenCopy:
 
     def __init__(self, seats: int, device: torch.device) -> None:
         self._device = device
-        self._host = torch.empty(seats, dtype=torch.int32, pin_memory=True)
+        self._host = torch.empty(seats + MOST_ROWS, dtype=torch.int32, pin_memory=True)
         self._array = self._host.numpy()
         self._arrived = torch.cuda.Event()
         self.waited_s = 0.0
 
-    def fetch(self, sampled: torch.Tensor, seats: list[int]) -> Step:
-        self._host.copy_(sampled, non_blocking=True)
+    def fetch(self, sampled: list[torch.Tensor], places: list[int]) -> Step:
+        """places: of the tokens that are asked for, in these tensors laid end to end."""
+        begin = 0
+        for part in sampled:
+            self._host[begin : begin + len(part)].copy_(part, non_blocking=True)
+            begin += len(part)
         self._arrived.record()
-        return SampledTokens(self, seats)
+        return SampledTokens(self, places)
 
     def wait(self) -> Any:
         start = time.perf_counter()
@@ -39,13 +44,13 @@ class TokenCopy:
 class SampledTokens:
     """See `inference.runner.Step`."""
 
-    def __init__(self, results: TokenCopy, seats: list[int]) -> None:
-        self._results, self._seats = results, seats
+    def __init__(self, results: TokenCopy, places: list[int]) -> None:
+        self._results, self._places = results, places
         self._tokens: list[int] | None = None
 
     def token(self, index: int) -> int:
         if self._tokens is None:
-            self._tokens = self._results.wait()[self._seats].tolist()
+            self._tokens = self._results.wait()[self._places].tolist()
         return self._tokens[index]
 
 

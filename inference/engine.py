@@ -15,6 +15,7 @@ import structlog
 
 from inference.client import PromptCodec
 from inference.detokenizer import Detokenizer
+from inference.drafting import Drafting
 from inference.errors import (
     ContextLengthExceeded,
     DeadlineExceeded,
@@ -23,7 +24,7 @@ from inference.errors import (
     InvalidParameter,
     RequestFailed,
 )
-from inference.flight import Active, Launched, Piece, ends_of
+from inference.flight import Active, Launched, Piece, ends_of, is_decode
 from inference.kv_cache import BLOCK_SIZE, KVCache
 from inference.kv_files import ModelFiles
 from inference.options import EngineOptions
@@ -68,6 +69,7 @@ class Engine:
             step_tokens=options.step_tokens,
             queue_limit=options.queue_limit,
         )
+        self._drafting = Drafting(runner.draft_cost)
         self._active: dict[str, Active] = {}
         self._of: dict[Sequence, Active] = {}
         self._timed: dict[str, Active] = {}  # who has a deadline
@@ -115,7 +117,9 @@ class Engine:
         self._scheduler.add(sequence)
         active = Active(request.request_id, sequence, detokenizer, ends_of(request, codec))
         active.arrived = arrived or active.arrived
-        self._enter(active)
+        self._active[request.request_id] = self._of[sequence] = active
+        if request.deadline_s is not None:
+            self._timed[request.request_id] = active
         self.sessions.enter(sequence)
         log.info(
             "request.queued", request_id=request.request_id, prompt_tokens=sequence.prompt_length
@@ -135,7 +139,7 @@ class Engine:
         engine is of no more use then."""
         events = self._end_late()
         self.sessions.load()
-        chunks = self._scheduler.plan()
+        chunks = self._drafting.drafted(self._scheduler.plan())
         for sequence in self._scheduler.put_aside:
             self._runner.release(sequence)
             log.info("request.put_aside", request_id=sequence.request.request_id)
@@ -158,23 +162,15 @@ class Engine:
             log.exception("step.failed", requests=[c.sequence.request.request_id for c in chunks])
             events += [self._fail(self._of[chunk.sequence], error) for chunk in chunks]
             return None
-        decodes = tuple(takewhile(_is_decode, chunks))
+        decodes = tuple(takewhile(is_decode, chunks))
         of, pieces, tokens = self._of, [], len(decodes)
         for chunk in chunks[len(decodes) :]:
-            pieces.append(self._piece(chunk, tokens))
-            tokens += chunk.completes
-            chunk.sequence.launched(chunk.length)
+            pieces.append(Piece.of(self._of[chunk.sequence], chunk, tokens))
+            tokens += chunk.rows
+            chunk.sequence.launched(chunk.length, chunk.draft)
         for chunk in decodes:
             chunk.sequence.launched(1)
         return Launched(step, tuple([of[chunk.sequence] for chunk in decodes]), tuple(pieces))
-
-    def _piece(self, chunk: Chunk, index: int) -> Piece:
-        """Of a prompt, about to be computed. index: of its token, should it have one."""
-        sequence, active = chunk.sequence, self._of[chunk.sequence]
-        active.started = active.started or time.monotonic()
-        is_partial = chunk.length < sequence.prompt_length - sequence.cached
-        done = sequence.computed + chunk.length
-        return Piece(active, done, index if chunk.completes else None, is_partial)
 
     def _commit(self, launched: Launched) -> StepEvents:
         """Record what a step has computed, but for requests that are over since."""
@@ -194,8 +190,18 @@ class Engine:
             if piece.index is None:
                 self.cache.publish(sequence)
             else:
-                self._extend(piece.active, token_of, piece.index, events)
+                self._extend_by_draft(piece.active, token_of, piece.index, events)
         return events
+
+    def _extend_by_draft(
+        self, active: Active, token_of: Callable[[int], int], first: int, events: StepEvents
+    ) -> None:
+        """Append what was sampled as long as it is what was guessed, and one more."""
+        for index, guess in enumerate(active.take_draft(), start=first):
+            self._extend(active, token_of, index, events)
+            if active.over or active.sequence.tokens[-1] != guess:
+                return
+            active.accept()
 
     def _extend(
         self, active: Active, token_of: Callable[[int], int], index: int, events: StepEvents
@@ -272,11 +278,6 @@ class Engine:
             error = RequestFailed(message, request_id=request_id)
         return request_id, error
 
-    def _enter(self, active: Active) -> None:
-        self._active[active.request_id] = self._of[active.sequence] = active
-        if active.sequence.request.deadline_s is not None:
-            self._timed[active.request_id] = active
-
     def _forget(self, active: Active, *, spoilt: bool = False) -> None:
         """Its blocks may be written once more by a step that is under way; whoever gets them next
         is computed after that."""
@@ -297,7 +298,3 @@ class Engine:
                 active.position = position
                 events.append((sequence.request.request_id, Queued(position)))
         return events
-
-
-def _is_decode(chunk: Chunk) -> bool:
-    return chunk.sequence.computed >= chunk.sequence.to_read

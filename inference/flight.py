@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from inference.client import PromptCodec
 from inference.detokenizer import Detokenizer
 from inference.runner import Step
+from inference.scheduler import Chunk
 from inference.sequence import Sequence
 from inference.types import EngineSetup, Finished, FinishReason, GenerateRequest, Timings
 
@@ -27,6 +28,20 @@ class Active:
     arrived: float = field(default_factory=time.monotonic)
     started: float = 0.0
     first_token: float = 0.0
+    drafted: int = 0
+    accepted: int = 0
+
+    def take_draft(self) -> tuple[int | None, ...]:
+        """The guesses that the step has checked, each to be compared with the token that is
+        sampled in its place; for the token behind them there is none."""
+        draft, self.sequence.draft = self.sequence.draft, ()
+        self.drafted += len(draft)
+        return (*draft, None)
+
+    def accept(self) -> None:
+        """The token that came last was guessed."""
+        self.accepted += 1
+        self.sequence.accept()
 
     def is_late(self, now: float) -> bool:
         seconds = self.sequence.request.deadline_s
@@ -51,24 +66,35 @@ class Active:
             stop_string=self.detokenizer.stop_string,
             deterministic=deterministic,
             engine=engine,
+            drafted_tokens=self.drafted,
+            accepted_tokens=self.accepted,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Of a prompt, launched. done: tokens of its sequence in the cache once it has run. index:
-    which of the step's tokens is its own, None if the prompt goes on."""
+    """Of a prompt, or a draft, launched. done: tokens of its sequence in the cache once it has run.
+    index: which of the step's tokens is its own, the first of them, None if the prompt goes on."""
 
     active: Active
     done: int
     index: int | None
     is_partial: bool
 
+    @classmethod
+    def of(cls, active: Active, chunk: Chunk, index: int) -> Piece:
+        """About to be computed. index: of its first token, should it have one."""
+        sequence = chunk.sequence
+        active.started = active.started or time.monotonic()
+        is_partial = not chunk.draft and chunk.length < sequence.prompt_length - sequence.cached
+        done = sequence.computed + chunk.length
+        return cls(active, done, index if chunk.completes else None, is_partial)
+
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """A step. decodes: whose next tokens it computes, in the order of its tokens; pieces: of
-    prompts that it reads."""
+    """A step. decodes: whose next tokens it computes, in the order of its tokens; pieces: drafts
+    that it checks, and then prompts that it reads."""
 
     step: Step
     decodes: tuple[Active, ...]
@@ -80,3 +106,8 @@ def ends_of(request: GenerateRequest, codec: PromptCodec) -> frozenset[int]:
     sampling = request.sampling
     eos_ids = frozenset() if sampling.ignore_eos else codec.eos_ids
     return eos_ids.union(sampling.stop_token_ids)
+
+
+def is_decode(chunk: Chunk) -> bool:
+    """One token, without a draft, of a sequence that answers."""
+    return chunk.sequence.computed >= chunk.sequence.to_read and not chunk.draft

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Sequence as PySequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -77,14 +77,19 @@ class PromptArrays:
 
 def prompt_arrays(chunks: PySequence[Chunk], query_heads: int, cache: CacheLayer) -> PromptArrays:
     """Of pieces that are about to be computed."""
-    spans = [slice(c.sequence.computed, c.sequence.computed + c.length) for c in chunks]
-    positions = [np.arange(span.start, span.stop) for span in spans]
+    arrays = laid_out(chunks)
+    tiles = kernels.prefill_tiles(tuple(arrays.starts.tolist()), 0, query_heads, cache)
+    return replace(arrays, tiles=tiles.numpy())
+
+
+def laid_out(chunks: PySequence[Chunk]) -> PromptArrays:
+    """The same, without tiles."""
+    positions = [c.sequence.computed + np.arange(c.size) for c in chunks]
     slots = [_slots(c.sequence, p) for c, p in zip(chunks, positions, strict=True)]
-    ids = [np.array(c.sequence.tokens[span]) for c, span in zip(chunks, spans, strict=True)]
-    lengths = [chunk.length for chunk in chunks]
+    ids = [np.array(chunk.tokens) for chunk in chunks]
+    lengths = [chunk.size for chunk in chunks]
     starts = np.cumsum([0, *lengths], dtype=np.int32)
     tables, contexts = block_tables(chunks)
-    tiles = kernels.prefill_tiles(tuple(starts.tolist()), 0, query_heads, cache)
     return PromptArrays(
         np.concatenate(ids),
         np.concatenate(positions),
@@ -93,7 +98,7 @@ def prompt_arrays(chunks: PySequence[Chunk], query_heads: int, cache: CacheLayer
         tables,
         contexts,
         starts,
-        tiles.numpy(),
+        np.zeros((0, 2), np.int32),
         starts[1:].astype(np.int64) - 1,
     )
 
@@ -110,14 +115,20 @@ class PromptTensors:
     def batch(self) -> ForwardBatch:
         """All logits that are asked for are those of each sequence's last token. Where results must
         not depend on how a prompt is cut, every token is attended to as if it were a decode."""
-        ids, positions, slots, owners, tables, lengths, starts, tiles, last = self._packet.tensors
-        tokens = ids.numel()
+        ids, positions, slots, _, tables, lengths, starts, tiles, last = self._packet.tensors
         if kernels.products().invariant:
-            contexts = torch.where(slots < 0, 0, positions + 1).int()
-            attention = AttentionBatch(tables[owners], contexts, tuple(range(tokens + 1)), tokens)
-        else:
-            attention = AttentionBatch(tables, lengths, (0, tokens), 0, starts=starts, tiles=tiles)
+            return replace(self.decodes(), logit_rows=last)
+        tokens = ids.numel()
+        attention = AttentionBatch(tables, lengths, (0, tokens), 0, starts=starts, tiles=tiles)
         return ForwardBatch(ids, positions, slots, attention, last)
+
+    def decodes(self) -> ForwardBatch:
+        """Every token as if it were a decode, and all logits."""
+        ids, positions, slots, owners, tables, *_ = self._packet.tensors
+        tokens = ids.numel()
+        contexts = torch.where(slots < 0, 0, positions + 1).int()
+        attention = AttentionBatch(tables[owners], contexts, tuple(range(tokens + 1)), tokens)
+        return ForwardBatch(ids, positions, slots, attention, None)
 
 
 def _slots(sequence: Sequence, positions: Array) -> Array:

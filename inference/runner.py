@@ -20,6 +20,7 @@ from inference.compute_check import check_compute
 from inference.config import ModelConfig
 from inference.kv_cache import BLOCK_SIZE, KVCache
 from inference.options import EngineOptions
+from inference.prompt_lookup import DraftCost
 from inference.scheduler import Chunk
 from inference.sequence import Sequence
 from inference.types import GenerateRequest
@@ -37,8 +38,9 @@ class Step(Protocol):
     """A step that was launched."""
 
     def token(self, index: int) -> int:
-        """What it sampled for the index-th chunk that completes its sequence, waited for where it
-        is not there yet. FAILED: the logits overflowed."""
+        """What it sampled in the index-th row of those that its chunks want (`Chunk.rows`), waited
+        for where it is not there yet. FAILED: the logits overflowed. Of a draft, rows are of use as
+        long as those before them sampled what was guessed, and are asked for one by one."""
 
 
 class Runner(Protocol):
@@ -54,6 +56,7 @@ class Runner(Protocol):
     dtype: torch.dtype
     blocks: int
     steps_ahead: int
+    draft_cost: DraftCost
 
     def launch(self, chunks: tuple[Chunk, ...]) -> Step:
         """Compute the chunks, put their keys and values into the cache, and sample. Raises
@@ -61,7 +64,7 @@ class Runner(Protocol):
 
     def run(self, chunks: tuple[Chunk, ...]) -> Array:
         """`launch` without the sampling, waited for. fp32[L, V] on the host, after each chunk that
-        completes its sequence's known tokens, in order."""
+        completes its sequence's known tokens, and after each token of its draft, in order."""
 
     def release(self, sequence: Sequence) -> None:
         """The sequence is over. One that is not known is ignored."""
@@ -111,6 +114,8 @@ class ModelRunner:
 
     device = "cpu"
     steps_ahead = 0
+    # one token alone has a kernel of its own, and products compute as long as they read
+    draft_cost = DraftCost(row=0.25, step=0.6)
 
     def __init__(self, directory: Path, options: EngineOptions) -> None:
         """Raises ModelUnavailable and its subclasses."""
@@ -127,8 +132,8 @@ class ModelRunner:
             self._tune(options, options.tuning_file)
 
     def launch(self, chunks: tuple[Chunk, ...]) -> Step:
-        complete = tuple(chunk.sequence for chunk in chunks if chunk.completes)
-        return _Computed(self.run(chunks), complete)
+        of_rows = tuple(chunk.sequence for chunk in chunks for _ in range(chunk.rows))
+        return _Computed(self.run(chunks), of_rows)
 
     def release(self, sequence: Sequence) -> None:
         pass
@@ -178,15 +183,14 @@ def _batch(chunks: tuple[Chunk, ...]) -> ForwardBatch:
     tokens: list[int] = []
     positions: list[int] = []
     slots: list[int] = []
-    rows = []
+    rows: list[int] = []
     for chunk in chunks:
         sequence, first = chunk.sequence, chunk.sequence.computed
-        span = range(first, first + chunk.length)
-        tokens += sequence.tokens[first : first + chunk.length]
+        span = range(first, first + chunk.size)
+        tokens += chunk.tokens
         positions += span
         slots += [sequence.blocks[p // BLOCK_SIZE] * BLOCK_SIZE + p % BLOCK_SIZE for p in span]
-        if chunk.completes:
-            rows.append(len(tokens) - 1)
+        rows += range(len(tokens) - chunk.rows, len(tokens))
     return ForwardBatch(
         token_ids=torch.tensor(tokens),
         positions=torch.tensor(positions),
@@ -197,21 +201,26 @@ def _batch(chunks: tuple[Chunk, ...]) -> ForwardBatch:
 
 
 def _attention(chunks: tuple[Chunk, ...]) -> AttentionBatch:
-    """Those with one token that come first are decodes."""
+    """Those with one token that come first are decodes, and so is each token of a draft."""
     tables, lengths = block_tables(chunks)
-    counts = [chunk.length for chunk in chunks]
-    if kernels.products().invariant:
-        tables, lengths = per_token(tables, lengths, counts)
-        counts = [1] * sum(counts)
-    # a piece of a prompt may be one token long too, and stands behind longer ones
-    decodes = len(list(takewhile(lambda count: count == 1, counts)))
+    counts = [chunk.size for chunk in chunks]
+    first = len(chunks)
+    if not kernels.products().invariant:
+        # a piece of a prompt may be one token long too, and stands behind longer ones
+        first = len(list(takewhile(lambda chunk: chunk.draft or chunk.size == 1, chunks)))
+    decodes = sum(counts[:first])
+    if decodes > first:
+        spread = per_token(tables[:first], lengths[:first], counts[:first])
+        tables = np.concatenate([spread[0], tables[first:]])
+        lengths = np.concatenate([spread[1], lengths[first:]])
+        counts = [1] * decodes + counts[first:]
     starts = tuple(accumulate(counts, initial=0))
     return AttentionBatch(torch.from_numpy(tables), torch.from_numpy(lengths), starts, decodes)
 
 
 def block_tables(chunks: PySequence[Chunk]) -> tuple[Array, Array]:
     """Block tables int32[S, blocks] and context lengths int32[S]."""
-    lengths = [chunk.sequence.computed + chunk.length for chunk in chunks]
+    lengths = [chunk.sequence.computed + chunk.size for chunk in chunks]
     width = -(-max(lengths) // BLOCK_SIZE)
     table = np.zeros((len(chunks), width), dtype=np.int32)
     for row, chunk in zip(table, chunks, strict=True):

@@ -26,15 +26,31 @@ _BESIDE, _LEAST_BESIDE = 4, 64
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """`length` tokens of a sequence, from its first pending one on."""
+    """`length` tokens of a sequence, from its first pending one on, and a draft of what may come
+    after its last one."""
 
     sequence: Sequence
     length: int
+    draft: tuple[int, ...] = ()
 
     @property
     def completes(self) -> bool:
         """Whether the sequence's last known token is in it, so that the next one is sampled."""
         return self.length == self.sequence.pending
+
+    @property
+    def size(self) -> int:
+        return self.length + len(self.draft)
+
+    @property
+    def rows(self) -> int:
+        """How many of its tokens have logits: the last one that is known, and guesses."""
+        return 1 + len(self.draft) if self.completes else 0
+
+    @property
+    def tokens(self) -> list[int]:
+        first = self.sequence.computed
+        return [*self.sequence.tokens[first : first + self.length], *self.draft]
 
 
 class Scheduler:
@@ -113,11 +129,13 @@ class Scheduler:
         self._cache.release(sequence, spoilt=spoilt)
 
     def _lacking_room(self) -> list[Sequence]:
-        """Who has no place for its next token."""
+        """Who has no place for its next token, or for what it may guess."""
         return [
             s
             for s in self._running
-            if len(s.blocks) * BLOCK_SIZE <= len(s.tokens) + s.promised < s.limit
+            if (room := len(s.blocks) * BLOCK_SIZE) < s.limit
+            and room <= (known := len(s.tokens) + s.promised) + s.guesses
+            and known < s.limit
         ]
 
     def _make_room(self, sequence: Sequence) -> None:

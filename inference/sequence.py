@@ -5,25 +5,29 @@
 |<------------ computed (in the KV cache) -->|<- pending ->|
 
 A step may be launched before the token of the one before is known here: that token is promised, and
-counts as one more.
+counts as one more. A step may also compute a draft: tokens that are guessed to come next. One that
+was right is computed already when it becomes known; what a wrong one left in the cache is written
+anew before it is read.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from inference.prompt_lookup import PromptLookup
 from inference.types import GenerateRequest
 
 
 @dataclass(slots=True, eq=False)
 class Sequence:
     """tokens: prompt and output ids. computed: how many of them are in the KV cache, or will be
-    when the steps that are launched have run. promised: tokens that these will sample. to_read: how
-    many are read like a prompt: also those of an answer that starts again. cached: how many were
-    in the cache when it began. blocks: the cache blocks it holds, in order; names: of those that
-    its tokens fill, as far as somebody asked; published: how many of its blocks others may find.
-    limit: the most tokens it may ever have. loading: its beginning comes from a file, and is not
-    computed meanwhile."""
+    when the steps that are launched have run. promised: tokens that these will sample. draft: the
+    guesses that one of these checks. to_read: how many are read like a prompt: also those of an
+    answer that starts again. cached: how many were in the cache when it began. blocks: the cache
+    blocks it holds, in order; names: of those that its tokens fill, as far as somebody asked;
+    published: how many of its blocks others may find. limit: the most tokens it may ever have.
+    guesses: the most that a draft has; lookup: where they come from. loading: its
+    beginning comes from a file, and is not computed meanwhile."""
 
     request: GenerateRequest
     limit: int
@@ -32,16 +36,21 @@ class Sequence:
     tokens: list[int] = field(init=False)
     computed: int = 0
     promised: int = 0
+    draft: tuple[int, ...] = ()
     to_read: int = field(init=False)
     cached: int = 0
     blocks: list[int] = field(default_factory=list)
     names: list[bytes] = field(default_factory=list)
     published: int = 0
     loading: bool = False
+    guesses: int = field(init=False)
+    lookup: PromptLookup = field(init=False)
 
     def __post_init__(self) -> None:
         self.tokens = list(self.request.prompt_ids)
         self.to_read = len(self.tokens)
+        self.guesses = self.request.sampling.prompt_lookup
+        self.lookup = PromptLookup(self.tokens, self.prompt_length)
 
     @property
     def prompt_length(self) -> int:
@@ -85,15 +94,22 @@ class Sequence:
         return len(self.tokens) >= self.limit
 
     def start_again(self) -> None:
-        """What was computed is gone. A promised token still comes."""
+        """What was computed is gone. A promised token still comes, one only."""
         self.computed = 0
+        self.draft = ()
         self.to_read = self.known
 
-    def launched(self, length: int) -> None:
-        """So many of its pending tokens are on their way into the cache. After the last one comes
-        another."""
+    def launched(self, length: int, draft: tuple[int, ...] = ()) -> None:
+        """So many of its pending tokens are on their way into the cache, and a draft. After the
+        last one comes another."""
         self.computed += length
         self.promised += self.computed == len(self.tokens) + self.promised
+        self.draft = draft
+
+    def accept(self) -> None:
+        """The last token was guessed: it is in the cache, and the one after it is promised."""
+        self.promised += 1
+        self.computed += 1
 
     def extend(self, token: int) -> None:
         """A promised token has arrived."""

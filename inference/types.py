@@ -16,6 +16,7 @@ from inference.errors import InvalidParameter
 
 MAX_STOP_STRINGS = 16
 MAX_SEED = 2**63 - 1
+MAX_PROMPT_LOOKUP = 16
 # It is a file's name too.
 _SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -42,7 +43,8 @@ class SamplingParams:
     repetition_penalty: 1 is off (CTRL: divides positive and multiplies negative logits of every
     token in prompt or answer). presence_ and frequency_penalty: subtracted for tokens of the
     answer. seed: None lets the engine draw one, reported in `Finished.seed`.
-    max_tokens: None means until the context is full.
+    max_tokens: None means until the context is full. prompt_lookup: the most tokens that are
+    guessed from the text so far and checked in one step (`prompt_lookup.py`); 0: none.
     """
 
     temperature: float = 1.0
@@ -58,6 +60,7 @@ class SamplingParams:
     stop: tuple[str, ...] = ()
     stop_token_ids: tuple[int, ...] = ()
     ignore_eos: bool = False
+    prompt_lookup: int = 0
 
     def __post_init__(self) -> None:
         _check_number("temperature", self.temperature, 0, 2)
@@ -87,6 +90,7 @@ class SamplingParams:
         )
         for token in self.stop_token_ids:
             _check_integer("stop_token_ids", token, 0, None)
+        _check_integer("prompt_lookup", self.prompt_lookup, 0, MAX_PROMPT_LOOKUP)
 
 
 def _number(param: str, value: object) -> float:
@@ -224,7 +228,9 @@ class EngineSetup:
 class Finished:
     """The last event of a request that ended well. stop_string is the one that ended it, if any;
     it is not part of the text. A token that ended it is part of the token ids. deterministic: no
-    other request and no way of cutting the prompt had an influence (`EngineOptions`)."""
+    other request and no way of cutting the prompt had an influence (`EngineOptions`). drafted_ and
+    accepted_tokens: how many were guessed (`SamplingParams.prompt_lookup`), and how many of these
+    were right."""
 
     reason: FinishReason
     prompt_tokens: int
@@ -235,6 +241,8 @@ class Finished:
     stop_string: str | None = None
     deterministic: bool = False
     engine: EngineSetup | None = None
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
 
 
 EngineEvent = Waiting | Delta | Finished

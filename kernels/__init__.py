@@ -23,14 +23,18 @@ from kernels.qkv_rope_append import qkv_rope_append
 from kernels.rms_norm import Norm, rms_norm
 from kernels.rope_append import Rotary, rope_append
 from kernels.sample import DecodeRows, SampledRows, SamplingTable, sample
+from kernels.sample_drafts import NO_GUESS, DraftRows, DraftTable
 from kernels.silu_mul import silu_mul
 from kernels.threads import set_threads
 
 __all__ = [
+    "NO_GUESS",
     "AttentionBatch",
     "CacheLayer",
     "DecodeRows",
     "DecoderLayer",
+    "DraftRows",
+    "DraftTable",
     "GpuDecoder",
     "GpuTokenDecoder",
     "Matrices",

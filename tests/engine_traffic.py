@@ -62,7 +62,7 @@ class WatchedThread(EngineThread):
                     ends.append("told")
         super()._deliver(delivery)
 
-    def forget(self, name: str) -> list[str]:
+    def let_go(self, name: str) -> list[str]:
         """How a request ended: "told" by the engine, "cancelled" by its reader."""
         return self.ends.pop(self.tickets.pop(name))
 
@@ -125,7 +125,7 @@ async def visit(thread: WatchedThread, visitor: Visitor) -> str:
     except EngineError as error:
         assert not end, f"{name} fails after its end"
         end = error.code
-    told = thread.forget(name)
+    told = thread.let_go(name)
     # whoever leaves may have an end in the mailbox that is never read
     known = (["cancelled"], ["told", "cancelled"]) if end == "left" else (["told"],)
     assert told in known, f"{name} is {end}, {told}"

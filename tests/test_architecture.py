@@ -42,6 +42,8 @@ POLICY = {
     "inference/client.py",
     "inference/catalogue.py",
     "inference/prompt_codec.py",
+    "inference/prompt_lookup.py",
+    "inference/drafting.py",
     "inference/chat_template.py",
     "inference/detokenizer.py",
 }

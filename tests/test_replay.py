@@ -111,6 +111,14 @@ async def test_a_turn_gives_the_same_tokens_again(sampling: dict[str, Any]) -> N
     assert report["replayed_with"]["deterministic"] is row.deterministic
 
 
+@pytest.mark.usefixtures("thread")
+async def test_a_turn_with_guesses_is_recorded_and_guesses_again() -> None:
+    row = await turn(**GREEDY, prompt_lookup=16, logit_bias={"100": 90})
+    assert row.sampling["prompt_lookup"] == 16
+    assert 0 < row.timings["accepted_tokens"] <= row.timings["drafted_tokens"]
+    assert await replayed(row.id) == (0, "identical: 24 tokens\n")
+
+
 @KINDS
 @pytest.mark.usefixtures("thread")
 async def test_an_altered_token_is_named_with_the_gap(

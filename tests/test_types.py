@@ -22,6 +22,7 @@ REFUSED: dict[str, list[Any]] = {
     "frequency_penalty": [-2.1, 2.1, -INF, None],
     "seed": [-1, 2**63, 1.0, True, "7"],
     "max_tokens": [0, -5, 2.0, True],
+    "prompt_lookup": [-1, 17, 2.0, True, "4", None],
     "stop": [("",), ("a", ""), tuple("abcdefghijklmnopq")],
 }
 ACCEPTED: dict[str, list[Any]] = {
@@ -34,6 +35,7 @@ ACCEPTED: dict[str, list[Any]] = {
     "frequency_penalty": [-2, 2],
     "seed": [None, 0, 2**63 - 1],
     "max_tokens": [None, 1],
+    "prompt_lookup": [0, 1, 16],
     "stop": [(), ("a",), tuple("abcdefghijklmnop")],
     "stop_token_ids": [(), (0, 5)],
     "logit_bias": [{}, {0: -100, 5: 100}],

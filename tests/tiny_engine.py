@@ -22,6 +22,7 @@ from inference.kv_files import KVFiles
 from inference.loading import kv_of_model
 from inference.options import EngineOptions
 from inference.prompt_codec import TokenizerCodec
+from inference.prompt_lookup import DraftCost
 from inference.runner import Array, ModelRunner
 from inference.scheduler import Chunk
 from inference.types import (
@@ -52,7 +53,10 @@ def byte_ids(text: str | bytes) -> list[int]:
 
 class ToldRunner(ModelRunner):
     """says: by request, the tokens whose logits are made the largest, one after another. fails:
-    raised by the next steps. steps: (request, computed before, length) of every chunk of each."""
+    raised by the next steps. steps: (request, computed before, length) of every chunk of each.
+    draft_cost: low, so that much is guessed."""
+
+    draft_cost = DraftCost(row=0.02, step=0)
 
     def __init__(self, directory: Path, options: EngineOptions) -> None:
         super().__init__(directory, options)
@@ -64,14 +68,14 @@ class ToldRunner(ModelRunner):
     def run(self, chunks: tuple[Chunk, ...]) -> Array:
         names = [chunk.sequence.request.request_id for chunk in chunks]
         self.steps.append(
-            [(name, c.sequence.computed, c.length) for name, c in zip(names, chunks, strict=True)]
+            [(name, c.sequence.computed, c.size) for name, c in zip(names, chunks, strict=True)]
         )
         if self.fails:
             raise self.fails.pop()
         logits = super().run(chunks).copy()
-        done = [chunk for chunk in chunks if chunk.completes]
-        for chunk, row in zip(done, logits, strict=True):
-            name, position = chunk.sequence.request.request_id, chunk.sequence.output_length
+        rows = [(chunk.sequence, i) for chunk in chunks for i in range(chunk.rows)]
+        for (sequence, guesses), row in zip(rows, logits, strict=True):
+            name, position = sequence.request.request_id, sequence.output_length + guesses
             self.logits[name, position] = row.copy()
             if position < len(self.says.get(name, ())):
                 row[self.says[name][position]] = 1000

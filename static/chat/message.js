@@ -93,6 +93,10 @@ function numbersOf(usage, timings, seed) {
     const digits = timings.first_token_s < 0.1 ? 3 : 2;
     add(say("first", { n: number(timings.first_token_s, digits) }), say("first_title"));
   }
+  if (timings?.drafted_tokens) {
+    const counts = { right: number(timings.accepted_tokens), n: number(timings.drafted_tokens) };
+    add(say("guessed", counts), say("guessed_title"));
+  }
   if (seed !== null && seed !== undefined) add(say("seed", { n: String(seed) }), say("seed_title"));
   return items;
 }

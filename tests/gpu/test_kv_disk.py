@@ -17,7 +17,8 @@ from inference.kv_files import KVFiles
 from inference.options import EngineOptions
 from inference.types import Delta, Finished
 from inference.weights import Weights
-from tests.gpu.test_engine import OPTIONS, Make, NoText, make, request, run
+from tests.company import NoText
+from tests.gpu.test_engine import OPTIONS, Make, make, request, run
 from tests.tiny_llama import write_tiny_llama
 
 __all__ = ["make"]

@@ -20,20 +20,21 @@ from inference.gpu_tables import readme_section, table, with_section
 from inference.management.store import store_from_settings
 from inference.options import EngineOptions, all_cores, site_options
 from inference.probe import probe_apart
+from inference.types import MAX_PROMPT_LOOKUP
 
 # The READMEs with a table of the GPU, and their languages.
 READMES = {"README.md": "en", "README.zh-CN.md": "zh"}
-WHAT = ("latency", "context", "throughput", "serve", "gpu", "readme")
 GPU_JSON = Path("docs/benchmarks/gpu.json")
+WHAT = ("latency", "context", "throughput", "serve", "speculation", "gpu", "readme")
 
 
 class Command(BaseCommand):
     help = (
         "latency: prefill and decode speed, memory and the share of the memory's bandwidth on the "
         "CPU. context: prompts up to the model's limit and beyond it. throughput: many requests at "
-        "once, without a server. serve: a running site, over websockets, at several rates. gpu: an "
-        "NVIDIA GPU with models of three shapes, and each kernel. readme: put what gpu found into "
-        "the READMEs."
+        "once, without a server. serve: a running site, over websockets, at several rates. "
+        "speculation: one reader with and without guesses from the text so far. gpu: an NVIDIA GPU "
+        "with models of three shapes, and each kernel. readme: put what gpu found into the READMEs."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -57,6 +58,13 @@ class Command(BaseCommand):
             default="auto",
             help="auto: lengths beyond the model's limit, and the limit once more, are read with "
             "positions stretched; off: they are refused",
+        )
+        parser.add_argument(
+            "--prompt-lookup",
+            type=int,
+            default=MAX_PROMPT_LOOKUP,
+            metavar="N",
+            help="of speculation: the most guesses a step; default: %(default)s",
         )
         many = parser.add_argument_group("of throughput and serve")
         many.add_argument("--requests", type=int, help="default: 1000; of serve 100 at each rate")
@@ -155,6 +163,19 @@ class Command(BaseCommand):
             from inference.benchmarks import machine  # loads torch
 
             self._save({"machine": machine(), "runs": runs}, options["output"], "serve.json")
+
+    def _speculation(self, options: dict[str, Any]) -> None:
+        from inference import benchmark_speculation  # loads torch
+
+        logging.getLogger("inference").setLevel(logging.WARNING)
+        directory = store_from_settings().ready_directory(options["model"])
+        root, most = Path(settings.BASE_DIR), options["prompt_lookup"]
+        try:
+            report = benchmark_speculation.speculation(directory, root, most, _site_options())
+        except OSError as error:
+            raise CommandError(f"{error.filename}: {error.strerror}") from error
+        self.stdout.write(benchmark_speculation.table(report))
+        self._save(report, options["output"], f"speculation-{report['device']}.json")
 
     def _gpu(self, options: dict[str, Any]) -> None:
         from inference import gpu_benchmarks  # loads torch

@@ -36,6 +36,12 @@ class Command(BaseCommand):
         parser.add_argument("--top-p", type=float)
         parser.add_argument("--seed", type=int)
         parser.add_argument("--ignore-eos", action="store_true", help="go on past end-of-text")
+        parser.add_argument(
+            "--prompt-lookup",
+            type=int,
+            metavar="N",
+            help="guess up to N tokens a step from the text so far: faster where it repeats itself",
+        )
         parser.add_argument("--dtype", choices=DTYPES[1:], help="keep weights in this precision")
         parser.add_argument("--device", choices=DEVICES[1:], help="compute on this")
         parser.add_argument("--backend", choices=BACKENDS, help="whose products a GPU runs")
@@ -75,6 +81,8 @@ class Command(BaseCommand):
             "finish_reason": finished.reason,
             "prompt_tokens": finished.prompt_tokens,
             "output_tokens": finished.output_tokens,
+            "drafted_tokens": finished.drafted_tokens,
+            "accepted_tokens": finished.accepted_tokens,
             "seed": finished.seed,
             "timings": asdict(finished.timings),
         }
@@ -93,7 +101,7 @@ def _engine_options(options: dict[str, Any]) -> EngineOptions:
 
 
 def _sampling(store: ModelStore, name: str, options: dict[str, Any]) -> SamplingParams:
-    names = ("max_tokens", "temperature", "top_k", "top_p", "seed")
+    names = ("max_tokens", "temperature", "top_k", "top_p", "seed", "prompt_lookup")
     given = {key: options[key] for key in names if options[key] is not None}
     return replace(store.defaults(name), ignore_eos=options["ignore_eos"], **given)
 
