@@ -1,0 +1,164 @@
+"""A story from the tables: who, where, a plot of causes and effects, a beginning and an end.
+
+Story i of a seed depends on the seed, the language and i alone.
+"""
+
+from __future__ import annotations
+
+from inference.corpus.draws import Draws
+from inference.corpus.people import Person, companion, hero
+from inference.corpus.polish import POLISH
+from inference.corpus.story import Story
+from inference.corpus.tables import Beat, Case, Plot, Row, Tables, load
+
+WEATHERS = {
+    "spring": "sun sun rain wind cloud fog",
+    "summer": "sun sun sun rain wind cloud",
+    "autumn": "sun rain wind fog cloud",
+    "winter": "snow snow sun cloud fog",
+}
+WORLDS = ("child", "animal", "robot", "dragon", "toy")
+_PLACE_FIELDS = ("place", "inplace", "toplace", "sense")
+# How much of the optional beats, of interludes and of the frame a story has.
+SIZES = (0.12, 0.35, 0.6, 0.85)
+
+
+def write(language: str, seed: int, index: int, *, reserved: bool = False) -> str:
+    """Story `index` of a seed. reserved: one with names and situations that no other story has.
+    Raises TemplateError for a mistake in the tables."""
+    return tell(language, Draws("grammar", language, seed, index, reserved), reserved=reserved)[0]
+
+
+def tell(language: str, draws: Draws, *, reserved: bool = False) -> tuple[str, Story]:
+    """The text of a story, and what it was told from."""
+    tables = load(language)
+    plot = draws.pick(tables.plots)
+    story = _set_out(tables, draws, plot, reserved)
+    size = draws.pick(SIZES)
+    paragraphs = [
+        _opening(story, plot, size),
+        *_middle(story, plot, size),
+        _ending(story, plot, size),
+    ]
+    text = POLISH[language](_laid_out(draws, language, [p for p in paragraphs if p]))
+    return text, story
+
+
+def _set_out(tables: Tables, draws: Draws, plot: Plot, reserved: bool) -> Story:
+    cases = [case for case in plot.cases if case.reserved == reserved] or plot.cases
+    case = draws.pick(cases) if cases else None
+    worlds = plot.words("hero", "child child animal animal animal robot dragon")
+    cast = {"A": hero(draws, tables, worlds, reserved=reserved)}
+    trade = case.words.get("trade", "") if case else ""
+    for role in "BC":
+        if roles := plot.words(role):
+            cast[role] = companion(draws, tables, roles, list(cast.values()), trade)
+    story = Story(tables, draws, cast, case)
+    season, weather, place = _setting(tables, draws, plot, cast["A"], case)
+    story.put(place, _PLACE_FIELDS)
+    story.facts |= {season, weather, *plot.words("theme"), *plot.words("facts"), *cast}
+    story.facts |= {tag for tag in place.words("tags") if tag not in WORLDS}
+    story.keep("home", cast["A"].words["home"])
+    for name in ("memory", "gist"):
+        story.define(name, plot.head.get(name, ""))
+    return story
+
+
+def _setting(
+    tables: Tables, draws: Draws, plot: Plot, who: Person, case: Case | None
+) -> tuple[str, str, Row]:
+    """A season, a weather of that season, and a place that suits the plot and its hero."""
+    wanted = set(plot.words("place")) | {who.world}
+    named = case.words.get("in", "") if case else ""
+    wanted |= set(named.split())
+    places = [row for row in tables.rows["places"] if wanted <= set(row.words("tags"))]
+    place = draws.pick(places or tables.rows["places"])
+    tags = place.words("tags")
+    seasons = {"snow": ["winter"], "hot": ["summer"]}
+    season = draws.pick(next((s for tag, s in seasons.items() if tag in tags), list(WEATHERS)))
+    weather = draws.pick(WEATHERS[season].split())
+    if "snow" in tags:
+        weather = draws.pick(["snow", "sun", "cloud"])
+    if allowed := (case.words.get("when", "").split() if case else []) or plot.words("weather"):
+        weather = draws.pick(allowed)
+        if weather == "snow":
+            season = "winter"
+        elif season == "winter" and weather == "rain":
+            season = "autumn"
+    return season, weather, place
+
+
+def _opening(story: Story, plot: Plot, size: float) -> str:
+    """Stories begin with who, with the sky, with a place, with their end, or in the middle."""
+    draws, pools = story.draws, story.tables.pools
+    hook = next((beat for beat in plot.beats if beat.name == "hook"), None)
+    way = draws.below(10)
+    sentences = []
+    story.cast["A"].shown = True  # every beginning says who A is
+    if hook and way < 3 and story.can_say(hook.lines):
+        sentences.append(story.tell(hook.lines))
+        sentences.append(story.tell(pools["intro after"]))
+    elif plot.head.get("gist") and way == 3:
+        story.facts.add("framed")
+        sentences.append(story.tell(pools["gist first"]))
+        sentences.append(story.tell(pools["intro after"]))
+    else:
+        if way < 6:
+            sentences.append(story.tell(pools["sky"]))
+        sentences.append(story.tell(pools["intro"]))
+    if draws.chance(size * 0.6):
+        sentences.append(story.tell(pools["like"]))
+    return story.joined(sentences)
+
+
+def _middle(story: Story, plot: Plot, size: float) -> list[str]:
+    told = []
+    for beat in plot.beats:
+        if beat.name == "hook":
+            continue
+        text = _beat(story, beat, size)
+        story.happen(beat)
+        if text:
+            told.append(text)
+    return told
+
+
+def _beat(story: Story, beat: Beat, size: float) -> str:
+    draws, pools = story.draws, story.tables.pools
+    if beat.interlude:
+        lines = pools[beat.interlude]
+        return story.tell(lines) if draws.chance(size * 0.7) else ""
+    lines = pools[beat.shared] if beat.shared else beat.lines
+    if beat.optional and not draws.chance(size) or not story.can_say(lines):
+        return ""
+    return story.tell(lines)
+
+
+def _ending(story: Story, plot: Plot, size: float) -> str:
+    draws, pools = story.draws, story.tables.pools
+    sentences = []
+    if draws.chance(0.25 + size / 2):
+        sentences.append(story.tell(pools["feel"]))
+    if draws.chance(0.5) and story.can_say(pools["lesson"]):
+        sentences.append(story.tell(pools["lesson"]))
+    if "framed" in story.facts and draws.chance(0.6):
+        sentences.append(story.tell(pools["gist last"]))
+    elif draws.chance(0.2 + size / 2):
+        sentences.append(story.tell(pools["last"]))
+    return story.joined(sentences)
+
+
+def _laid_out(draws: Draws, language: str, paragraphs: list[str]) -> str:
+    """Beats become paragraphs of one to four beats, or one block."""
+    gap = " " if language == "en" else ""
+    if draws.chance(0.15):
+        return gap.join(paragraphs)
+    text, room = paragraphs[0], draws.below(3)
+    for paragraph in paragraphs[1:]:
+        if room <= 0:
+            text += "\n\n" + paragraph
+            room = 1 + draws.below(3)
+        else:
+            text += gap + paragraph
+            room -= 1
+    return text
