@@ -58,13 +58,12 @@ def write(folder: Path, name: str, lines: Iterable[Story]) -> dict[str, Any]:
     """What the manifest says about the file. Raises CorpusError."""
     count = characters = 0
     part = folder / f"{name}.part"
-    with told(folder), part.open("wb") as raw:
+    with told(folder):
         # no name and no time in the file: the same stories are the same bytes
-        with gzip.GzipFile("", "wb", 6, raw, mtime=0) as out:
+        with part.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as out:
             for story in lines:
                 out.write(story.line().encode())
                 count, characters = count + 1, characters + len(story.text)
-    with told(folder):
         digest = hashlib.sha256(part.read_bytes()).hexdigest()
         size = part.stat().st_size
         part.replace(folder / name)

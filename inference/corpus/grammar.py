@@ -19,8 +19,14 @@ WEATHERS = {
 }
 WORLDS = ("child", "animal", "robot", "dragon", "toy")
 _PLACE_FIELDS = ("place", "inplace", "toplace", "sense")
+# Beats that a short story can do without: what somebody feels or thinks about the beat before.
+ASIDES = frozenset(
+    ["feel", "afraid", "fear", "shame", "sad", "upset", "think", "waver", "believed", "silence", "cheer", "applause", "effect", "happy", "bond", "almost", "laugh", "regret", "proud", "after", "talk", "night", "fly", "sea", "doubt", "alone"]
+)
 # How much of the optional beats, of interludes and of the frame a story has.
-SIZES = (0.12, 0.35, 0.6, 0.85)
+SIZES = (0.08, 0.35, 0.6, 0.95)
+# How often a story of that size stops for a small detail between two beats.
+PAUSES = dict(zip(SIZES, (0.0, 0.03, 0.1, 0.25), strict=True))
 
 
 def write(language: str, seed: int, index: int, *, reserved: bool = False) -> str:
@@ -68,11 +74,9 @@ def _setting(
     tables: Tables, draws: Draws, plot: Plot, who: Person, case: Case | None
 ) -> tuple[str, str, Row]:
     """A season, a weather of that season, and a place that suits the plot and its hero."""
-    wanted = set(plot.words("place")) | {who.world}
-    named = case.words.get("in", "") if case else ""
-    wanted |= set(named.split())
+    wanted = set(plot.words("place"))
     places = [row for row in tables.rows["places"] if wanted <= set(row.words("tags"))]
-    place = draws.pick(places or tables.rows["places"])
+    place = draws.pick([row for row in places if who.world in row.words("tags")] or places)
     tags = place.words("tags")
     seasons = {"snow": ["winter"], "hot": ["summer"]}
     season = draws.pick(next((s for tag, s in seasons.items() if tag in tags), list(WEATHERS)))
@@ -116,20 +120,23 @@ def _middle(story: Story, plot: Plot, size: float) -> list[str]:
     for beat in plot.beats:
         if beat.name == "hook":
             continue
-        text = _beat(story, beat, size)
+        text = _beat(story, beat, size, plot.words("apart"))
         story.happen(beat)
         if text:
             told.append(text)
+            if story.draws.chance(PAUSES[size]):
+                told.append(story.tell_aside(story.tables.pools["pause"], plot.words("apart")))
     return told
 
 
-def _beat(story: Story, beat: Beat, size: float) -> str:
+def _beat(story: Story, beat: Beat, size: float, apart: list[str]) -> str:
     draws, pools = story.draws, story.tables.pools
     if beat.interlude:
         lines = pools[beat.interlude]
-        return story.tell(lines) if draws.chance(size * 0.7) else ""
+        return story.tell_aside(lines, apart) if draws.chance(size * 0.7) else ""
     lines = pools[beat.shared] if beat.shared else beat.lines
-    if beat.optional and not draws.chance(size) or not story.can_say(lines):
+    skipped = beat.optional or (size == SIZES[0] and beat.name in ASIDES)
+    if (skipped and not draws.chance(size)) or not story.can_say(lines):
         return ""
     return story.tell(lines)
 

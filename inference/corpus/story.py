@@ -8,7 +8,6 @@ from inference.corpus.draws import Draws
 from inference.corpus.people import Person, pronoun
 from inference.corpus.tables import Beat, Case, Row, Tables
 from inference.corpus.templates import (
-    PRONOUNS,
     Choice,
     Line,
     Parts,
@@ -62,6 +61,15 @@ class Story:
         text = self.say(lines)
         return text[:1].upper() + text[1:]
 
+    def tell_aside(self, lines: Sequence[Line], apart: Sequence[str]) -> str:
+        """Something small between two beats. Who was in the last one is near, if the plot does not
+        say that they are apart."""
+        near = {f"near.{r}" for r, p in self.cast.items() if p in self._now and r not in apart}
+        self.facts |= near
+        text = self.tell(lines)
+        self.facts -= near
+        return text
+
     def say(self, lines: Sequence[Line]) -> str:
         """One of the lines that fit, as part of a sentence. Raises TemplateError likewise."""
         return self.text(self.choose(lines).parts)
@@ -95,7 +103,9 @@ class Story:
             elif isinstance(part, Choice):
                 self._render(self.draws.pick(part.options), out)
             elif part.role and not part.name:
-                out.append(self._named(part.role, first=index == 0))
+                word = self._named(part.role, first=index == 0)
+                after_speech = index > 0 and str(parts[index - 1]).endswith('" ')
+                out.append(word[:1].upper() + word[1:] if after_speech else word)
             else:
                 word = self._slot(part)
                 out.append(word[:1].upper() + word[1:] if part.capital else word)
@@ -107,8 +117,13 @@ class Story:
             return self._of(slot)
         if slot.name in ("hand", "hands", "feet"):
             return self.cast["A"].words[slot.name]
-        if fact := _TELLS.get(slot.name):
-            self.facts.add(fact)
+        if slot.name in _TELLS:
+            word = self._word(slot)
+            self.facts.add(_TELLS[slot.name])
+            return word
+        return self._word(slot)
+
+    def _word(self, slot: Slot) -> str:
         if slot.name in self.kept:
             return self.kept[slot.name]
         if slot.name in self.fields:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import TypeAlias
 
 PRONOUNS = ("he", "him", "his", "himself", "hers")
@@ -69,7 +69,7 @@ def parse_line(text: str) -> Line:
     return Line(parse(text[match.end() :]), needs, bars)
 
 
-@lru_cache(maxsize=None)
+@cache
 def alternatives(text: str) -> tuple[Line, ...]:
     """The lines of `a / b / c`. Raises TemplateError."""
     return tuple(parse_line(item.strip()) for item in text.split(" / ") if item.strip())
