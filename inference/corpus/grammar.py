@@ -10,6 +10,7 @@ from inference.corpus.people import Person, companion, hero
 from inference.corpus.polish import POLISH
 from inference.corpus.story import Story
 from inference.corpus.tables import Beat, Case, Plot, Row, Tables, load
+from inference.corpus.templates import alternatives
 
 WEATHERS = {
     "spring": "sun sun rain wind cloud fog",
@@ -20,9 +21,13 @@ WEATHERS = {
 WORLDS = ("child", "animal", "robot", "dragon", "toy")
 _PLACE_FIELDS = ("place", "inplace", "toplace", "sense")
 # Beats that a short story can do without: what somebody feels or thinks about the beat before.
-ASIDES = frozenset(
-    ["feel", "afraid", "fear", "shame", "sad", "upset", "think", "waver", "believed", "silence", "cheer", "applause", "effect", "happy", "bond", "almost", "laugh", "regret", "proud", "after", "talk", "night", "fly", "sea", "doubt", "alone"]
-)
+# fmt: off
+ASIDES = frozenset((
+    "feel", "afraid", "fear", "shame", "sad", "upset", "think", "waver", "believed",
+    "silence", "cheer", "applause", "effect", "happy", "bond", "almost", "laugh", "regret",
+    "proud", "after", "talk", "night", "fly", "sea", "doubt", "alone",
+))
+# fmt: on
 # How much of the optional beats, of interludes and of the frame a story has.
 SIZES = (0.08, 0.35, 0.6, 0.95)
 # How often a story of that size stops for a small detail between two beats.
@@ -41,13 +46,27 @@ def tell(language: str, draws: Draws, *, reserved: bool = False) -> tuple[str, S
     plot = draws.pick(tables.plots)
     story = _set_out(tables, draws, plot, reserved)
     size = draws.pick(SIZES)
-    paragraphs = [
-        _opening(story, plot, size),
-        *_middle(story, plot, size),
-        _ending(story, plot, size),
-    ]
-    text = POLISH[language](_laid_out(draws, language, [p for p in paragraphs if p]))
-    return text, story
+    told = [_opening(story, plot, size), *_middle(story, plot, size)]
+    told.append(_ending(story, size, told))
+    return POLISH[language](_laid_out(draws, language, [part for part in told if part])), story
+
+
+def opening(language: str, draws: Draws) -> str:
+    """The first paragraph of a story, for a model to go on from."""
+    tables = load(language)
+    plot = draws.pick(tables.plots)
+    story = _set_out(tables, draws, plot, reserved=False)
+    return POLISH[language](_opening(story, plot, draws.pick(SIZES)))
+
+
+def subject(language: str, draws: Draws) -> tuple[str, str]:
+    """Whom a story could be about and what happened: ("a shy fox named Pip", "Pip lost a drum")."""
+    tables = load(language)
+    plot = draws.pick([plot for plot in tables.plots if plot.head.get("gist")])
+    story = _set_out(tables, draws, plot, reserved=False)
+    story.cast["A"].shown = True
+    who = story.say(alternatives("a {trait} {A.kind} named {A.name}"))
+    return POLISH[language](who), POLISH[language](story.say(story.fields["gist"]))
 
 
 def _set_out(tables: Tables, draws: Draws, plot: Plot, reserved: bool) -> Story:
@@ -141,10 +160,14 @@ def _beat(story: Story, beat: Beat, size: float, apart: list[str]) -> str:
     return story.tell(lines)
 
 
-def _ending(story: Story, plot: Plot, size: float) -> str:
+def _ending(story: Story, size: float, told: list[str]) -> str:
+    """A feeling, what was learned, the last words: each of them or not. A is named in the end."""
     draws, pools = story.draws, story.tables.pools
     sentences = []
-    if draws.chance(0.25 + size / 2):
+    end = "".join(told)
+    named = story.cast["A"].name in end[len(end) * 3 // 4 :]
+    if not named or draws.chance(0.25 + size / 2):
+        story.name_all()
         sentences.append(story.tell(pools["feel"]))
     if draws.chance(0.5) and story.can_say(pools["lesson"]):
         sentences.append(story.tell(pools["lesson"]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -21,14 +21,15 @@ ELDERS = ("kin", "elder", "expert")
 @dataclass(slots=True)
 class Person:
     """role: what somebody is to A, such as "friend". kind: what they are ("fox"). world: "child",
-    "animal"… gender: m, f, or n. shown: whether the story has said who this is."""
+    "animal"… gender: m, f, or n. words: more words for them, such as "hands".
+    shown: whether the story has said who this is."""
 
     role: str
     name: str
     kind: str
     world: str
     gender: str
-    words: dict[str, str]
+    words: Mapping[str, str]
     shown: bool = False
 
 
@@ -68,8 +69,7 @@ def companion(
 def _person(role: str, name: str, kind: Row, gender: str) -> Person:
     if kind["gender"] == "n":
         gender = "n"
-    words = {key: kind[key] for key in ("hand", "hands", "feet", "home")}
-    return Person(role, name, kind["kind"], kind["world"], gender, words)
+    return Person(role, name, kind["kind"], kind["world"], gender, kind.cells)
 
 
 def _unlike(draws: Draws, names: Sequence[str], cast: Sequence[Person]) -> str:
@@ -114,8 +114,7 @@ def _elder(
     if "*" in title:
         title = title.replace("*", _unlike_last(draws, row.items("names"), cast))
     kind = trade or draws.pick(row.items("kind"))
-    words = {key: row[key] for key in ("hand", "hands", "feet")}
-    return Person(role, title, kind, world, "n" if row["pronoun"] == "n" else gender, words)
+    return Person(role, title, kind, world, "n" if row["pronoun"] == "n" else gender, row.cells)
 
 
 def _unlike_last(draws: Draws, names: Sequence[str], cast: Sequence[Person]) -> str:

@@ -10,10 +10,7 @@ _AN_WORDS = re.compile(r"(?:hour|honest|heir)", re.IGNORECASE)
 _A_WORDS = re.compile(r"(?:uni(?!n)|use|usu|eu|one\b|once\b|ukulele)", re.IGNORECASE)
 _SPACES = re.compile(r" {2,}")
 _BEFORE_MARK = re.compile(r"[ ,]+([,.!?;:])")
-# A name may have become a pronoun.
-_OWNERS = re.compile(r"\b([Hh]e|[Ss]he|[Ii]t)'s\b")
 _QUOTE_MARK = re.compile(r'([.!?])"[.,]|"([.,])')
-_OWNED = {"he": "his", "she": "her", "it": "its"}
 
 
 def english(text: str) -> str:
@@ -21,8 +18,7 @@ def english(text: str) -> str:
     follow, so there only what the phrase says counts."""
     text = _BEFORE_MARK.sub(r"\1", _SPACES.sub(" ", text)).strip()
     text = _QUOTE_MARK.sub(lambda match: (match[1] or match[2]) + '"', text)
-    text = _OWNERS.sub(lambda match: _OWNED[match[1].lower()], _article(text))
-    return _START.sub(lambda match: match[0].upper(), text)
+    return _START.sub(lambda match: match[0].upper(), _article(text))
 
 
 def _article(text: str) -> str:

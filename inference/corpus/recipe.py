@@ -13,6 +13,20 @@ CHARACTERS_PER_TOKEN = {"en": 4.1, "zh": 1.6}
 CHARACTERS_PER_STORY = {"en": 1000, "zh": 300}
 # Stories of one file: few enough that a killed run loses seconds, with many files for many cores.
 STORIES_PER_FILE = {"grammar": 10_000, "teacher": 500, "chat": 100}
+# What TinyStories-656K puts around a story: in its tokenizer plain text, not one token.
+TEACHER_BEGIN, TEACHER_END = "<|start_story|>", "<|end_story|>"
+# The teacher is small and loses its thread when it is drawn from freely; the chat model loops when
+# it is not.
+SAMPLING: dict[str, dict[str, Any]] = {
+    "teacher": {"temperature": 0.8, "top_p": 0.95, "stop": (TEACHER_END,)},
+    "chat": {
+        "temperature": 0.7,
+        "top_p": 0.9,
+        "repetition_penalty": 1.1,
+        "max_tokens": 500,
+    },
+}
+ATTEMPTS = {"teacher": 1, "chat": 4}
 # One story of so many is held out; and so many times fewer are written of what is reserved.
 HELD_OUT = 100
 RESERVED = 200
@@ -24,8 +38,7 @@ class CorpusError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """seed: of everything. chinese: the share of the grammar's tokens that are Chinese. files:
-    stories asked of a file, by source."""
+    """seed: of everything. chinese: the share of the grammar's tokens that are Chinese."""
 
     seed: int = 1
     chinese: float = 0.25
@@ -36,8 +49,13 @@ class Recipe:
         if not 0 <= self.chinese <= 1:
             raise CorpusError(f"--chinese is {self.chinese}; it must be from 0 to 1.")
 
+    def sampling(self, source: str) -> tuple[dict[str, Any], int]:
+        """How a model's tokens are drawn, by the names of SamplingParams, and how many attempts
+        each story has."""
+        return dict(SAMPLING[source]), ATTEMPTS[source]
+
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "sampling": SAMPLING, "attempts": ATTEMPTS}
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,10 @@ class Story:
         text = self.say(lines)
         return text[:1].upper() + text[1:]
 
+    def name_all(self) -> None:
+        """Whoever comes next is named, and not meant by a pronoun."""
+        self._now = []
+
     def tell_aside(self, lines: Sequence[Line], apart: Sequence[str]) -> str:
         """Something small between two beats. Who was in the last one is near, if the plot does not
         say that they are apart."""
@@ -103,7 +107,9 @@ class Story:
             elif isinstance(part, Choice):
                 self._render(self.draws.pick(part.options), out)
             elif part.role and not part.name:
-                word = self._named(part.role, first=index == 0)
+                owned = parts[index + 1] if index + 1 < len(parts) else ""
+                is_owner = isinstance(owned, str) and owned.startswith("'s ")
+                word = self._named(part.role, first=index == 0 and not is_owner)
                 after_speech = index > 0 and str(parts[index - 1]).endswith('" ')
                 out.append(word[:1].upper() + word[1:] if after_speech else word)
             else:
@@ -160,8 +166,10 @@ class Story:
 
     def _person_word(self, role: str, form: str) -> str:
         person = self._who(role)
-        if form in ("kind", "hand", "hands", "feet"):
-            return person.kind if form == "kind" else person.words[form]
+        if form == "kind":
+            return person.kind
+        if form in person.words:
+            return person.words[form]
         self._now.append(person)
         return person.name if form == "name" else pronoun(self.tables.language, person.gender, form)
 

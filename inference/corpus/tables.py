@@ -8,13 +8,14 @@ plots    `== name`, a head of `key: value`, rows of cases, and beats of `- line`
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from inference.corpus.templates import Line, TemplateError, alternatives, parse_line
+from inference.corpus.templates import Line, TemplateError, Thesaurus, alternatives, parse_line
 
+Widen = Callable[[str], str]
 DATA = Path(__file__).parent / "data"
 LANGUAGES = ("en", "zh")
 
@@ -22,7 +23,7 @@ LANGUAGES = ("en", "zh")
 @dataclass(frozen=True, slots=True)
 class Beat:
     """One step of a plot. optional: long stories have it. interlude: any small thing that happens
-    on the way. shared: the name of a pool that says it. gains, ends: facts that it makes and ends."""
+    on the way. shared: the name of a pool that says it. gains, ends: facts that begin and end."""
 
     name: str
     lines: tuple[Line, ...] = ()
@@ -85,10 +86,11 @@ class Tables:
 def load(language: str) -> Tables:
     """Raises TemplateError, which names the file and the text."""
     folder = DATA / language
+    widen = Thesaurus(_words(folder / "thesaurus.txt")).widen
     pools: dict[str, tuple[Line, ...]] = {}
     for path in sorted(folder.glob("*.pools")):
-        pools |= _pools(path)
-    plots = [plot for path in sorted(folder.glob("plots/*.plots")) for plot in _plots(path)]
+        pools |= _pools(path, widen)
+    plots = [plot for path in sorted(folder.glob("plots/*.plots")) for plot in _plots(path, widen)]
     rows = {path.stem: tuple(_rows(path)) for path in sorted(folder.glob("*.table"))}
     return Tables(language, tuple(plots), pools, rows, _version(folder))
 
@@ -115,17 +117,21 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         yield number, held
 
 
+def _words(path: Path) -> list[str]:
+    return [line for _, line in _lines(path)] if path.exists() else []
+
+
 def _at(path: Path, number: int, error: Exception | str) -> TemplateError:
     return TemplateError(f"{path.name}, line {number}: {error}")
 
 
-def _pools(path: Path) -> dict[str, tuple[Line, ...]]:
+def _pools(path: Path, widen: Widen) -> dict[str, tuple[Line, ...]]:
     pools: dict[str, list[Line]] = {}
     name = ""
     for number, text in _lines(path):
         try:
             if text.startswith("- "):
-                pools[name].append(parse_line(text[2:]))
+                pools[name].append(parse_line(widen(text[2:])))
                 continue
             name, colon, rest = text.partition(":")
             if not colon or name in pools:
@@ -148,7 +154,7 @@ def _rows(path: Path) -> Iterator[Row]:
             yield Row(dict(zip(names, cells, strict=True)), text.startswith("~"))
 
 
-def _plots(path: Path) -> list[Plot]:
+def _plots(path: Path, widen: Widen) -> list[Plot]:
     plots: list[Plot] = []
     names: list[str] = []
     for number, text in _lines(path):
@@ -160,7 +166,7 @@ def _plots(path: Path) -> list[Plot]:
                 plots[-1].beats.append(_beat(text[2:]))
             elif text.startswith("- "):
                 beat = plots[-1].beats[-1]
-                lines = (*beat.lines, parse_line(text[2:]))
+                lines = (*beat.lines, parse_line(widen(text[2:])))
                 plots[-1].beats[-1] = _replaced(beat, lines)
             elif names and not plots[-1].beats:
                 plots[-1].cases.append(_case(names, text))

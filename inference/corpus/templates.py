@@ -11,7 +11,7 @@ is a pool whose `{X}` is B.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import TypeAlias
@@ -73,6 +73,25 @@ def parse_line(text: str) -> Line:
 def alternatives(text: str) -> tuple[Line, ...]:
     """The lines of `a / b / c`. Raises TemplateError."""
     return tuple(parse_line(item.strip()) for item in text.split(" / ") if item.strip())
+
+
+class Thesaurus:
+    """Phrases that may stand for one another, wherever a table has them outside of slots."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._others: dict[str, str] = {}
+        for line in lines:
+            phrase, _, others = line.partition(" = ")
+            self._others[phrase] = f"[{phrase}|{others.replace(' / ', '|')}]"
+        longest_first = sorted(self._others, key=lambda phrase: (-len(phrase), phrase))
+        words = "|".join(map(re.escape, longest_first))
+        self._find = re.compile(
+            rf"\{{[^}}]*\}}|(?<![\w'])(?:{words})(?![\w'])" if words else r"(?!)"
+        )
+
+    def widen(self, text: str) -> str:
+        """The text with choices in place of the phrases that have others. A slot stays as it is."""
+        return self._find.sub(lambda found: self._others.get(found[0], found[0]), text)
 
 
 def parse(text: str) -> Parts:
