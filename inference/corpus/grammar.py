@@ -42,9 +42,19 @@ def write(language: str, seed: int, index: int, *, reserved: bool = False) -> st
 
 def tell(language: str, draws: Draws, *, reserved: bool = False) -> tuple[str, Story]:
     """The text of a story, and what it was told from."""
-    tables = load(language)
-    plot = draws.pick(tables.plots)
-    story = _set_out(tables, draws, plot, reserved)
+    plots = load(language).plots
+    if reserved:
+        plots = tuple(plot for plot in plots if any(case.reserved for case in plot.cases))
+    return _told(language, draws, draws.pick(plots), reserved=reserved)
+
+
+def retell(plot: Plot, draws: Draws, language: str) -> str:
+    """A story of one plot."""
+    return _told(language, draws, plot, reserved=False)[0]
+
+
+def _told(language: str, draws: Draws, plot: Plot, *, reserved: bool) -> tuple[str, Story]:
+    story = _set_out(load(language), draws, plot, reserved)
     size = draws.pick(SIZES)
     told = [_opening(story, plot, size), *_middle(story, plot, size)]
     told.append(_ending(story, size, told))
@@ -65,6 +75,7 @@ def subject(language: str, draws: Draws) -> tuple[str, str]:
     plot = draws.pick([plot for plot in tables.plots if plot.head.get("gist")])
     story = _set_out(tables, draws, plot, reserved=False)
     story.cast["A"].shown = True
+    story.ahead = True
     who = story.say(alternatives("a {trait} {A.kind} named {A.name}"))
     return POLISH[language](who), POLISH[language](story.say(story.fields["gist"]))
 
@@ -116,6 +127,7 @@ def _opening(story: Story, plot: Plot, size: float) -> str:
     draws, pools = story.draws, story.tables.pools
     hook = next((beat for beat in plot.beats if beat.name == "hook"), None)
     way = draws.below(10)
+    story.ahead = True
     sentences = []
     story.cast["A"].shown = True  # every beginning says who A is
     if hook and way < 3 and story.can_say(hook.lines):
@@ -131,6 +143,7 @@ def _opening(story: Story, plot: Plot, size: float) -> str:
         sentences.append(story.tell(pools["intro"]))
     if draws.chance(size * 0.6):
         sentences.append(story.tell(pools["like"]))
+    story.ahead = False
     return story.joined(sentences)
 
 

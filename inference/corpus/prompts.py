@@ -29,7 +29,7 @@ def opening(seed: int, index: int) -> str:
     """How story `index` of a model that continues texts begins: as the grammar's stories do, or
     from a list."""
     draws = Draws("opening", seed, index)
-    return draws.pick(_openings()) if draws.chance(0.3) else grammar.opening("en", draws)
+    return draws.pick(_openings()) if draws.chance(0.5) else grammar.opening("en", draws)
 
 
 def order(seed: int, index: int) -> str:

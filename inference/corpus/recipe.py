@@ -18,7 +18,7 @@ TEACHER_BEGIN, TEACHER_END = "<|start_story|>", "<|end_story|>"
 # The teacher is small and loses its thread when it is drawn from freely; the chat model loops when
 # it is not.
 SAMPLING: dict[str, dict[str, Any]] = {
-    "teacher": {"temperature": 0.8, "top_p": 0.95, "stop": (TEACHER_END,)},
+    "teacher": {"temperature": 0.6, "top_p": 0.9, "stop": [TEACHER_END]},
     "chat": {
         "temperature": 0.7,
         "top_p": 0.9,
@@ -52,7 +52,8 @@ class Recipe:
     def sampling(self, source: str) -> tuple[dict[str, Any], int]:
         """How a model's tokens are drawn, by the names of SamplingParams, and how many attempts
         each story has."""
-        return dict(SAMPLING[source]), ATTEMPTS[source]
+        drawn = dict(SAMPLING[source])
+        return {**drawn, "stop": tuple(drawn.get("stop", ()))}, ATTEMPTS[source]
 
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "sampling": SAMPLING, "attempts": ATTEMPTS}

@@ -114,7 +114,9 @@ class Writer:
         codec, seed = self._model.codec, self.recipe.seed
         if self.source == "teacher":
             opening = prompts.opening(seed, index)
-            return opening, tuple(codec.encode(TEACHER_BEGIN + opening, add_special_tokens=True))
+            # Its tokens end with a space where a word follows: without one it thinks itself done.
+            text = f"{TEACHER_BEGIN}{opening} "
+            return opening, tuple(codec.encode(text, add_special_tokens=True))
         order = [{"role": "user", "content": prompts.order(seed, index)}]
         return "", tuple(codec.encode(codec.render(order, add_generation_prompt=True)))
 
@@ -143,8 +145,7 @@ class Writer:
 def _story(opening: str, text: str | None) -> str | None:
     if text is None:
         return None
-    gap = " " if opening and text[:1].isalnum() else ""
-    return prompts.tidy(opening + gap + text)
+    return prompts.tidy(f"{opening} {text}")
 
 
 def _only_warnings() -> None:

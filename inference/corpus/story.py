@@ -29,6 +29,7 @@ class Story:
         self.fields: dict[str, tuple[Line, ...]] = dict(case.fields) if case else {}
         self.facts: set[str] = set()
         self.kept: dict[str, str] = {}
+        self.ahead = False  # whether what is told now comes before its time: names suffice
         self._about: list[Person] = []
         self._now: list[Person] = []  # who this sentence has named or meant, and the one before
         self._before: list[Person] = []
@@ -170,6 +171,8 @@ class Story:
             return person.kind
         if form in person.words:
             return person.words[form]
+        if form == "name" and not person.shown and not self.ahead:
+            return self._introduced(person)
         self._now.append(person)
         return person.name if form == "name" else pronoun(self.tables.language, person.gender, form)
 
