@@ -8,6 +8,7 @@ _START = re.compile(r"(?:^|[.!?…] |\n)([a-z])", re.MULTILINE)
 _A = re.compile(r"\b([Aa]) (?=(\w+))")
 _AN_WORDS = re.compile(r"(?:hour|honest|heir)", re.IGNORECASE)
 _A_WORDS = re.compile(r"(?:uni(?!n)|use|usu|eu|one\b|once\b|ukulele)", re.IGNORECASE)
+_COMMAS = re.compile(r"，+([，。！？])")
 _SPACES = re.compile(r" {2,}")
 _BEFORE_MARK = re.compile(r"[ ,]+([,.!?;:])")
 _QUOTE_MARK = re.compile(r'([.!?])"[.,]|"([.,])')
@@ -31,7 +32,8 @@ def _article(text: str) -> str:
 
 
 def chinese(text: str) -> str:
-    return re.sub(r"[ \t]+", "", text)
+    """Chinese has no spaces; after a name that ended with a comma another mark may follow."""
+    return _COMMAS.sub(r"\1", re.sub(r"[ \t]+", "", text))
 
 
 POLISH = {"en": english, "zh": chinese}

@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 SOURCES = ("grammar", "teacher", "chat")
-# Characters of one token of a vocabulary of a few thousand tokens trained on such stories, and of
+# Characters of one token of a vocabulary of 4,096 tokens trained on such stories, and of
 # one story: both measured (docs/corpus.md), both good to a few hundredths, which is enough to ask
 # for so many tokens.
-CHARACTERS_PER_TOKEN = {"en": 4.1, "zh": 1.6}
-CHARACTERS_PER_STORY = {"en": 1000, "zh": 300}
+CHARACTERS_PER_TOKEN = {"en": 3.7, "zh": 1.5}
+CHARACTERS_PER_STORY = {"en": 980, "zh": 260}
 # Stories of one file: few enough that a killed run loses seconds, with many files for many cores.
 STORIES_PER_FILE = {"grammar": 10_000, "teacher": 500, "chat": 100}
 # What TinyStories-656K puts around a story: in its tokenizer plain text, not one token.
