@@ -112,8 +112,11 @@ class ModelRunner:
 
     @torch.inference_mode()
     def run(self, chunks: tuple[Chunk, ...]) -> Array:
-        logits = self._architecture.forward(_batch(chunks), self._caches)
-        return logits.numpy()
+        return self.forward(_batch(chunks)).numpy()
+
+    def forward(self, batch: ForwardBatch) -> torch.Tensor:
+        """fp32[L, V]: the logits of the rows that the batch asks for."""
+        return self._architecture.forward(batch, self._caches)
 
     def warm_up(self) -> None:
         """Run a few tokens through an empty cache: half a minute the first time on a machine,

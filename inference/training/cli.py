@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from argparse import ArgumentParser
 from collections.abc import Callable
 from pathlib import Path
@@ -91,11 +92,15 @@ def _run(options: dict[str, Any], say: Say) -> None:
 def _sweep(options: dict[str, Any], say: Say) -> None:
     from inference.training.pretraining import pretrain, write_sweep
 
+    tokenizer = options["tokenizer"] or options["output"] / "tokenizer"
+    until = time.monotonic() + 60 * options["max_minutes"] if options["max_minutes"] else None
     for size in options["sizes"]:
         recipe = load_recipe(options["recipe"], [*options["changes"], f"size={size}"])
         say(f"Size {size}")
-        tokenizer = options["tokenizer"] or options["output"] / "tokenizer"
-        pretrain(recipe, options["output"] / size, options | {"tokenizer": tokenizer}, say)
+        left = (until - time.monotonic()) / 60 if until else None
+        these = options | {"tokenizer": tokenizer, "max_minutes": left}
+        if not pretrain(recipe, options["output"] / size, these, say):
+            return
     write_sweep(options["output"], options["sizes"], say)
 
 

@@ -18,7 +18,7 @@ class CheckpointDamaged(TrainingError):
 
 
 class LossNotFinite(TrainingError):
-    """The loss became NaN or infinite, at the named step."""
+    """The loss, or its gradient, became NaN or infinite, at the named step."""
 
 
 @contextmanager

@@ -74,6 +74,9 @@ class Layer(nn.Module):
 class Decoder(nn.Module):
     """Tokens to the last hidden states."""
 
+    cos: torch.Tensor
+    sin: torch.Tensor
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
@@ -85,7 +88,7 @@ class Decoder(nn.Module):
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         length = ids.shape[1]
-        cos, sin = self.get_buffer("cos")[:length], self.get_buffer("sin")[:length]
+        cos, sin = self.cos[:length], self.sin[:length]
         x = self.embed_tokens(ids)
         for layer in self.layers:
             x = layer(x, cos, sin)

@@ -22,9 +22,9 @@ from inference.training.world import World, joined
 Say = Callable[[str], None]
 
 
-def pretrain(recipe: Recipe, folder: Path, options: dict[str, Any], say: Say) -> None:
+def pretrain(recipe: Recipe, folder: Path, options: dict[str, Any], say: Say) -> bool:
     """Train into `folder`; the model comes to lie in folder/model, also when time ends the run
-    before the last step. options: data, tokenizer, cache, device, max_minutes. Raises
+    before the last step: then False. options: data, tokenizer, cache, device, max_minutes. Raises
     TrainingError."""
     with joined(options["device"]) as world:
         say = say if world.is_first else lambda _: None
@@ -40,6 +40,7 @@ def pretrain(recipe: Recipe, folder: Path, options: dict[str, Any], say: Say) ->
         if world.is_first:
             files.save(model, folder / "model")
         say(f"{folder / 'model'} holds the model." if finished else _later(folder))
+    return finished
 
 
 def model_files(recipe: Recipe, data: TokenData) -> ModelFiles:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from inference.training.errors import TrainingError, writing
-from inference.training.texts import Split
+from inference.training.texts import Split, group
 from inference.training.tokenizer import TOKENIZER_FILES, write_json
 
 INDEX = "index.json"
@@ -128,7 +128,7 @@ class ShardWriter:
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """The held-out tokens of one source."""
+    """The held-out tokens of one source and language."""
 
     tokens: Array
     learned: Array | None
@@ -167,8 +167,9 @@ def load_shards(directories: Sequence[Path]) -> TokenData:
         if shard.split == "train":
             train.append(part)
         else:
-            heldout.setdefault(shard.source, []).append(part)
-            sizes[shard.source] = sizes.get(shard.source, 0) + shard.bytes
+            name = group(shard.source, shard.language)
+            heldout.setdefault(name, []).append(part)
+            sizes[name] = sizes.get(name, 0) + shard.bytes
     if not train:
         raise TrainingError("There are no tokens to train on, only held-out ones.")
     tokens, learned = _joined(train)

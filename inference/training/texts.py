@@ -37,6 +37,15 @@ class Document:
     split: Split
     messages: tuple[dict[str, str], ...] = ()
 
+    @property
+    def group(self) -> str:
+        """What it is counted with: its source, and its language where that is known."""
+        return group(self.source, self.language)
+
+
+def group(source: str, language: str) -> str:
+    return f"{source}-{language}" if language else source
+
 
 def text_files(inputs: Iterable[Path]) -> list[Path]:
     """The files of folders and files that are given, sorted. Raises TrainingError."""

@@ -62,7 +62,7 @@ class Trainer:
     def run(self, say: Say, max_minutes: float | None = None) -> bool:
         """Train to the last step; False when it was stopped before, by the time or a signal, with
         a checkpoint. Raises TrainingError and its subclasses."""
-        until = time.monotonic() + 60 * max_minutes if max_minutes else None
+        until = None if max_minutes is None else time.monotonic() + 60 * max_minutes
         self._begin(say)
         bar = tqdm(
             total=self._recipe.steps,
@@ -102,8 +102,10 @@ class Trainer:
                 self._precision.scaler.scale(loss * world.size / count).backward()
             total += loss.detach() / count
         self._update(learning_rate(recipe, self.step))
-        wrong = ~torch.isfinite(total) & (self._bad == _FINE)
-        self._bad = torch.where(wrong, self.step + 1, self._bad)
+        fine = torch.isfinite(total)
+        if not self._precision.scaler.is_enabled():  # which leaves out steps that overflow
+            fine &= torch.isfinite(self._norm)
+        self._bad = torch.where(fine | (self._bad != _FINE), self._bad, self.step + 1)
         self._losses += total
         self.step += 1
 
