@@ -9,6 +9,7 @@
 # Needs a Python with torch, tokenizers, safetensors, numpy and matplotlib; no Django.
 #   PYTHON=python3         WORK=var/story       LANGUAGES=en, or "en zh"
 #   TOKENS=40000000        of the corpus, of each source
+#   CORPUS=                more arguments of inference.corpus, such as other sources
 #   MINUTES=9              of one call of sweep or train, which then stops with a checkpoint
 #   STEPS=8000  SWEEP_STEPS=1200                of 131,072 tokens each
 #   REFERENCE, JUDGE       folders of models to compare with, and to read the stories
@@ -29,11 +30,13 @@ if [ "$gpus" -gt 1 ]; then
 fi
 
 corpus() {
+    # shellcheck disable=SC2086
     "$PYTHON" -m inference.corpus --out "$WORK/corpus" --tokens "$TOKENS" --chinese "$chinese" \
-        --processes "$(nproc)"
+        --processes "$(nproc)" ${CORPUS:-}
 }
 
 tokens() {
+    if [ -f "$here/tokens/index.json" ]; then return; fi
     vocab=$("$PYTHON" -c "import tomllib
 print(tomllib.load(open('inference/training/recipes/$recipe.toml', 'rb'))['vocab'])")
     # a pattern, to be spelled out by the shell
