@@ -40,15 +40,12 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(stories: Path, tmp_pat
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(stories: Path, tmp_path: Path) -> None:
-    with pytest.raises(LossNotFinite, match=r"step (\d) is not finite; no checkpoint was written"):
+    with pytest.raises(LossNotFinite, match=r"step \d, .* is not finite; no checkpoint"):
         run_toy(stories, tmp_path / "run", learning_rate=1e30, log_every=12, save_every=12)
     assert not list(tmp_path.glob("run/checkpoints/*"))
-    with pytest.raises(LossNotFinite, match="step 3 is not finite; step 2 is kept"):
+    with pytest.raises(LossNotFinite, match=r"step 2, .* is not finite; step 1 is kept"):
         run_toy(stories, tmp_path / "kept", learning_rate=1e30, save_every=1, warmup_steps=0)
-    assert [path.name for path in sorted(tmp_path.glob("kept/checkpoints/*"))] == [
-        "step-00000001.ckpt",
-        "step-00000002.ckpt",
-    ]
+    assert [path.name for path in tmp_path.glob("kept/checkpoints/*")] == ["step-00000001.ckpt"]
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(stories: Path, tmp_path: Path) -> None:

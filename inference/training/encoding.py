@@ -27,13 +27,15 @@ from inference.training.tokenizer import end_of_text, load_tokenizer
 # Changes when the same text comes out as other tokens than before.
 _FORMAT = "1"
 _AT_ONCE = 512
+# Bytes of files from which on starting processes is worth its while.
+WORTH_PROCESSES = 1_000_000
 
 
 def encode_files(files: Sequence[Path], tokenizer: Path, cache: Path) -> list[Path]:
     """A folder of token shards for each file, in order. Raises TrainingError."""
     work = partial(_encoded, tokenizer=tokenizer, cache=cache)
     workers = min(len(files), len(os.sched_getaffinity(0)))
-    if workers < 2 or sum(path.stat().st_size for path in files) < 1_000_000:
+    if workers < 2 or sum(path.stat().st_size for path in files) < WORTH_PROCESSES:
         return list(map(work, files))
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
