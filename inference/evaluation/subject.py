@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from inference.config import ModelConfig
-from inference.engine import StepEvents, run_to_end
+from inference.engine import StepEvents
 from inference.errors import EngineError
-from inference.offline import OfflineModel
+from inference.offline import OfflineModel, run_to_end
 from inference.options import EngineOptions
 from inference.perplexity import ForwardRunner, text_loss
 from inference.training.sizes import parameters

@@ -135,8 +135,8 @@ class Trainer:
         step = self._checkpoints.last_step()
         kept = "no checkpoint was written yet" if step is None else f"step {step} is kept"
         raise LossNotFinite(
-            f"The loss of step {bad}, or its gradient, is not finite; {kept}. Try a lower learning rate than "
-            f"{self._recipe.learning_rate:g}, or bf16 instead of fp16."
+            f"The loss of step {bad}, or its gradient, is not finite; {kept}. Try a lower learning "
+            f"rate than {self._recipe.learning_rate:g}, or bf16 instead of fp16."
         )
 
     def _write_step(self) -> str:
