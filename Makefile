@@ -6,8 +6,8 @@ MANAGE = $(PY) manage.py
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help serve test test-gpu sanitize-gpu soak bench bench-gpu lint models lock clean install \
-    install-dev browser
+.PHONY: help serve test test-gpu sanitize-gpu soak bench bench-gpu story-model lint models lock clean \
+    install install-dev browser
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +57,9 @@ bench-gpu: install-dev models ## measure this machine's NVIDIA GPU, likewise
 	@$(MANAGE) doctor --expect cuda
 	@mkdir -p docs/benchmarks
 	$(MANAGE) bench gpu --output docs/benchmarks
+
+story-model: install-dev ## train the story model from nothing; wants a GPU (.ci/story_model.sh)
+	PYTHON=$(PY) sh .ci/story_model.sh
 
 lint: install-dev ## check style, types, migrations and the lock files
 	$(PY) -m ruff check .

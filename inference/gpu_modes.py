@@ -7,22 +7,19 @@ import gc
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
-from torch.nn import functional
 
 import kernels
-from inference.batch import ForwardBatch
 from inference.benchmark_shapes import SHAPES, RandomWeights, shape_config
 from inference.config import ModelConfig
 from inference.gpu_rates import Plan, batch_rates, decode_rates, first_tokens
 from inference.gpu_timing import Limits
-from inference.kv_cache import BLOCK_SIZE
 from inference.loading import products_of
+from inference.perplexity import ForwardRunner, token_losses
 from inference.weights import Weights
-from kernels import AttentionBatch
 
 ROOT = Path(__file__).parents[1]
 CHAT = ROOT / "models" / "chat"
@@ -70,28 +67,11 @@ def _row(name: str, plan: Plan, limits: Limits) -> dict[str, Any]:
     return row
 
 
-class ForwardRunner(Protocol):
-    """A runner of which the logits of every token can be had: CudaRunner."""
-
-    def forward(self, batch: ForwardBatch) -> torch.Tensor: ...
-
-
-@torch.inference_mode()
 def perplexity(runner: ForwardRunner, ids: torch.Tensor) -> float:
     """Of ids int64[n] on the runner's device, read in windows, each from its own beginning."""
     windows = [window for window in ids.split(_WINDOW) if window.numel() > 1]
-    losses = [_losses(runner, window).double().sum().item() for window in windows]
+    losses = [token_losses(runner, window).double().sum().item() for window in windows]
     return math.exp(sum(losses) / sum(window.numel() - 1 for window in windows))
-
-
-def _losses(runner: ForwardRunner, window: torch.Tensor) -> torch.Tensor:
-    size, device = window.numel(), window.device
-    blocks = torch.arange(-(-size // BLOCK_SIZE), dtype=torch.int32, device=device)
-    positions = torch.arange(size, device=device)
-    length = torch.tensor([size], dtype=torch.int32, device=device)
-    attention = AttentionBatch(blocks[None], length, (0, size), 0)
-    logits = runner.forward(ForwardBatch(window, positions, positions, attention, None))
-    return functional.cross_entropy(logits[:-1], window[1:], reduction="none")
 
 
 def _documents() -> torch.Tensor:

@@ -115,9 +115,7 @@ def load(
     tokenizer_config = _read_json(directory / "tokenizer_config.json")
     special_tokens = _special_tokens(directory, tokenizer_config)
     tokenizer = _tokenizer(path, raw)
-    template = None
-    if kind is ModelKind.CHAT:
-        template = ChatTemplate(*_template_source(directory, tokenizer_config), special_tokens)
+    template = chat_template(directory) if kind is ModelKind.CHAT else None
     own = context_length(config, directory / "config.json")
     length = context_for(own, rope_kind(config, directory / "config.json"), context_tokens)
     return TokenizerCodec(
@@ -135,6 +133,13 @@ def load(
             stretched=str(length) if length > own else "",
         ),
     )
+
+
+def chat_template(directory: Path) -> ChatTemplate:
+    """The template of a model's files. Raises ModelInvalid where there is none that works."""
+    tokenizer_config = _read_json(directory / "tokenizer_config.json")
+    special_tokens = _special_tokens(directory, tokenizer_config)
+    return ChatTemplate(*_template_source(directory, tokenizer_config), special_tokens)
 
 
 def has_chat_template(directory: Path) -> bool:

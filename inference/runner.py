@@ -140,8 +140,11 @@ class ModelRunner:
 
     @torch.inference_mode()
     def run(self, chunks: tuple[Chunk, ...]) -> Array:
-        logits = self._architecture.forward(_batch(chunks), self._caches)
-        return logits.numpy()
+        return self.forward(_batch(chunks)).numpy()
+
+    def forward(self, batch: ForwardBatch) -> torch.Tensor:
+        """fp32[L, V]: the logits of the rows that the batch asks for."""
+        return self._architecture.forward(batch, self._caches)
 
     def read_blocks(self, blocks: list[int]) -> Array:
         return cache_blocks.read(self._caches, blocks)

@@ -29,6 +29,8 @@ IMPORTED_AS = {
 # Imported where they are, with the reason why a user need not have them.
 OPTIONAL = {
     "cupy": "only for NVIDIA GPUs",
+    "matplotlib": "the pictures of `manage.py train` and `evaluate`; a development dependency",
+    "peft": "LoRA in `manage.py train`; a development dependency",
     "transformers": "the peer that `manage.py bench` measures; a development dependency",
     "websockets": "the reader that `manage.py bench serve` is; a development dependency",
 }

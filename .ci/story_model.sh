@@ -1,0 +1,75 @@
+#!/bin/sh
+# From nothing to a story model and what is known about it: sh .ci/story_model.sh [STEP]
+#   corpus    writes the training text        (CPU: minutes on many cores)
+#   tokens    learns a tokenizer, encodes     (CPU)
+#   sweep     tries small sizes               (GPU: about 8 minutes on an H100)
+#   train     trains the final model          (GPU: goes on where it stopped)
+#   evaluate  judges it beside $REFERENCE, writes docs/story-model and models/story
+# Without a step: all of them. Each step that was interrupted goes on when it is called again.
+# Needs a Python with torch, tokenizers, safetensors, numpy and matplotlib; no Django.
+#   PYTHON=python3         WORK=var/story       LANGUAGES=en, or "en zh"
+#   TOKENS=40000000        of the corpus, of each source
+#   CORPUS=                more arguments of inference.corpus, such as other sources
+#   MINUTES=9              of one call of sweep or train, which then stops with a checkpoint
+#   STEPS=8000  SWEEP_STEPS=1200                of 131,072 tokens each
+#   REFERENCE, JUDGE       folders of models to compare with, and to read the stories
+set -eu
+cd "$(dirname "$0")/.."
+PYTHON=${PYTHON:-python3} WORK=${WORK:-var/story} LANGUAGES=${LANGUAGES:-en}
+TOKENS=${TOKENS:-40000000} MINUTES=${MINUTES:-9} STEPS=${STEPS:-8000}
+SWEEP_STEPS=${SWEEP_STEPS:-1200}
+case "$LANGUAGES" in
+en) recipe=story; texts="$WORK/corpus/*-en-*.jsonl.gz"; chinese=0 ;;
+*) recipe=story-bilingual; texts="$WORK/corpus"; chinese=0.25 ;;
+esac
+here=$WORK/$recipe
+gpus=$("$PYTHON" -c 'import torch; print(max(1, torch.cuda.device_count()))')
+train="$PYTHON -m inference.training"
+if [ "$gpus" -gt 1 ]; then
+    train="$PYTHON -m torch.distributed.run --standalone --nproc-per-node=$gpus -m inference.training"
+fi
+
+corpus() {
+    # shellcheck disable=SC2086
+    "$PYTHON" -m inference.corpus --out "$WORK/corpus" --tokens "$TOKENS" --chinese "$chinese" \
+        --processes "$(nproc)" ${CORPUS:-}
+}
+
+tokens() {
+    if [ -f "$here/tokens/index.json" ]; then return; fi
+    vocab=$("$PYTHON" -c "import tomllib
+print(tomllib.load(open('inference/training/recipes/$recipe.toml', 'rb'))['vocab'])")
+    # a pattern, to be spelled out by the shell
+    # shellcheck disable=SC2086
+    "$PYTHON" -m inference.training tokenizer $texts --vocab "$vocab" --output "$here/tokenizer"
+    # shellcheck disable=SC2086
+    "$PYTHON" -m inference.training shards $texts --tokenizer "$here/tokenizer" \
+        --output "$here/tokens" --cache "$WORK/cache"
+}
+
+sweep() {
+    $train sweep "$here/tokens" --recipe "$recipe" --sizes 1m 3m 8m --set "steps=$SWEEP_STEPS" \
+        --max-minutes "$MINUTES" --output "$here/sweep"
+}
+
+train() {
+    $train run "$here/tokens" --recipe "$recipe" --set "steps=$STEPS" --max-minutes "$MINUTES" \
+        --output "$here/run"
+}
+
+evaluate() {
+    mkdir -p docs/story-model
+    "$PYTHON" -m inference.evaluation "$here/run/model" --name run --corpus "$WORK/corpus" \
+        ${REFERENCE:+--reference "$REFERENCE"} ${JUDGE:+--judge "$JUDGE"} \
+        --languages $LANGUAGES --runs "$here/sweep/1m" "$here/sweep/3m" "$here/sweep/8m" \
+        "$here/run" --output docs/story-model --card "$here/run/model/README.md" \
+        --facts inference/evaluation/story.toml
+    rm -rf models/story
+    mkdir -p models
+    cp -r "$here/run/model" models/story
+}
+
+for step in ${1:-corpus tokens sweep train evaluate}; do
+    echo "== $step"
+    "$step"
+done
