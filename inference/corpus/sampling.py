@@ -21,9 +21,8 @@ from inference.corpus.files import Manifest, Story, is_held_out, read, write
 from inference.corpus.filters import refusal
 from inference.corpus.quality import repeated
 from inference.corpus.recipe import TEACHER_BEGIN, CorpusError, Job, Recipe
-from inference.engine import run_to_end
 from inference.errors import EngineError
-from inference.offline import OfflineModel
+from inference.offline import OfflineModel, run_to_end
 from inference.options import EngineOptions
 from inference.types import Delta, EngineEvent, Finished, GenerateRequest, ModelKind, SamplingParams
 
