@@ -166,7 +166,7 @@ class Turns:
                 stream.cancel()
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         if turns:
-            told = [asyncio.create_task(turn.wait_readers()) for turn in turns]
+            told = [asyncio.create_task(turn.readers.gone()) for turn in turns]
             await asyncio.wait(told, timeout=READERS_S)
         await asyncio.to_thread(self.log.stop)
         self._mark.release()

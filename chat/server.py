@@ -71,9 +71,11 @@ class SiteServer(Server):  # type: ignore[misc]
         """Daphne's own never waits: a client that reads slowly would fill our memory. Whoever
         sends waits here, before and after, until what was sent earlier is on its way."""
         if isinstance(protocol, SiteSocket):
-            await protocol.room()
+            if protocol.is_full:
+                await protocol.room()
             await super().handle_reply(protocol, message)
-            await protocol.room()
+            if protocol.is_full:
+                await protocol.room()
         else:
             await super().handle_reply(protocol, message)
             await self._until_taken(protocol)

@@ -29,7 +29,7 @@ class SiteSocket(WebSocketProtocol):  # type: ignore[misc]
     """`room` is what a sender waits for. Its transport says through Twisted's producer interface
     when too much is unsent (`pauseProducing`) and when all of it is gone (`resumeProducing`)."""
 
-    def onOpen(self) -> None:  # noqa: N802
+    def onConnect(self, request: Any) -> Any:  # noqa: N802
         self._has_room = asyncio.Event()
         self._has_room.set()
         self._written = self._most_taken = 0
@@ -38,12 +38,15 @@ class SiteSocket(WebSocketProtocol):  # type: ignore[misc]
         # The channel that spoke HTTP here before the upgrade is still registered.
         self.transport.unregisterProducer()
         self.transport.registerProducer(self, True)
-        super().onOpen()
+        return super().onConnect(request)
+
+    @property
+    def is_full(self) -> bool:
+        return self.state == self.STATE_OPEN and not self._has_room.is_set()
 
     async def room(self) -> None:
         """Return when no more than MAX_UNSENT bytes wait, or the connection is gone."""
-        if hasattr(self, "_has_room"):
-            await self._has_room.wait()
+        await self._has_room.wait()
 
     def pauseProducing(self) -> None:  # noqa: N802
         self._has_room.clear()
@@ -55,7 +58,7 @@ class SiteSocket(WebSocketProtocol):  # type: ignore[misc]
         self._has_room.set()
 
     def connectionLost(self, reason: Any) -> None:  # noqa: N802
-        if hasattr(self, "_has_room"):
+        if hasattr(self, "_has_room"):  # else it was lost before it was a websocket
             self._has_room.set()
         super().connectionLost(reason)
 
@@ -67,8 +70,14 @@ class SiteSocket(WebSocketProtocol):  # type: ignore[misc]
             return
         payload = content.encode() if isinstance(content, str) else content
         frame = PreparedMessage(payload, isBinary=False, applyMask=False, doNotCompress=True)
-        self._written += len(frame.payloadHybi)
-        self.transport.write(frame.payloadHybi)
+        data = frame.payloadHybi
+        self._written += len(data)
+        # Almost always the system takes all of it, and nobody has to wait for a writable socket.
+        taken = 0 if self.unsent else self.transport.writeSomeData(data)
+        if not isinstance(taken, int):  # the connection is lost, as its reader is about to hear
+            return
+        if taken < len(data):
+            self.transport.write(data[taken:])
 
     def check_timeouts(self) -> None:
         """Daphne asks every other second."""

@@ -13,7 +13,7 @@ from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
 from websockets.uri import parse_uri
 
-from chat import site_socket
+from chat import live_blocks, site_socket
 from inference.types import GenerateRequest
 from tests.fake_engine import FakeEngine, Step, prompt_text
 
@@ -24,7 +24,7 @@ PIECE = "a paragraph that has no end and is shown again with each word " * 40
 def build() -> FakeEngine:
     """`TINYLLM_ENGINE_FACTORY`. One paragraph, of which each frame carries all that there is: over
     25 megabytes in frames for a third of one in text. A reader is given up after a second."""
-    site_socket.STALLED_S = 1.0
+    site_socket.STALLED_S, live_blocks.SHARE = 1.0, 1e9
     return FakeEngine(_script, delay=0.03)
 
 

@@ -23,7 +23,7 @@ from inference.probe import probe_apart
 
 # The READMEs with a table of the GPU, and their languages.
 READMES = {"README.md": "en", "README.zh-CN.md": "zh"}
-WHAT = ("latency", "context", "throughput", "serve", "gpu", "readme")
+WHAT = ("latency", "context", "throughput", "serve", "web", "gpu", "readme")
 GPU_JSON = Path("docs/benchmarks/gpu.json")
 
 
@@ -31,9 +31,9 @@ class Command(BaseCommand):
     help = (
         "latency: prefill and decode speed, memory and the share of the memory's bandwidth on the "
         "CPU. context: prompts up to the model's limit and beyond it. throughput: many requests at "
-        "once, without a server. serve: a running site, over websockets, at several rates. gpu: an "
-        "NVIDIA GPU with models of three shapes, and each kernel. readme: put what gpu found into "
-        "the READMEs."
+        "once, without a server. serve: a running site, over websockets, at several rates. web: "
+        "what a site costs beside its engine, with all requests at once. gpu: an NVIDIA GPU with "
+        "models of three shapes, and each kernel. readme: put what gpu found into the READMEs."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -58,7 +58,7 @@ class Command(BaseCommand):
             help="auto: lengths beyond the model's limit, and the limit once more, are read with "
             "positions stretched; off: they are refused",
         )
-        many = parser.add_argument_group("of throughput and serve")
+        many = parser.add_argument_group("of throughput, serve and web")
         many.add_argument("--requests", type=int, help="default: 1000; of serve 100 at each rate")
         many.add_argument("--input-len", type=int, help="tokens, of serve words; default: 128")
         many.add_argument("--output-len", type=int, help="tokens of each answer; default: 128")
@@ -155,6 +155,23 @@ class Command(BaseCommand):
             from inference.benchmarks import machine  # loads torch
 
             self._save({"machine": machine(), "runs": runs}, options["output"], "serve.json")
+
+    def _web(self, options: dict[str, Any]) -> None:
+        from inference.benchmarks import machine  # loads torch
+        from inference.load_client import Load, LoadError
+        from inference.web_benchmark import web_figures
+
+        load = Load(options["model"], **{"requests": 32} | _given(options))
+        scripted = settings.TINYLLM_ENGINE_FACTORY != "chat.engine.build"
+        try:
+            found = web_figures(settings.BASE_DIR / "manage.py", load, offline=not scripted)
+        except LoadError as error:
+            raise CommandError(str(error)) from error
+        for name in ("alone", "many", "offline"):
+            if name in found:
+                self.stdout.write(serving_metrics.table(name, found[name]) + "\n")
+        self.stdout.write(f"{found['cpu']['web_us_per_token']:.0f} µs of the site for each token")
+        self._save({"machine": machine(), **found}, options["output"], "web.json")
 
     def _gpu(self, options: dict[str, Any]) -> None:
         from inference import gpu_benchmarks  # loads torch
