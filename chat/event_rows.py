@@ -28,16 +28,18 @@ class Pending:
 
 def write(batch: Sequence[Pending]) -> None:
     """Within the caller's transaction. Raises DatabaseError."""
-    quoted = connection.ops.quote_name
-    events, message = Event._meta, Message._meta
-    names = ", ".join(quoted(_column(Event, name).column) for name in _COLUMNS)
-    places = ", ".join(["%s"] * len(_COLUMNS))
-    insert = f"INSERT INTO {quoted(events.db_table)} ({names}) VALUES ({places})"
-    content, key = quoted(_column(Message, "content").column), quoted(_column(Message, "id").column)
-    update = f"UPDATE {quoted(message.db_table)} SET {content} = %s WHERE {key} = %s"
+    insert = _sql("INSERT INTO {} ({}) VALUES (%s, %s, %s, %s, %s, %s)", Event, _COLUMNS)
+    update = _sql("UPDATE {0} SET {1} = %s WHERE {2} = %s", Message, ("content",), ("id",))
     with connection.cursor() as cursor:
         cursor.executemany(insert, [row for pending in batch for row in _rows(pending)])
         cursor.executemany(update, [(p.content, _uuid(p.turn.message_id)) for p in batch])
+
+
+def _sql(statement: str, model: type[models.Model], *columns: Sequence[str]) -> str:
+    """The statement with the names of the table, then of each list of columns."""
+    quoted = connection.ops.quote_name
+    lists = (", ".join(quoted(_column(model, name).column) for name in each) for each in columns)
+    return statement.format(quoted(model._meta.db_table), *lists)
 
 
 def _rows(pending: Pending) -> Iterable[tuple[Any, ...]]:

@@ -29,8 +29,8 @@ def frame(kind: str, *, seq: int, **fields: Any) -> Frame:
 class LiveTurn:
     """Event numbers: `started.seq` is turn.started's, each delta takes the next one."""
 
-    def __init__(self, started: StartedTurn) -> None:
-        self.started = started
+    def __init__(self, started: StartedTurn, request_id: str = "") -> None:
+        self.started, self.request_id = started, request_id
         self.text = started.content
         self.seq = started.seq
         self.token_ids: list[int] = []
@@ -43,7 +43,7 @@ class LiveTurn:
         self._delta_offsets: list[int] = []
         self._waiting: Waiting | None = None
         self._end: Frame | None = None
-        self._changed = asyncio.Event()
+        self._changed, self._over = asyncio.Event(), asyncio.Event()
         self._blocks = LiveBlocks(started.content, started.seq)
         self._ids = {
             "session_id": str(started.session_id),
@@ -92,6 +92,7 @@ class LiveTurn:
     def end(self, payload: dict[str, Any], seq: int) -> None:
         """Tell every reader that it is over. Nothing may be taken afterwards."""
         self._end = frame("message.end", **{**payload, "seq": seq})
+        self._over.set()
         self._notify()
 
     async def frames(self, after: int) -> AsyncGenerator[Frame, None]:
@@ -138,8 +139,8 @@ class LiveTurn:
                 await changed.wait()
 
     async def wait_end(self) -> Frame:
-        while self._end is None:
-            await self._changed.wait()
+        await self._over.wait()
+        assert self._end is not None
         return self._end
 
     def has(self, seq: int) -> bool:

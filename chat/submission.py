@@ -17,13 +17,15 @@ from inference.types import SamplingParams
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A message on its way in. newest: answer the newest message instead of `parent_id`."""
+    """A message on its way in. newest: answer the newest message instead of `parent_id`. attended:
+    the answer is for a caller who waits for it, and is not written on for nobody."""
 
     text: str
     model: str
     session_id: uuid.UUID | None = None
     parent_id: uuid.UUID | None = None
     newest: bool = False
+    attended: bool = False
     client_id: str | None = None
     sampling: Mapping[str, Any] = field(default_factory=dict)
 

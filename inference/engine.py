@@ -255,7 +255,8 @@ class Engine:
             seconds = active.sequence.request.deadline_s
             assert seconds is not None
             self._forget(active)
-            log.info("request.late", request_id=active.request_id, seconds=seconds)
+            over_ms = 1e3 * (now - active.arrived - seconds)
+            log.info("request.late", request_id=active.request_id, cancel_latency_ms=over_ms)
             events.append((active.request_id, DeadlineExceeded(seconds)))
         return events
 

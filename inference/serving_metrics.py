@@ -18,7 +18,13 @@ from typing import Any
 from inference.errors import InvalidParameter
 
 PERCENTILES = (50, 90, 99)
-NAMES = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "itl_ms": "ITL", "e2el_ms": "E2EL", "added_ms": "added"}
+NAMES = {
+    "ttft_ms": "TTFT",
+    "tpot_ms": "TPOT",
+    "itl_ms": "ITL",
+    "e2el_ms": "E2EL",
+    "added_ms": "added",
+}
 
 
 @dataclass(frozen=True, slots=True)

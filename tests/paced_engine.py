@@ -77,7 +77,9 @@ class PacedEngine(MailboxClient):
 
     def models(self) -> list[ModelInfo]:
         kind = ModelKind.CHAT
-        return [ModelInfo("chat", "Paced", kind, ("en",), "MIT", "ready", defaults=SamplingParams())]
+        return [
+            ModelInfo("chat", "Paced", kind, ("en",), "MIT", "ready", defaults=SamplingParams())
+        ]
 
     async def codec(self, model: str) -> Any:
         return self._codec
