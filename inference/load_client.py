@@ -162,7 +162,7 @@ async def _ask(site: Site, load: Load, seen: list[Transcript]) -> RequestTimes:
         ) as line:
             await line.recv()  # ready
             sent, arrivals, transcript = time.perf_counter(), [], Transcript()
-            await line.send(_question(load))
+            await line.send(question(load))
             async for data in line:
                 now, frame = time.perf_counter(), json.loads(data)
                 transcript.apply(frame)
@@ -177,7 +177,7 @@ async def _ask(site: Site, load: Load, seen: list[Transcript]) -> RequestTimes:
     raise LoadError("connection_closed", f"{site.socket_url} closed the connection.")
 
 
-def _question(load: Load) -> str:
+def question(load: Load) -> str:
     """Other words each time: an earlier run's would be found in the site's cache."""
     frame = {
         "v": 1,

@@ -80,15 +80,15 @@ def figures(
         "output_tokens_per_s": output / duration_s,
         "total_tokens_per_s": (prompt + output) / duration_s,
         "tokens_per_frame": output / frames if frames else None,
-        "ttft_ms": _summary(times.ttft for times in done),
-        "tpot_ms": _summary(times.tpot for times in done if times.tpot is not None),
-        "itl_ms": _summary(gap for times in done for gap in times.itl),
-        "e2el_ms": _summary(times.e2el for times in done),
-        "added_ms": _summary(t.ttft - t.engine_s for t in done if t.engine_s is not None),
+        "ttft_ms": summary(times.ttft for times in done),
+        "tpot_ms": summary(times.tpot for times in done if times.tpot is not None),
+        "itl_ms": summary(gap for times in done for gap in times.itl),
+        "e2el_ms": summary(times.e2el for times in done),
+        "added_ms": summary(t.ttft - t.engine_s for t in done if t.engine_s is not None),
     }
 
 
-def _summary(seconds: Iterable[float]) -> dict[str, float] | None:
+def summary(seconds: Iterable[float]) -> dict[str, float] | None:
     """Mean and percentiles in milliseconds."""
     values = sorted(1e3 * value for value in seconds)
     if not values:

@@ -31,15 +31,25 @@ class SiteFailed(EngineError):
 class SiteProcess:
     """A running site. url: where it listens. folder: its data."""
 
-    def __init__(self, url: str, folder: Path, process: subprocess.Popen[str]) -> None:
+    def __init__(
+        self, url: str, folder: Path, process: subprocess.Popen[str], command: list[str]
+    ) -> None:
         self.url, self.folder = url, folder
-        self._process = process
+        self._process, self._command = process, command
 
     def logged(self, *events: str) -> list[dict[str, Any]]:
         """The log's lines about these events, in order."""
         lines = (self.folder / "log").read_text(encoding="utf-8").splitlines()
         found = (json.loads(line) for line in lines if line.startswith("{"))
         return [line for line in found if line.get("event") in events]
+
+    def make_administrator(self, name: str, password: str) -> None:
+        """Raises SiteFailed."""
+        given = [f"DJANGO_SUPERUSER_USERNAME={name}", f"DJANGO_SUPERUSER_PASSWORD={password}"]
+        asked = ["createsuperuser", "--noinput", "--email", "bench@localhost"]
+        command = ["env", *given, *self._command, *asked]
+        if subprocess.run(command, check=False, capture_output=True).returncode:
+            raise SiteFailed("The site has made no administrator.")
 
     def cpu_seconds(self) -> dict[str, float]:
         """Processor time so far, by thread."""
@@ -76,7 +86,7 @@ def site_process(manage: Path, **settings: str) -> Iterator[SiteProcess]:
                 [*command, "serve", "--port", "0"], stdout=subprocess.PIPE, stderr=log, text=True
             )
         try:
-            yield SiteProcess(_address(process, folder), folder, process)
+            yield SiteProcess(_address(process, folder), folder, process, command)
         finally:
             process.kill()
             process.communicate()

@@ -23,7 +23,7 @@ from inference.probe import probe_apart
 
 # The READMEs with a table of the GPU, and their languages.
 READMES = {"README.md": "en", "README.zh-CN.md": "zh"}
-WHAT = ("latency", "context", "throughput", "serve", "web", "gpu", "readme")
+WHAT = ("latency", "context", "throughput", "serve", "web", "cancel", "gpu", "readme")
 GPU_JSON = Path("docs/benchmarks/gpu.json")
 
 
@@ -32,8 +32,9 @@ class Command(BaseCommand):
         "latency: prefill and decode speed, memory and the share of the memory's bandwidth on the "
         "CPU. context: prompts up to the model's limit and beyond it. throughput: many requests at "
         "once, without a server. serve: a running site, over websockets, at several rates. web: "
-        "what a site costs beside its engine, with all requests at once. gpu: an NVIDIA GPU with "
-        "models of three shapes, and each kernel. readme: put what gpu found into the READMEs."
+        "what a site costs beside its engine, with all requests at once. cancel: how soon the engine "
+        "is free of a cancelled answer. gpu: an NVIDIA GPU with models of three shapes, and each "
+        "kernel. readme: put what gpu found into the READMEs."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -172,6 +173,16 @@ class Command(BaseCommand):
                 self.stdout.write(serving_metrics.table(name, found[name]) + "\n")
         self.stdout.write(f"{found['cpu']['web_us_per_token']:.0f} µs of the site for each token")
         self._save({"machine": machine(), **found}, options["output"], "web.json")
+
+    def _cancel(self, options: dict[str, Any]) -> None:
+        from inference.benchmarks import machine  # loads torch
+        from inference.cancel_benchmark import cancel_figures
+
+        rounds = options["requests"] or 30
+        found = cancel_figures(settings.BASE_DIR / "manage.py", options["model"], rounds)
+        self.stdout.write(json.dumps(found, indent=1))
+        report = {"machine": machine(), "model": options["model"], "milliseconds": found}
+        self._save(report, options["output"], "cancel.json")
 
     def _gpu(self, options: dict[str, Any]) -> None:
         from inference import gpu_benchmarks  # loads torch
