@@ -12,6 +12,7 @@ import random
 import time
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
@@ -118,9 +119,12 @@ class Site:
         return (HTTPSConnection if self.secure else HTTPConnection)(self.host)
 
 
-async def serve_figures(site: Site, load: Load) -> dict[str, Any]:
+async def serve_figures(
+    site: Site, load: Load, edge: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
     """One run: its figures, ready for JSON, and whether every reader got all of its answer. A
-    short request goes first, uncounted. Raises LoadError where not even that one is answered."""
+    short request goes first, uncounted. edge: called at the beginning and at the end of what
+    counts. Raises LoadError where not even that one is answered."""
     seen: list[Transcript] = []
     failed: Counter[str] = Counter()
     gate = asyncio.Semaphore(load.concurrency or load.requests)
@@ -136,10 +140,12 @@ async def serve_figures(site: Site, load: Load) -> dict[str, Any]:
 
     try:
         await _ask(site, replace(load, output_len=min(load.output_len, 8)), seen)
+        edge()
         began = time.perf_counter()
         starts = start_times(load.requests, load.rate, load.seed)
         answers = await asyncio.gather(*map(one, starts))
         duration = time.perf_counter() - began
+        edge()
         await asyncio.to_thread(site.check, seen)
     finally:
         await asyncio.to_thread(site.forget, [each.session_id for each in seen])

@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,9 @@ def web_figures(manage: Path, load: Load, *, offline: bool) -> dict[str, Any]:
     }
     with site_process(manage, **settings) as site:
         alone = _figures(site, replace(load, requests=ALONE, output_len=16, concurrency=1))
-        before = site.cpu_seconds()
-        many = _figures(site, load)
-        cost = _cost(before, site.cpu_seconds(), many["output_tokens"])
+        edges: list[dict[str, float]] = []
+        many = _figures(site, load, lambda: edges.append(site.cpu_seconds()))
+        cost = _cost(edges[0], edges[1], many["output_tokens"])
         site.stop()
     report = {"alone": alone, "many": many, "cpu": cost}
     if offline and many["completed"]:
@@ -47,8 +48,10 @@ def web_figures(manage: Path, load: Load, *, offline: bool) -> dict[str, Any]:
     return report
 
 
-def _figures(site: SiteProcess, load: Load) -> dict[str, Any]:
-    return asyncio.run(serve_figures(Site.at(site.url), load))
+def _figures(
+    site: SiteProcess, load: Load, edge: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
+    return asyncio.run(serve_figures(Site.at(site.url), load, edge))
 
 
 def _cost(before: dict[str, float], after: dict[str, float], tokens: int) -> dict[str, Any]:
