@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Collection, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from django.conf import settings
@@ -30,7 +30,7 @@ from chat.submission import (
     check_text,
     context_of,
     default_sampling,
-    prompt_ids,
+    prompt_of,
     same_tokens,
 )
 from inference.errors import ContextLengthExceeded
@@ -41,10 +41,6 @@ READERS_S = 1.0
 ARRIVAL_S = 0.1
 """How long after the beginning of a turn its caller counts as its reader, wherever it is."""
 
-SHORT = 4000
-"""Characters of a conversation whose prompt is made on the event loop."""
-
-P = ParamSpec("P")
 R = TypeVar("R")
 
 _log = structlog.get_logger(__name__)
@@ -98,9 +94,7 @@ class Turns:
         )
         context = await context_of(owner_id, submission)
         messages = [*context.messages, {"role": "user", "content": submission.text}]
-        ids = await _off_loop_if_long(
-            messages, prompt_ids, codec, submission.model, context.previous, messages
-        )
+        ids = await prompt_of(codec, submission.model, context.previous, messages)
         plan = self._plan(submission.model, codec, ids, params)
         start = in_database(
             services.turn_start,
@@ -283,15 +277,6 @@ class Turns:
 def turns() -> Turns:
     """This process's turns, made at their first use."""
     return Turns()
-
-
-async def _off_loop_if_long(
-    messages: list[dict[str, str]], work: Callable[P, R], *args: P.args, **kwargs: P.kwargs
-) -> R:
-    """About a millisecond of work is done at once: a thread costs as much, more under load."""
-    if sum(len(message["content"]) for message in messages) <= SHORT:
-        return work(*args, **kwargs)
-    return await asyncio.to_thread(work, *args, **kwargs)
 
 
 def _request(

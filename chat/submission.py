@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,9 @@ from chat.errors import MAX_TEXT, EmptyInput, InputTooLong, check_unicode
 from chat.prompting import first_prompt, next_prompt
 from chat.selectors import PreviousTurn, PromptContext
 from inference.types import SamplingParams
+
+SHORT = 4000
+"""Characters of a conversation whose prompt is made on the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,19 @@ async def context_of(owner_id: uuid.UUID, submission: Submission) -> PromptConte
         parent_id=submission.parent_id,
         newest=submission.newest,
     )
+
+
+async def prompt_of(
+    codec: engine.PromptCodec,
+    model: str,
+    previous: PreviousTurn | None,
+    messages: list[dict[str, str]],
+) -> list[int]:
+    """`prompt_ids`, off the event loop where it is long: about a millisecond of work is done at
+    once, since a thread costs as much."""
+    if sum(len(message["content"]) for message in messages) <= SHORT:
+        return prompt_ids(codec, model, previous, messages)
+    return await asyncio.to_thread(prompt_ids, codec, model, previous, messages)
 
 
 def prompt_ids(
