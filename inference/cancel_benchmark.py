@@ -26,7 +26,8 @@ ADMINISTRATOR = {"name": "bench", "password": "bench"}
 
 def cancel_figures(manage: Path, model: str, rounds: int) -> dict[str, Any]:
     """Milliseconds by road, ready for JSON. Raises SiteFailed."""
-    load = Load(model, output_len=1000)
+    # a short question: what is cancelled is an answer, not the reading of a prompt
+    load = Load(model, input_len=8, output_len=1000)
     report: dict[str, Any] = {"rounds": rounds}
     with site_process(manage, TINYLLM_DISCONNECT_GRACE_S="0") as site:
         boss = _Administrator(site)
