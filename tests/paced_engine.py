@@ -6,10 +6,11 @@ what is left to measure is the site.
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import os
 import threading
 import time
-from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from inference.engine_commands import Cancel, Command, Delivery, Submit
 from inference.mailbox_client import MailboxClient
 from inference.types import (
     Delta,
-    EngineEvent,
     Finished,
     GenerateRequest,
     ModelInfo,
@@ -54,9 +54,7 @@ class PacedEngine(MailboxClient):
     """A thread in the engine's place. Its tokens are pieces of TEXT, over and over."""
 
     def __init__(self, steps_per_s: float) -> None:
-        self._tickets_next = iter(range(1, 10**9))
-        self._tickets = self._tickets_next  # type: ignore[assignment]
-        self._mailboxes = {}
+        self._tickets, self._mailboxes = itertools.count(1), {}
         self._running: dict[int, list[Any]] = {}
         self._lock = threading.Lock()
         self._interval = 1 / steps_per_s
@@ -64,8 +62,6 @@ class PacedEngine(MailboxClient):
         self._stopping = threading.Event()
 
     async def start(self) -> None:
-        import asyncio
-
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
@@ -87,11 +83,10 @@ class PacedEngine(MailboxClient):
     def _directory(self, model: str) -> Path:
         return Path(model)
 
-    async def _load(self, directory: Path) -> Path:
-        return directory
+    async def saved_sessions(self) -> set[str]:
+        return set()
 
-    def stream(self, request: GenerateRequest) -> AsyncGenerator[EngineEvent, None]:
-        return super().stream(request)
+    async def _forget(self, sessions: tuple[str, ...]) -> None: ...
 
     def _tell(self, command: Command) -> bool:
         with self._lock:
@@ -106,6 +101,7 @@ class PacedEngine(MailboxClient):
         while not self._stopping.is_set():
             at = max(at + self._interval, time.monotonic() - 1)
             time.sleep(max(0.0, at - time.monotonic()))
+            assert self._loop is not None
             if delivery := self._step():
                 self._loop.call_soon_threadsafe(self._deliver, delivery)
 

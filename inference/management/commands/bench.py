@@ -32,8 +32,8 @@ class Command(BaseCommand):
         "latency: prefill and decode speed, memory and the share of the memory's bandwidth on the "
         "CPU. context: prompts up to the model's limit and beyond it. throughput: many requests at "
         "once, without a server. serve: a running site, over websockets, at several rates. web: "
-        "what a site costs beside its engine, with all requests at once. cancel: how soon the engine "
-        "is free of a cancelled answer. gpu: an NVIDIA GPU with models of three shapes, and each "
+        "what a site costs beside its engine, with all requests at once. cancel: how soon the "
+        "engine is free of a cancelled answer. gpu: an NVIDIA GPU with models of three shapes, and each "
         "kernel. readme: put what gpu found into the READMEs."
     )
 
