@@ -33,8 +33,8 @@ class Command(BaseCommand):
         "CPU. context: prompts up to the model's limit and beyond it. throughput: many requests at "
         "once, without a server. serve: a running site, over websockets, at several rates. web: "
         "what a site costs beside its engine, with all requests at once. cancel: how soon the "
-        "engine is free of a cancelled answer. gpu: an NVIDIA GPU with models of three shapes, and each "
-        "kernel. readme: put what gpu found into the READMEs."
+        "engine is free of a cancelled answer. gpu: an NVIDIA GPU with models of three shapes, and "
+        "each kernel. readme: put what gpu found into the READMEs."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
