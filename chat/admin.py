@@ -6,16 +6,19 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from django.contrib import admin
+from asgiref.sync import async_to_sync
+from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.db.models import Count, Model, QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from chat.generation import turns
 from chat.models import Generation, Message, Session, User
 from chat.packing import unpack
 
@@ -27,7 +30,7 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc]
     """What a person said and what a model answered: read, export, delete. Nothing is edited here,
     since an edited record would no longer be one."""
 
-    actions = ("export_json",)
+    actions: tuple[str, ...] = ("export_json",)
     # A count in the query drops the model's own order.
     ordering = ("-created_at",)
     show_full_result_count = False
@@ -167,6 +170,10 @@ class MessageAdmin(RecordAdmin):
 
 @admin.register(Generation)
 class GenerationAdmin(RecordAdmin):
+    actions = (
+        "export_json",
+        "stop",
+    )
     list_display = (
         "id",
         "status",
@@ -205,6 +212,26 @@ class GenerationAdmin(RecordAdmin):
         if match is not None and match.url_name == "chat_generation_changelist":
             return rows.defer("prompt_ids", "output_ids", "token_offsets")
         return rows
+
+    def has_stop_permission(self, request: HttpRequest) -> bool:
+        """The right to change generations, which serves for nothing else: nobody edits them."""
+        return request.user.has_perm("chat.change_generation")
+
+    @admin.action(description=_("Stop the selected answers"), permissions=["stop"])
+    def stop(self, request: HttpRequest, rows: QuerySet[Generation]) -> None:
+        """Those that are being written here; their text is kept."""
+        running = rows.filter(status=Generation.Status.RUNNING)
+        ids = set(running.values_list("id", flat=True))
+        stopped = async_to_sync(turns().cancel_generations)(ids)
+        if stopped:
+            told = ngettext(
+                "%(count)d answer was stopped.", "%(count)d answers were stopped.", stopped
+            )
+            self.message_user(request, told % {"count": stopped}, messages.SUCCESS)
+        else:
+            self.message_user(
+                request, gettext("None of these answers is being written here."), messages.WARNING
+            )
 
     @admin.display(description=_("prompt token ids"))
     def prompt_token_ids(self, generation: Generation) -> SafeString:

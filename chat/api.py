@@ -47,19 +47,22 @@ api = NinjaAPI(title="TinyLLM", version="1", auth=_owner, docs_url="/docs")
 
 @api.post("/chat", response={200: ChatOut, **_REFUSALS})
 async def chat(request: HttpRequest, body: ChatIn) -> ChatOut | HttpResponse:
-    """Say something and wait for the whole answer. The turn runs on if the caller leaves."""
+    """Say something and wait for the whole answer. If the caller leaves, and nobody else reads the
+    session's events, the answer is stopped after TINYLLM_DISCONNECT_GRACE_S; its text is kept."""
     given = body.model_dump(exclude={"input", "model", "session_id"}, exclude_none=True)
     submission = Submission(
         text=body.input,
         model=body.model,
         session_id=body.session_id,
         newest=True,
+        attended=True,
         sampling=given,
     )
     accepted = await turns().submit(owner_id=_owner_of(request), submission=submission)
     assert accepted.live is not None
     turn = accepted.live
-    end = await turn.wait_end()
+    with turn.readers.one():
+        end = await turn.wait_end()
     if turn.failure is not None:
         return _told(request, turn.failure)
     return ChatOut(
@@ -148,7 +151,10 @@ def _uuid(text: str) -> uuid.UUID:
 
 
 def _told(request: HttpRequest, error: WireError) -> HttpResponse:
-    return api.create_response(request, error.envelope(), status=error.status)
+    answer = api.create_response(request, error.envelope(), status=error.status)
+    if error.retry_after_s is not None:
+        answer["Retry-After"] = str(error.retry_after_s)
+    return answer
 
 
 @api.exception_handler(ChatError)

@@ -28,6 +28,7 @@ from chat.submission import Submission
 
 MAX_TASKS = 64
 """Frames being worked on and sessions followed, per socket."""
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
@@ -137,7 +138,7 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         await self._send(told if name is None else {**told, "client_id": name})
 
     async def _send(self, event: dict[str, Any]) -> None:
-        await self.send(text_data=json.dumps(event, ensure_ascii=False))
+        await self.send(text_data=_ENCODER.encode(event))
 
 
 def _language(scope: dict[str, Any]) -> str:

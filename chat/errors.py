@@ -24,11 +24,13 @@ _log = structlog.get_logger(__name__)
 
 
 class ChatError(Exception):
-    """Base of the site's own errors. `fields` holds the values that the message names."""
+    """Base of the site's own errors. `fields` holds the values that the message names.
+    retry_after_s: whole seconds after which to try again, None where that is not known."""
 
     code: ClassVar[str] = "chat_error"
     status: ClassVar[int] = 400
     retryable: ClassVar[bool] = False
+    retry_after_s: ClassVar[int | None] = None
 
     def __init__(self, message: str, **fields: Any) -> None:
         super().__init__(message)
@@ -137,6 +139,7 @@ class ShuttingDown(ChatError):
     code = "shutting_down"
     status = 503
     retryable = True
+    retry_after_s = 10
 
     def __init__(self) -> None:
         super().__init__(_("The server is shutting down. Send it again in a moment."))
@@ -163,6 +166,7 @@ class DatabaseBusy(ChatError):
     code = "database_busy"
     status = 503
     retryable = True
+    retry_after_s = 2
 
     def __init__(self) -> None:
         super().__init__(_("The database is busy. Send it again in a moment."))
@@ -207,14 +211,16 @@ class WireError:
     status: int
     retryable: bool
     fields: dict[str, Any]
+    retry_after_s: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        return {
+        told = {
             "code": self.code,
             "message": self.message,
             "fields": self.fields,
             "retryable": self.retryable,
         }
+        return told if self.retry_after_s is None else told | {"retry_after_s": self.retry_after_s}
 
     def envelope(self) -> dict[str, Any]:
         return {
@@ -240,7 +246,8 @@ def wire(error: BaseException) -> WireError:
     if isinstance(error, ChatError | EngineError):
         fields = {key: _plain(value) for key, value in error.fields.items()}
         message = in_words(code=error.code, fields=fields, said=error.message)
-        return WireError(error.code, message, error.status, error.retryable, fields)
+        after = error.retry_after_s
+        return WireError(error.code, message, error.status, error.retryable, fields, after)
     _log.error("unexpected_error", exc_info=error)
     return WireError(
         "internal_error",

@@ -1,41 +1,40 @@
 """Deltas on their way to the database: a thread with its own connection writes them in batches.
 
-A batch is one transaction every 75 ms: the numbered deltas, the text so far, and a heartbeat. While
-the database is locked or full the batch is kept and tried again; nobody who reads the stream waits.
+A batch is one transaction every 75 ms: the numbered deltas, the text so far, and a heartbeat. Where
+there is so much that writing takes long, batches are fewer and larger. While the database is locked
+or full the batch is kept and tried again; nobody who reads the stream waits.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
 import uuid
 from collections.abc import Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 from django.db import DatabaseError, DataError, IntegrityError, connections, transaction
 from django.utils import timezone
 
+from chat import event_rows
 from chat.errors import StorageFailed, TurnLost
-from chat.models import Event, Generation, Message
+from chat.event_rows import Pending
+from chat.models import Generation, Message
 from chat.services import StartedTurn
 
 BATCH_S = 0.075
+WRITING_SHARE = 0.25
+LONGEST_BATCH_S = 0.5
+"""The pause between batches is so long that writing takes no more than its share, up to this."""
 HEARTBEAT_S = 1.0
 RETRY_S = 0.5
 MAX_PENDING = 100_000
 """Deltas kept in memory for a database that does not take them, over all turns."""
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class _Pending:
-    turn: StartedTurn
-    content: str
-    events: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
 
 
 class EventLog:
@@ -48,7 +47,7 @@ class EventLog:
         self._stopping = False
         self._turns: set[uuid.UUID] = set()
         self._lost: set[uuid.UUID] = set()
-        self._pending: dict[uuid.UUID, _Pending] = {}
+        self._pending: dict[uuid.UUID, Pending] = {}
         self._count = 0
         self._flushes: list[Future[None]] = []
 
@@ -73,11 +72,14 @@ class EventLog:
     def append(self, turn: StartedTurn, seq: int, payload: dict[str, Any], content: str) -> None:
         """Event `seq` of `turn`, after which the message's text is `content`. Never waits."""
         with self._wake:
-            pending = self._pending.setdefault(turn.generation_id, _Pending(turn, content))
+            if not self._pending:  # else the thread knows already
+                self._wake.notify()
+            pending = self._pending.get(turn.generation_id)
+            if pending is None:
+                pending = self._pending[turn.generation_id] = Pending(turn, content)
             pending.events.append((seq, payload))
             pending.content = content
             self._count += 1
-            self._wake.notify()
 
     async def flush(self) -> None:
         """Return once everything appended before this call is stored.
@@ -109,16 +111,20 @@ class EventLog:
             thread.join()
 
     def _run(self) -> None:
+        pause = BATCH_S
         try:
             while True:
                 with self._wake:
                     self._wake.wait_for(self._has_work, timeout=HEARTBEAT_S)
-                    self._wake.wait_for(self._is_urgent, timeout=BATCH_S)
+                    self._wake.wait_for(self._is_urgent, timeout=pause)
                     stopping = self._stopping
                     batch, self._pending = self._pending, {}
                     flushes, self._flushes = self._flushes, []
                     turns = list(self._turns)
+                began = time.monotonic()
                 self._write(batch, flushes, turns)
+                took = time.monotonic() - began
+                pause = min(max(BATCH_S, took / WRITING_SHARE - took), LONGEST_BATCH_S)
                 if stopping:
                     return
         finally:
@@ -132,7 +138,7 @@ class EventLog:
 
     def _write(
         self,
-        batch: dict[uuid.UUID, _Pending],
+        batch: dict[uuid.UUID, Pending],
         flushes: list[Future[None]],
         turns: Iterable[uuid.UUID],
     ) -> None:
@@ -151,7 +157,7 @@ class EventLog:
             done.set_result(None)
 
     def _put_back(
-        self, batch: dict[uuid.UUID, _Pending], flushes: list[Future[None]], error: DatabaseError
+        self, batch: dict[uuid.UUID, Pending], flushes: list[Future[None]], error: DatabaseError
     ) -> None:
         locked = "locked" in str(error)
         _log.warning("event_log_write_failed", reason=str(error), turns=len(batch))
@@ -172,40 +178,26 @@ class EventLog:
             self._wake.wait_for(lambda: self._stopping, timeout=RETRY_S)
 
 
-def _store_all(batch: dict[uuid.UUID, _Pending], turns: Iterable[uuid.UUID]) -> set[uuid.UUID]:
+def _store_all(batch: dict[uuid.UUID, Pending], turns: Iterable[uuid.UUID]) -> set[uuid.UUID]:
     """One transaction for all. Returns the generations whose message no longer exists."""
     with transaction.atomic():
-        lost = {key for key, pending in batch.items() if not _store(pending)}
+        known = set(
+            Message.objects.filter(id__in=[p.turn.message_id for p in batch.values()]).values_list(
+                "id", flat=True
+            )
+        )
+        found = [pending for pending in batch.values() if pending.turn.message_id in known]
+        if found:
+            event_rows.write(found)
         Generation.objects.filter(id__in=turns, status=Generation.Status.RUNNING).update(
             heartbeat_at=timezone.now()
         )
-        return lost
+    return {key for key, pending in batch.items() if pending.turn.message_id not in known}
 
 
-def _store_alone(pending: _Pending) -> bool:
+def _store_alone(pending: Pending) -> bool:
     try:
-        with transaction.atomic():
-            return _store(pending)
+        return not _store_all({pending.turn.generation_id: pending}, ())
     except (IntegrityError, DataError) as error:
         _log.error("event_log_rows_refused", reason=str(error), turn=str(pending.turn))
         return False
-
-
-def _store(pending: _Pending) -> bool:
-    """False where the message no longer exists: its deltas have nowhere to go."""
-    turn = pending.turn
-    if not Message.objects.filter(id=turn.message_id).update(content=pending.content):
-        return False
-    now = timezone.now()
-    Event.objects.bulk_create(
-        Event(
-            session_id=turn.session_id,
-            generation_id=turn.generation_id,
-            seq=seq,
-            kind="message.delta",
-            payload=payload,
-            created_at=now,
-        )
-        for seq, payload in pending.events
-    )
-    return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import cache
@@ -30,7 +30,7 @@ from chat.submission import (
     check_text,
     context_of,
     default_sampling,
-    prompt_ids,
+    prompt_of,
     same_tokens,
 )
 from inference.errors import ContextLengthExceeded
@@ -38,8 +38,12 @@ from inference.types import Delta, Finished, GenerateRequest, SamplingParams
 
 READERS_S = 1.0
 """How long the end of the server waits for readers to be told of the end of their turn."""
+ARRIVAL_S = 0.1
+"""How long after the beginning of a turn its caller counts as its reader, wherever it is."""
 
 R = TypeVar("R")
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +94,7 @@ class Turns:
         )
         context = await context_of(owner_id, submission)
         messages = [*context.messages, {"role": "user", "content": submission.text}]
-        ids = await asyncio.to_thread(
-            prompt_ids, codec, submission.model, context.previous, messages
-        )
+        ids = await prompt_of(codec, submission.model, context.previous, messages)
         plan = self._plan(submission.model, codec, ids, params)
         start = write_database(
             services.turn_start,
@@ -103,7 +105,8 @@ class Turns:
             text=submission.text,
             plan=plan,
         )
-        return await self._launch(start, _request(owner_id, plan, params, None))
+        request = _request(owner_id, plan, params, None)
+        return await self._launch(start, request, attended=submission.attended)
 
     async def resume(
         self, *, owner_id: uuid.UUID, session_id: uuid.UUID, message_id: uuid.UUID
@@ -140,10 +143,27 @@ class Turns:
     async def stop(self, *, owner_id: uuid.UUID, session_id: uuid.UUID) -> LiveTurn | None:
         """End the session's live turn, if it has one, and keep its text. Raises SessionNotFound."""
         await in_database(selectors.session_get, owner_id=owner_id, session_id=session_id)
-        stream = self._streams.get(session_id)
-        if stream is not None:
-            stream.cancel()
+        self.cancel(session_id, "stop")
         return self.get(session_id)
+
+    def cancel(self, session_id: uuid.UUID, cause: str) -> bool:
+        """The one road for everyone who wants an answer ended: its stream is closed, which tells
+        the engine. False where the session has no turn here that can still be ended."""
+        stream, turn = self._streams.get(session_id), self.get(session_id)
+        if stream is None or turn is None:
+            return False
+        _log.info("turn.cancelled", cause=cause, request_id=turn.request_id)
+        stream.cancel()
+        return True
+
+    async def cancel_generations(self, generation_ids: Collection[uuid.UUID]) -> int:
+        """Of an administrator. Waits a moment for the rows to say so. Returns how many it was."""
+        turns = [t for t in self._live.values() if t.started.generation_id in generation_ids]
+        ended = [t for t in turns if self.cancel(t.started.session_id, "admin")]
+        waiting = [asyncio.create_task(turn.wait_end()) for turn in ended]
+        if waiting:
+            await asyncio.wait(waiting, timeout=READERS_S)
+        return len(ended)
 
     async def delete(self, *, owner_id: uuid.UUID, session_id: uuid.UUID) -> None:
         """Delete a session, ending its live turn first. Raises SessionNotFound."""
@@ -162,11 +182,11 @@ class Turns:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace_s)
         while self._tasks:
-            for stream in self._streams.values():
-                stream.cancel()
+            for session_id in self._streams:
+                self.cancel(session_id, "shutdown")
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         if turns:
-            told = [asyncio.create_task(turn.wait_readers()) for turn in turns]
+            told = [asyncio.create_task(turn.readers.gone()) for turn in turns]
             await asyncio.wait(told, timeout=READERS_S)
         await asyncio.to_thread(self.log.stop)
         self._mark.release()
@@ -185,20 +205,37 @@ class Turns:
         )
 
     async def _launch(
-        self, start: Coroutine[Any, Any, StartedTurn], request: GenerateRequest
+        self,
+        start: Coroutine[Any, Any, StartedTurn],
+        request: GenerateRequest,
+        *,
+        attended: bool = False,
     ) -> Accepted:
         """Write the rows and begin. A sender that leaves in between takes neither back."""
 
         async def begin() -> Accepted:
             started = await start
             asked = replace(request, session=str(started.session_id))
-            turn = self._live[started.session_id] = LiveTurn(started)
+            turn = self._live[started.session_id] = LiveTurn(started, request.request_id)
             self.log.open(started)
             self._keep(asyncio.create_task(self._run(turn, asked)))
+            if attended:
+                self._keep(asyncio.create_task(self._watch(turn)))
             await announce(started.session_id)
             return Accepted(started.session_id, started.seq, turn)
 
         return await asyncio.shield(self._keep(asyncio.create_task(begin())))
+
+    async def _watch(self, turn: LiveTurn) -> None:
+        """End an answer that was begun for a caller once nobody reads it any more."""
+        await asyncio.sleep(ARRIVAL_S)
+        leaving = asyncio.create_task(turn.readers.away(settings.TINYLLM_DISCONNECT_GRACE_S))
+        ending = asyncio.create_task(turn.wait_end())
+        await asyncio.wait([leaving, ending], return_when=asyncio.FIRST_COMPLETED)
+        if not ending.done():
+            self.cancel(turn.started.session_id, "disconnect")
+        for task in (leaving, ending):
+            task.cancel()
 
     def _keep(self, task: asyncio.Task[R]) -> asyncio.Task[R]:
         """The event loop alone would forget a task that nobody waits for; `drain` needs it too."""

@@ -12,7 +12,8 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from chat.errors import WireError
-from chat.rendering import StreamRenderer
+from chat.live_blocks import LiveBlocks
+from chat.readers import Readers
 from chat.services import StartedTurn
 from inference.types import Delta, Finished, Loading, Queued, Waiting
 
@@ -28,8 +29,8 @@ def frame(kind: str, *, seq: int, **fields: Any) -> Frame:
 class LiveTurn:
     """Event numbers: `started.seq` is turn.started's, each delta takes the next one."""
 
-    def __init__(self, started: StartedTurn) -> None:
-        self.started = started
+    def __init__(self, started: StartedTurn, request_id: str = "") -> None:
+        self.started, self.request_id = started, request_id
         self.text = started.content
         self.seq = started.seq
         self.token_ids: list[int] = []
@@ -42,9 +43,13 @@ class LiveTurn:
         self._delta_offsets: list[int] = []
         self._waiting: Waiting | None = None
         self._end: Frame | None = None
-        self._changed = asyncio.Event()
-        self._readers = 0
-        self._blocks = _Blocks(started.content, started.seq)
+        self._changed, self._over = asyncio.Event(), asyncio.Event()
+        self._blocks = LiveBlocks(started.content, started.seq)
+        self._ids = {
+            "session_id": str(started.session_id),
+            "message_id": str(started.message_id),
+        }
+        self.readers = Readers()
 
     @property
     def own_text(self) -> str:
@@ -87,21 +92,24 @@ class LiveTurn:
     def end(self, payload: dict[str, Any], seq: int) -> None:
         """Tell every reader that it is over. Nothing may be taken afterwards."""
         self._end = frame("message.end", **{**payload, "seq": seq})
+        self._over.set()
         self._notify()
 
     async def frames(self, after: int) -> AsyncGenerator[Frame, None]:
         """Everything that follows event `after` (turn.started or later), ending with message.end.
 
         The first delta comes at once, later ones at most every FRAME_INTERVAL_S. A reader's first
-        frame carries all blocks, so it needs no memory of how earlier ones were rendered.
+        frame carries all blocks, so it needs no memory of how earlier ones were rendered. Later
+        ones carry those that changed, where they were due (`chat/live_blocks.py`), else none: the
+        next frame with blocks makes good for it, at the latest the end.
         """
-        self._readers += 1
+        LiveBlocks.reading(1)
         try:
-            async for event in self._frames(after):
-                yield event
+            with self.readers.one():
+                async for event in self._frames(after):
+                    yield event
         finally:
-            self._readers -= 1
-            self._notify()
+            LiveBlocks.reading(-1)
 
     async def _frames(self, after: int) -> AsyncGenerator[Frame, None]:
         cursor, seen_blocks, told = after, None, None
@@ -109,10 +117,14 @@ class LiveTurn:
         while True:
             changed = self._changed
             if self.seq > cursor:
-                await asyncio.sleep(max(0.0, next_at - time.monotonic()))
+                if (wait := next_at - time.monotonic()) > 0:
+                    await asyncio.sleep(wait)
                 seq = self.seq
-                delta = self._delta(cursor, seen_blocks)
-                cursor = seen_blocks = seq
+                delta = self._delta(cursor)
+                if seen_blocks is None or self._blocks.are_due:
+                    delta["blocks"] = self._blocks.changed(self.text, seq, seen_blocks)
+                    seen_blocks = seq
+                cursor = seq
                 next_at = time.monotonic() + FRAME_INTERVAL_S
                 yield delta
             elif self._end is not None:
@@ -127,14 +139,9 @@ class LiveTurn:
                 await changed.wait()
 
     async def wait_end(self) -> Frame:
-        while self._end is None:
-            await self._changed.wait()
+        await self._over.wait()
+        assert self._end is not None
         return self._end
-
-    async def wait_readers(self) -> None:
-        """Until every reader that follows this turn has been given its end."""
-        while self._readers:
-            await self._changed.wait()
 
     def has(self, seq: int) -> bool:
         """Whether `seq` is the number of an event of this turn."""
@@ -145,63 +152,13 @@ class LiveTurn:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    def _delta(self, after: int, seen_blocks: int | None) -> Frame:
+    def _delta(self, after: int) -> Frame:
         offset = self._delta_offsets[after - self.started.seq]
-        return frame(
-            "message.delta",
-            seq=self.seq,
-            session_id=str(self.started.session_id),
-            message_id=str(self.started.message_id),
-            offset=offset,
-            text=self.text[offset:],
-            blocks=self._blocks.changed(self.text, self.seq, seen_blocks),
-        )
+        text = self.text[offset:]
+        return frame("message.delta", seq=self.seq, **self._ids, offset=offset, text=text)
 
     def _waiting_frame(self, event: Waiting) -> Frame:
-        ids: dict[str, Any] = {
-            "seq": self.seq,
-            "session_id": str(self.started.session_id),
-            "message_id": str(self.started.message_id),
-        }
         if isinstance(event, Queued):
-            return frame("queue.position", position=event.position, **ids)
+            return frame("queue.position", seq=self.seq, **self._ids, position=event.position)
         kind = "model.loading" if isinstance(event, Loading) else "prompt.progress"
-        return frame(kind, done=event.done, total=event.total, **ids)
-
-
-class _Blocks:
-    """Rendered blocks with the number at which each last changed. Rendered only when someone
-    reads, and once for all readers."""
-
-    def __init__(self, content: str, seq: int) -> None:
-        self._renderer = StreamRenderer()
-        self._html: list[str] = []
-        self._seqs: list[int] = []
-        self._length = len(content)
-        self._finished = False
-        self._replace(self._renderer.push(content), seq)
-
-    def _replace(self, change: tuple[int, list[str]], seq: int) -> None:
-        start, html = change
-        self._html[start:] = html
-        self._seqs[start:] = [seq] * len(html)
-
-    def changed(self, text: str, seq: int, since: int | None) -> dict[str, Any]:
-        """The blocks that changed after number `since` (None: all), `text` being all the text."""
-        if len(text) > self._length:
-            self._replace(self._renderer.push(text[self._length :]), seq)
-            self._length = len(text)
-        return self._from(since)
-
-    def finished(self, text: str, seq: int, since: int | None) -> dict[str, Any]:
-        """As `changed`, with the last block closed: from here on it is `render_blocks` of all."""
-        self.changed(text, seq, since)
-        if not self._finished:
-            self._finished = True
-            self._replace(self._renderer.finish(), seq + 1)
-        return self._from(since)
-
-    def _from(self, since: int | None) -> dict[str, Any]:
-        fresh = (i for i, seq in enumerate(self._seqs) if since is None or seq > since)
-        start = next(fresh, len(self._html))
-        return {"from": start, "html": self._html[start:]}
+        return frame(kind, seq=self.seq, **self._ids, done=event.done, total=event.total)

@@ -55,6 +55,8 @@ def _status() -> dict[str, str]:
         "queue": _("Waiting, place {n} in the queue"),
         "loading": _("Loading the model… {percent} %"),
         "reading": _("Reading, {percent} %"),
+        "retry": _("Try again now"),
+        "retry_in": _("Trying again in {n} s"),
         "finished": _("The answer is finished."),
         "ended_early": _("The answer ended early. What was written is kept."),
         "failed": _("The answer broke off. What was written is kept."),

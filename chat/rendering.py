@@ -100,8 +100,11 @@ class StreamRenderer:
 
     def finish(self) -> tuple[int, list[str]]:
         """Returns what `push` returns, after which the blocks are render_blocks(whole text)."""
-        whole = render_blocks("".join(self._text))
+        text = "".join(self._text)
         shown = [*self._closed, *self._shown]
+        if "]:" not in text:  # no link has its target elsewhere: the blocks are what they will be
+            return len(shown), []
+        whole = render_blocks(text)
         same = zip(shown, whole, strict=False)
         first = next((i for i, (a, b) in enumerate(same) if a != b), min(len(shown), len(whole)))
         self._closed, self._shown = whole, []

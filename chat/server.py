@@ -8,8 +8,9 @@ import socket
 from typing import Any
 
 from daphne.server import Server
-from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet import defer, reactor
+
+from chat.site_socket import STALLED_S, SiteSocket
 
 MAX_FRAME = 16 * 1024 * 1024
 """Bytes of one websocket message. Text over the site's own limit is refused in words; beyond
@@ -62,16 +63,29 @@ class SiteServer(Server):  # type: ignore[misc]
         self._listener = listener
 
     def _adopt(self) -> None:
+        self.ws_factory.protocol = SiteSocket
         reactor.adoptStreamPort(self._listener.fileno(), self._listener.family, self.http_factory)
         self._listener.close()
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
-        """Daphne's own never waits: a client that reads slowly would fill our memory.
+        """Daphne's own never waits: a client that reads slowly would fill our memory. Whoever
+        sends waits here, before and after, until what was sent earlier is on its way."""
+        if isinstance(protocol, SiteSocket):
+            if protocol.is_full:
+                await protocol.room()
+            await super().handle_reply(protocol, message)
+            if protocol.is_full:
+                await protocol.room()
+        else:
+            await super().handle_reply(protocol, message)
+            await self._until_taken(protocol)
 
-        Twisted's own signal for this, a producer, is taken by its HTTP channel: so we ask.
-        """
-        await super().handle_reply(protocol, message)
-        while protocol in self.connections and _is_backed_up(protocol):  # noqa: ASYNC110
+    async def _until_taken(self, protocol: Any) -> None:
+        """Of a reply over HTTP, whose channel keeps Twisted's signal for itself: so we ask."""
+        patience = asyncio.get_running_loop().time() + STALLED_S
+        while protocol in self.connections and _is_backed_up(protocol):
+            if asyncio.get_running_loop().time() > patience:
+                protocol.transport.abortConnection()
             await asyncio.sleep(UNSENT_POLL_S)
 
     async def say_goodbye(self) -> None:
@@ -98,10 +112,10 @@ class SiteServer(Server):  # type: ignore[misc]
 
 
 def _is_open_socket(protocol: Any) -> bool:
-    return isinstance(protocol, WebSocketProtocol) and protocol.state != protocol.STATE_CLOSED
+    return isinstance(protocol, SiteSocket) and protocol.state != protocol.STATE_CLOSED
 
 
 def _is_backed_up(protocol: Any) -> bool:
-    transport = getattr(protocol, "channel", protocol).transport
+    transport = protocol.transport
     full = getattr(transport, "_isSendBufferFull", None)
     return bool(full and transport.connected and full())

@@ -84,9 +84,9 @@ def turn_start(
         session = Session.objects.create(owner_id=owner_id, model=plan.model)
     else:
         session = _locked_session(owner_id=owner_id, session_id=session_id)
+        _refuse_second_turn(session)
     if parent_id and not Message.objects.filter(id=parent_id, session=session).exists():
         raise MessageNotFound(parent_id)
-    _refuse_second_turn(session)
     user = Message.objects.create(
         session=session,
         parent_id=parent_id,

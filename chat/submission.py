@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,16 +15,21 @@ from chat.prompting import first_prompt, next_prompt
 from chat.selectors import PreviousTurn, PromptContext
 from inference.types import SamplingParams
 
+SHORT = 4000
+"""Characters of a conversation whose prompt is made on the event loop."""
+
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A message on its way in. newest: answer the newest message instead of `parent_id`."""
+    """A message on its way in. newest: answer the newest message instead of `parent_id`. attended:
+    the answer is for a caller who waits for it, and is not written on for nobody."""
 
     text: str
     model: str
     session_id: uuid.UUID | None = None
     parent_id: uuid.UUID | None = None
     newest: bool = False
+    attended: bool = False
     client_id: str | None = None
     sampling: Mapping[str, Any] = field(default_factory=dict)
 
@@ -54,6 +60,19 @@ async def context_of(owner_id: uuid.UUID, submission: Submission) -> PromptConte
         parent_id=submission.parent_id,
         newest=submission.newest,
     )
+
+
+async def prompt_of(
+    codec: engine.PromptCodec,
+    model: str,
+    previous: PreviousTurn | None,
+    messages: list[dict[str, str]],
+) -> list[int]:
+    """`prompt_ids`, off the event loop where it is long: about a millisecond of work is done at
+    once, since a thread costs as much."""
+    if sum(len(message["content"]) for message in messages) <= SHORT:
+        return prompt_ids(codec, model, previous, messages)
+    return await asyncio.to_thread(prompt_ids, codec, model, previous, messages)
 
 
 def prompt_ids(

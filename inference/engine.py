@@ -255,8 +255,7 @@ class Engine:
         return finished
 
     def _end_late(self) -> StepEvents:
-        """Those whose time is over, waiting or running: what they have computed is as good as
-        ever."""
+        """Those whose time is over, waiting or running: what they computed is as good as ever."""
         if not self._timed:
             return []
         now, events = time.monotonic(), StepEvents()
@@ -264,7 +263,8 @@ class Engine:
             seconds = active.sequence.request.deadline_s
             assert seconds is not None
             self._forget(active)
-            log.info("request.late", request_id=active.request_id, seconds=seconds)
+            late_ms = 1e3 * (now - active.arrived - seconds)
+            log.info("request.late", request_id=active.request_id, cancel_latency_ms=late_ms)
             events.append((active.request_id, DeadlineExceeded(seconds)))
         return events
 

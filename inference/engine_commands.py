@@ -25,10 +25,12 @@ class Submit:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Drop the request that was submitted with this ticket, if it is still there. No answer."""
+    """Drop the request that was submitted with this ticket, if it is still there. No answer.
+    asked_at: when, by the clock that all processes of a machine share (`time.monotonic`)."""
 
     ticket: int
     request_id: str
+    asked_at: float
 
 
 @dataclass(frozen=True, slots=True)

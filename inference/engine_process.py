@@ -5,6 +5,7 @@ socket. When that process dies, its readers are told and another one takes its p
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -53,6 +54,8 @@ class EngineProcess(MailboxClient):
         self._child: ChildProcess | None = None
         self._ready: asyncio.Future[str]  # what keeps us from serving: '' where nothing does
         self._served_since: float | None = None
+        self._paused_until = 0.0
+        self._start_took_s = 0.0  # of the last process that came to serve
         self._farewell = ""
         self._has_served = self._stopping = False
 
@@ -88,14 +91,14 @@ class EngineProcess(MailboxClient):
             async with asyncio.timeout(START_WAIT_S):
                 await self._until_started()
         except TimeoutError:
-            raise EngineCrashed("it is still being started") from None
+            raise EngineCrashed("it is still being started", self._back_in_s()) from None
 
     async def _until_started(self) -> None:
         trouble = await asyncio.shield(self._ready) if self._keeper else ""
         if self._keeper is None:
             raise EngineStopped("The engine is not running.")
         if trouble:
-            raise EngineCrashed(trouble)
+            raise EngineCrashed(trouble, self._back_in_s())
 
     def _tell(self, command: Command) -> bool:
         return self._child is not None and self._child.tell(command)
@@ -111,6 +114,11 @@ class EngineProcess(MailboxClient):
         """From now on requests wait for the next process."""
         if self._ready.done():
             self._ready = asyncio.get_running_loop().create_future()
+
+    def _back_in_s(self) -> int:
+        """Whole seconds until the next process is likely to serve."""
+        pause = max(0.0, self._paused_until - time.monotonic())
+        return max(1, math.ceil(pause + self._start_took_s))
 
     def _answer_waiting(self, trouble: str) -> None:
         """Requests wait no longer. trouble: why not to be served, if so."""
@@ -132,6 +140,7 @@ class EngineProcess(MailboxClient):
             pause = restarts.pause_after(served)
             if pause:
                 log.error("engine.child_paused", reason=reason, seconds=pause)
+                self._paused_until = time.monotonic() + pause
                 self._answer_waiting(reason)
                 await asyncio.sleep(pause)
                 self._await_another()
@@ -140,6 +149,7 @@ class EngineProcess(MailboxClient):
         """One process, from its start to its end. Returns why it ended."""
         self._farewell, self._served_since, reason = "", None, ""
         begin = Begin(self._options, self._prepare)
+        began = time.monotonic()
         child = self._child = await ChildProcess.start(begin, self._hear)
         log.info("engine.child_started", pid=child.pid)
         watching = asyncio.create_task(self._watch(child))
@@ -148,6 +158,7 @@ class EngineProcess(MailboxClient):
                 await self._bring_up()
                 if child.is_open and not self._farewell:
                     self._served_since, self._has_served = time.monotonic(), True
+                    self._start_took_s = self._served_since - began
                     self._answer_waiting("")
             reason = await watching
             return reason
@@ -179,7 +190,7 @@ class EngineProcess(MailboxClient):
         self._await_another()
         status = await child.exit_status(within_s=EXIT_WAIT_S)
         reason = self._farewell or in_words(status)
-        self._fail_all(_stopped() if self._stopping else EngineCrashed(reason))
+        self._fail_all(_stopped() if self._stopping else EngineCrashed(reason, self._back_in_s()))
         return reason
 
 

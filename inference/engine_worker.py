@@ -189,6 +189,8 @@ class EngineWorker(threading.Thread):
     def _cancel(self, command: Cancel) -> None:
         if self._tickets.get(command.request_id) == command.ticket:
             self._drop(command.request_id)
+            took = 1e3 * (time.monotonic() - command.asked_at)
+            log.info("request.freed", request_id=command.request_id, cancel_latency_ms=took)
 
     def _forget(self, command: Forget) -> None:
         for engine in self._engines.values():

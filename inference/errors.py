@@ -21,6 +21,11 @@ class EngineError(Exception):
         self.message = message
         self.fields = fields
 
+    @property
+    def retry_after_s(self) -> int | None:
+        """Whole seconds after which to try again; None where that is not known."""
+        return self.fields.get("retry_after_s")
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Errors travel between processes as they are, whatever their constructors take."""
         return _again, (type(self), self.message, self.fields)
@@ -171,19 +176,24 @@ class EngineStopped(EngineError):
     status = 503
     retryable = True
 
+    @property
+    def retry_after_s(self) -> int | None:
+        return 5
+
 
 class EngineCrashed(EngineError):
-    """The engine broke off and another one takes its place. Fields: reason."""
+    """The engine broke off and another one takes its place. Fields: reason, retry_after_s."""
 
     code = "engine_crashed"
     status = 503
     retryable = True
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, retry_after_s: int = 5) -> None:
         super().__init__(
             f"The engine broke off: {reason}. The text so far is kept; "
             "try again or continue it in a moment.",
             reason=reason,
+            retry_after_s=retry_after_s,
         )
 
 
@@ -193,7 +203,7 @@ class DeviceLost(EngineCrashed):
 
 
 class QueueFull(EngineError):
-    """Too many requests are waiting. Fields: waiting, limit."""
+    """Too many requests are waiting. Fields: waiting, limit, retry_after_s."""
 
     code = "queue_full"
     status = 503

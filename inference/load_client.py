@@ -12,6 +12,7 @@ import random
 import time
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
@@ -23,6 +24,7 @@ from websockets.exceptions import WebSocketException
 
 from inference.errors import InvalidParameter
 from inference.serving_metrics import RequestTimes, figures, start_times
+from inference.transcripts import Transcript, verdict
 
 SOCKET_PATH = "/ws/chat/"
 OPEN_TIMEOUT_S = 60.0
@@ -96,19 +98,34 @@ class Site:
         """Of the site's own pages: to others it does not speak."""
         return f"{'https' if self.secure else 'http'}://{self.host}"
 
+    def check(self, transcripts: list[Transcript]) -> None:
+        """Compare what was read with what the site has stored."""
+        with closing(self._connection()) as line:
+            for transcript in transcripts:
+                line.request("GET", f"/api/sessions/{transcript.session_id}")
+                reply = line.getresponse()
+                body = reply.read()
+                messages = json.loads(body)["messages"] if reply.status == 200 else []
+                transcript.compare(messages[-1]["content"] if messages else None)
+
     def forget(self, sessions: list[str]) -> None:
         """Delete sessions. One that stays behind is a nuisance, and spoils no figure."""
-        kind = HTTPSConnection if self.secure else HTTPConnection
-        with closing(kind(self.host)) as line, suppress(OSError, HTTPException):
+        with closing(self._connection()) as line, suppress(OSError, HTTPException):
             for session in sessions:
                 line.request("DELETE", f"/api/sessions/{session}", headers={"Origin": self.origin})
                 line.getresponse().read()
 
+    def _connection(self) -> HTTPConnection:
+        return (HTTPSConnection if self.secure else HTTPConnection)(self.host)
 
-async def serve_figures(site: Site, load: Load) -> dict[str, Any]:
-    """One run: its figures, ready for JSON. A short request goes first, uncounted. Raises
-    LoadError where not even that one is answered."""
-    sessions: list[str] = []
+
+async def serve_figures(
+    site: Site, load: Load, edge: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
+    """One run: its figures, ready for JSON, and whether every reader got all of its answer. A
+    short request goes first, uncounted. edge: called at the beginning and at the end of what
+    counts. Raises LoadError where not even that one is answered."""
+    seen: list[Transcript] = []
     failed: Counter[str] = Counter()
     gate = asyncio.Semaphore(load.concurrency or load.requests)
 
@@ -116,25 +133,29 @@ async def serve_figures(site: Site, load: Load) -> dict[str, Any]:
         await asyncio.sleep(began + at - time.perf_counter())
         async with gate:
             try:
-                return await _ask(site, load, sessions)
+                return await _ask(site, load, seen)
             except LoadError as error:
                 failed[error.code] += 1
                 return None
 
     try:
-        await _ask(site, replace(load, output_len=min(load.output_len, 8)), sessions)
+        await _ask(site, replace(load, output_len=min(load.output_len, 8)), seen)
+        edge()
         began = time.perf_counter()
         starts = start_times(load.requests, load.rate, load.seed)
         answers = await asyncio.gather(*map(one, starts))
         duration = time.perf_counter() - began
+        edge()
+        await asyncio.to_thread(site.check, seen)
     finally:
-        await asyncio.to_thread(site.forget, sessions)
+        await asyncio.to_thread(site.forget, [each.session_id for each in seen])
     done = [times for times in answers if times is not None]
-    return {**load.as_json(), **figures(done, duration, failed)}
+    told = {"transcripts": verdict(seen)}
+    return {**load.as_json(), **figures(done, duration, failed), **told}
 
 
-async def _ask(site: Site, load: Load, sessions: list[str]) -> RequestTimes:
-    """One question, in a new session, whose id goes to `sessions`. Its time begins on an open
+async def _ask(site: Site, load: Load, seen: list[Transcript]) -> RequestTimes:
+    """One question, in a new session; what is read goes to `seen`. Its time begins on an open
     socket, as on a page. Raises LoadError."""
     try:
         async with connect(
@@ -146,12 +167,13 @@ async def _ask(site: Site, load: Load, sessions: list[str]) -> RequestTimes:
             max_size=None,
         ) as line:
             await line.recv()  # ready
-            sent, arrivals = time.perf_counter(), []
-            await line.send(_question(load))
+            sent, arrivals, transcript = time.perf_counter(), [], Transcript()
+            await line.send(question(load))
             async for data in line:
                 now, frame = time.perf_counter(), json.loads(data)
+                transcript.apply(frame)
                 if frame["type"] == "turn.started":
-                    sessions.append(frame["session_id"])
+                    seen.append(transcript)
                 elif frame["type"] == "message.delta":
                     arrivals.append(now)
                 elif frame["type"] in ("message.end", "error"):
@@ -161,7 +183,7 @@ async def _ask(site: Site, load: Load, sessions: list[str]) -> RequestTimes:
     raise LoadError("connection_closed", f"{site.socket_url} closed the connection.")
 
 
-def _question(load: Load) -> str:
+def question(load: Load) -> str:
     """Other words each time: an earlier run's would be found in the site's cache."""
     frame = {
         "v": 1,
@@ -182,5 +204,6 @@ def _times(sent: float, arrivals: list[float], last: dict[str, Any]) -> RequestT
         raise LoadError(error["code"], error["message"])
     if last["status"] != "DONE" or not arrivals:
         raise LoadError("no_answer", f"An answer ended as {last['status']}, without its text.")
-    usage = last["usage"]
-    return RequestTimes(sent, tuple(arrivals), usage["prompt_tokens"], usage["output_tokens"])
+    usage, timings = last["usage"], last["timings"]
+    tokens = usage["prompt_tokens"], usage["output_tokens"]
+    return RequestTimes(sent, tuple(arrivals), *tokens, timings["queue_s"] + timings["prefill_s"])

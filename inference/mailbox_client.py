@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from concurrent.futures import Future
@@ -116,7 +117,7 @@ class MailboxClient(ABC):
                 raise
             finally:
                 if not ended:
-                    self._tell(Cancel(ticket, request.request_id))
+                    self._tell(Cancel(ticket, request.request_id, time.monotonic()))
 
     async def _load_defaults(self) -> None:
         """The models that a fresh installation has, as far as they are here: nobody's first

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from inference.errors import QueueFull
 from inference.kv_cache import BLOCK_SIZE, KVCache
+from inference.pace import Pace
 from inference.sequence import Sequence
 
 # Tokens of room that an answer is given ahead, where there is enough.
@@ -67,6 +68,7 @@ class Scheduler:
         self._turns: dict[Sequence, int] = {}
         self._last_turns: dict[str, int] = {}
         self._now = 0
+        self._pace = Pace()
         self.put_aside: list[Sequence] = []
         """Who had to give back what it held, in the last plan."""
 
@@ -90,6 +92,8 @@ class Scheduler:
                 f"{len(self._waiting)} requests are waiting already. Try again in a moment.",
                 waiting=len(self._waiting),
                 limit=self._queue_limit,
+                # by then half of the queue is new: whoever comes back spreads over that time
+                retry_after_s=self._pace.seconds_for(len(self._waiting) // 2),
             )
         tenant = sequence.request.tenant
         turn = max(self._now, self._last_turns.get(tenant, self._now - 1) + 1)
@@ -126,6 +130,7 @@ class Scheduler:
         (self._running if sequence in self._decodes else self._waiting).remove(sequence)
         self._decodes.pop(sequence, None)
         del self._turns[sequence]
+        self._pace.ended()
         self._cache.release(sequence, spoilt=spoilt)
 
     def _lacking_room(self) -> list[Sequence]:

@@ -2,7 +2,8 @@
 
 A reader gets frames, and a frame may carry several tokens. So the first token's time is that of the
 first frame (TTFT), the gaps are those between frames (ITL), undivided, and beside them stands how
-many tokens a frame carried. What one token took is reckoned over the whole answer (TPOT).
+many tokens a frame carried. What one token took is reckoned over the whole answer (TPOT). What a
+site adds to the engine's own time to the first token stands beside it.
 """
 
 from __future__ import annotations
@@ -17,18 +18,26 @@ from typing import Any
 from inference.errors import InvalidParameter
 
 PERCENTILES = (50, 90, 99)
-NAMES = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "itl_ms": "ITL", "e2el_ms": "E2EL"}
+NAMES = {
+    "ttft_ms": "TTFT",
+    "tpot_ms": "TPOT",
+    "itl_ms": "ITL",
+    "e2el_ms": "E2EL",
+    "added_ms": "added",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class RequestTimes:
     """One request that ended well. Times are seconds of one clock: sent, and the arrival of each
-    frame that carried tokens, of which there is at least one."""
+    frame that carried tokens, of which there is at least one. engine_s: of the time to the first
+    token, what the engine says it took itself, with the wait in its queue."""
 
     sent: float
     arrivals: tuple[float, ...]
     prompt_tokens: int
     output_tokens: int
+    engine_s: float | None = None
 
     @property
     def ttft(self) -> float:
@@ -71,14 +80,15 @@ def figures(
         "output_tokens_per_s": output / duration_s,
         "total_tokens_per_s": (prompt + output) / duration_s,
         "tokens_per_frame": output / frames if frames else None,
-        "ttft_ms": _summary(times.ttft for times in done),
-        "tpot_ms": _summary(times.tpot for times in done if times.tpot is not None),
-        "itl_ms": _summary(gap for times in done for gap in times.itl),
-        "e2el_ms": _summary(times.e2el for times in done),
+        "ttft_ms": summary(times.ttft for times in done),
+        "tpot_ms": summary(times.tpot for times in done if times.tpot is not None),
+        "itl_ms": summary(gap for times in done for gap in times.itl),
+        "e2el_ms": summary(times.e2el for times in done),
+        "added_ms": summary(t.ttft - t.engine_s for t in done if t.engine_s is not None),
     }
 
 
-def _summary(seconds: Iterable[float]) -> dict[str, float] | None:
+def summary(seconds: Iterable[float]) -> dict[str, float] | None:
     """Mean and percentiles in milliseconds."""
     values = sorted(1e3 * value for value in seconds)
     if not values:
@@ -119,7 +129,11 @@ def table(title: str, report: Mapping[str, Any]) -> str:
     ]
     for key, name in NAMES.items():
         values = report[key] or {}
-        lines.append(f"{name:<6}" + "".join(f"{value:>11.2f}" for value in values.values()))
+        if values or key != "added_ms":
+            lines.append(f"{name:<6}" + "".join(f"{value:>11.2f}" for value in values.values()))
+    if read := report.get("transcripts"):
+        lines.append(f"{read['complete']} of {read['checked']} answers came whole and in order")
+        lines += read["faults"]
     return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import re
 import shutil
@@ -84,6 +85,12 @@ class ServerProcess:
             return connection.execute(query, parameters or {}).fetchall()
         finally:
             connection.close()
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """The log's lines about one kind of event."""
+        lines = (self.directory / "log").read_text().splitlines()
+        found = [json.loads(line) for line in lines if f'"event": "{event}"' in line]
+        return [line for line in found if line["event"] == event]
 
     @property
     def socket_url(self) -> str:

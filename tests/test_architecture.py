@@ -39,6 +39,7 @@ POLICY = {
     "inference/sequence.py",
     "inference/kv_cache.py",
     "inference/residency.py",
+    "inference/pace.py",
     "inference/client.py",
     "inference/catalogue.py",
     "inference/prompt_codec.py",

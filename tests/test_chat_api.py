@@ -179,10 +179,12 @@ async def test_wrong_addresses_and_methods_answer_in_json(
 
 
 async def test_a_failed_turn_is_an_error_with_its_status(site: FakeEngine) -> None:
-    site.script = lambda request: ["Half", QueueFull("Too many wait.", waiting=1, limit=1)]
+    full = QueueFull("Too many wait.", waiting=1, limit=1, retry_after_s=7)
+    site.script = lambda request: ["Half", full]
     answer = await say(input="Go")
     assert (answer.status_code, error_of(answer)["code"]) == (503, "queue_full")
     assert error_of(answer)["type"] == "server_error"
+    assert answer["Retry-After"] == "7"
 
 
 async def test_a_second_request_in_a_busy_session_is_409(site: FakeEngine) -> None:

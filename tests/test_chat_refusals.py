@@ -5,10 +5,13 @@ from __future__ import annotations
 import uuid
 
 import pytest
+from django.test import AsyncClient
 
 from chat.database import in_database
 from chat.errors import MAX_TEXT
+from chat.generation import turns
 from chat.models import Message
+from inference.errors import EngineCrashed, EngineError, EngineStopped
 from tests.chat_client import Page
 from tests.fake_engine import FakeEngine
 
@@ -48,3 +51,25 @@ async def test_a_prompt_that_does_not_fit_is_told_both_numbers(site: FakeEngine)
     assert error["fields"]["context_length"] == 4096
     assert error["fields"]["prompt_tokens"] > 5000
     assert "4096" in error["message"]
+
+
+@pytest.mark.parametrize("error", [EngineCrashed("it fell", 12), EngineStopped("It stopped.")])
+async def test_what_is_away_for_a_while_says_when_to_come_back(
+    site: FakeEngine, error: EngineError
+) -> None:
+    site.script = lambda request: [error]
+    answer = await AsyncClient().post("/api/chat", {"input": "Go"}, content_type="application/json")
+    assert (answer.status_code, answer["Retry-After"]) == (503, str(error.retry_after_s))
+    async with Page() as page:
+        await page.submit("Go")
+        end = await page.until("message.end")
+    assert end["error"]["retry_after_s"] == error.retry_after_s
+    turns()._accepting = False  # as of the moment when a drain begins
+    refused = await AsyncClient().post(
+        "/api/chat", {"input": "Go"}, content_type="application/json"
+    )
+    assert (refused.status_code, refused["Retry-After"]) == (503, "10")
+    async with Page() as page:
+        await page.submit("Go")
+        told = await page.receive()
+    assert (told["type"], told["code"], told["retry_after_s"]) == ("error", "shutting_down", 10)

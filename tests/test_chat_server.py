@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from twisted.internet.abstract import FileDescriptor
 
 from chat.server import PortTaken, SiteServer, listen
 
@@ -59,11 +60,23 @@ async def test_a_client_that_leaves_holds_nobody_up(server: SiteServer) -> None:
     assert len(line.sent) == 1
 
 
-def test_twisted_s_connections_can_be_asked() -> None:
-    """The method is Twisted's own and not public: this fails first if it goes away."""
-    from twisted.internet.tcp import Connection
+class Unwatched(FileDescriptor):
+    """A transport that no reactor writes out."""
 
-    assert callable(Connection._isSendBufferFull)
+    connected = 1
+
+    def startWriting(self) -> None:  # noqa: N802
+        pass
+
+
+def test_twisted_s_connections_can_be_asked() -> None:
+    """These are Twisted's own and not public: this fails first if they go away."""
+    line: Any = Unwatched()
+    line.write(b"three")
+    assert (line.dataBuffer, line.offset, line._tempDataLen) == (b"", 0, 5)
+    assert not line._isSendBufferFull()
+    line.bufferSize = 4
+    assert line._isSendBufferFull()
 
 
 def test_a_taken_port_is_told_from_other_failures() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from inference.errors import QueueFull
 from inference.kv_cache import BLOCK_SIZE, KVCache
+from inference.pace import UNKNOWN_S
 from inference.scheduler import Chunk, Scheduler
 from inference.sequence import Sequence
 from tests.scheduler_traffic import Arrival, Machine, Traffic, sequence
@@ -188,7 +189,7 @@ def test_a_full_queue_refuses_with_both_numbers() -> None:
         scheduler.add(sequence(i, prompt=1, output=1))
     with pytest.raises(QueueFull) as refused:
         scheduler.add(sequence(2, prompt=1, output=1))
-    assert refused.value.fields == {"waiting": 2, "limit": 2}
+    assert refused.value.fields == {"waiting": 2, "limit": 2, "retry_after_s": UNKNOWN_S}
     assert len(scheduler.waiting) == 2
 
 

@@ -15,7 +15,7 @@ export class Composer {
     this.area.addEventListener("keydown", (event) => this.#key(event));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      this.#submit();
+      this.submit();
     });
     this.useDraft(draft);
   }
@@ -62,10 +62,10 @@ export class Composer {
     if (event.isComposing || event.keyCode === 229) return;
     if (event.key !== "Enter" || event.shiftKey || event.altKey) return;
     event.preventDefault();
-    this.#submit();
+    this.submit();
   }
 
-  #submit() {
+  submit() {
     const text = this.text;
     if (!text.trim() || this.busy) return;
     this.text = "";

@@ -4,6 +4,7 @@ import { listenForCopying } from "./clipboard.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
 import { Models } from "./models.js";
+import { Retry } from "./retry.js";
 import { Scroll } from "./scroll.js";
 import { listenForShortcuts } from "./shortcuts.js";
 import { Sidebar } from "./sidebar.js";
@@ -18,7 +19,8 @@ const pageState = (page) => JSON.parse(page.getElementById("page-state").textCon
 const state = pageState(document);
 const conversation = new Conversation(byId("conversation"), state);
 const scroll = new Scroll(byId("scroll"), byId("newest"));
-const status = new Status();
+const retry = new Retry(byId("retry"));
+const status = new Status(() => retry.cancel());
 const models = new Models(state.models, state.session?.model, () => models.show());
 const composer = new Composer(byId("composer"), state.session?.id ?? "new", {
   submit,
@@ -66,9 +68,27 @@ function apply(frame) {
   if (frame.type === "queue.position") status.say(say("queue", { n: frame.position }));
   if (frame.type === "model.loading") status.progress("loading", frame.done, frame.total);
   if (frame.type === "prompt.progress") status.progress("reading", frame.done, frame.total);
-  if (frame.type === "message.delta") status.say("");
-  if (frame.type === "message.end") status.ended(frame.status);
+  if (frame.type === "message.delta") arrived();
+  if (frame.type === "message.end") ended(frame);
   showBusy();
+}
+
+function arrived() {
+  status.say("");
+  retry.succeeded();
+}
+
+function ended({ status: how, message_id, error }) {
+  status.ended(how);
+  if (!error?.retry_after_s) return;
+  status.error(error.message);
+  retry.offer(error.retry_after_s, () => goOn(message_id));
+}
+
+function goOn(message_id) {
+  status.clear();
+  scroll.toNewest();
+  socket.send("turn.continue", { session_id: socket.session, message_id });
 }
 
 function showBusy() {
@@ -97,6 +117,11 @@ function refused(frame) {
   status.error(frame.message);
   const text = conversation.withdraw(frame.client_id);
   if (text) composer.restore(text);
+  if (text && frame.retry_after_s) {
+    const restored = composer.text;
+    // Not what was changed meanwhile: that is not finished.
+    retry.offer(frame.retry_after_s, () => composer.text === restored && composer.submit());
+  }
   if (conversation.isEmpty) byId("welcome").hidden = false;
   composer.setBusy(Boolean(conversation.running));
 }
@@ -117,10 +142,7 @@ async function rewind() {
 composer.stopButton.addEventListener("click", stop);
 byId("scroll").addEventListener("click", (event) => {
   const message = event.target.closest(".continue")?.closest(".message").message;
-  if (!message) return;
-  status.clear();
-  scroll.toNewest();
-  socket.send("turn.continue", { session_id: socket.session, message_id: message.id });
+  if (message) goOn(message.id);
 });
 byId("welcome").addEventListener("click", (event) => {
   if (!event.target.matches(".examples button")) return;

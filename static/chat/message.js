@@ -34,17 +34,32 @@ export class Message {
     this.element.dataset.status = status;
   }
 
-  /** Put `text` at character `offset`; whatever stood from there on is replaced. */
+  /**
+   * Put `text` at character `offset`; whatever stood from there on is replaced. A frame without
+   * blocks shows its text as it is, at the end of the last block, until blocks come again.
+   */
   write(offset, text, blocks) {
     const kept =
       offset === this.characters ? this.text : [...this.text].slice(0, offset).join("");
     this.text = kept + text;
     this.characters = Math.min(offset, this.characters) + [...text].length;
     if (this.plain) this.content.textContent = this.text;
-    else this.replaceBlocks(blocks);
+    else if (blocks) this.replaceBlocks(blocks);
+    else this.#show(text);
+  }
+
+  #show(text) {
+    if (!this.raw?.isConnected) {
+      let place = this.content.lastElementChild ?? this.content;
+      place = place.querySelector("pre > code") ?? place;
+      while (place.lastElementChild) place = place.lastElementChild;
+      this.raw = place.appendChild(document.createTextNode(""));
+    }
+    this.raw.data += text;
   }
 
   replaceBlocks({ from, html }) {
+    this.raw?.remove();
     while (this.content.children.length > from) this.content.lastElementChild.remove();
     this.content.insertAdjacentHTML("beforeend", html.join(""));
     addCopyButtons(this.content);

@@ -3,12 +3,14 @@
 import { number, say } from "./strings.js";
 
 export class Status {
-  constructor() {
+  /** cleared: called when an error is taken off the page. */
+  constructor(cleared) {
+    this.cleared = cleared;
     this.line = document.getElementById("status");
     this.announcer = document.getElementById("announcer");
     this.offline = document.getElementById("offline");
     this.banner = document.getElementById("error");
-    this.banner.querySelector("button").addEventListener("click", () => this.clear());
+    this.banner.querySelector("button.icon").addEventListener("click", () => this.clear());
     // Leaving the page closes its connection; that is no news to the person who leaves.
     addEventListener("pagehide", () => (this.leaving = true));
     addEventListener("pageshow", () => (this.leaving = false));
@@ -36,6 +38,7 @@ export class Status {
 
   clear() {
     this.banner.hidden = true;
+    this.cleared();
   }
 
   connected(is) {

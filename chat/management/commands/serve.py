@@ -15,6 +15,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from chat import database, engine, forgetting, listening, setup
+from chat.cpu_times import cpu_seconds
 from chat.database import write_database
 from chat.generation import turns
 from chat.guard import is_loopback
@@ -113,10 +114,12 @@ async def _live(server: SiteServer, client: engine.EngineClient) -> None:
     ending = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         twisted_loop.add_signal_handler(number, ending.set)
+    twisted_loop.add_signal_handler(signal.SIGUSR1, _tell_cpu_used)
     recovering = asyncio.create_task(_keep_recovering())
     try:
         await ending.wait()
         _log.info("shutting_down")
+        _tell_cpu_used()
         recovering.cancel()
         await turns().drain(grace_s=GRACE_S)
         await client.stop()
@@ -124,6 +127,11 @@ async def _live(server: SiteServer, client: engine.EngineClient) -> None:
         await asyncio.to_thread(database.close)
     finally:
         server.stop()
+
+
+def _tell_cpu_used() -> None:
+    """Also on SIGUSR1: what a stretch of work cost is the difference of two of these lines."""
+    _log.info("cpu.used", seconds=cpu_seconds())
 
 
 async def _keep_recovering() -> None:

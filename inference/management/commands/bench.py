@@ -25,16 +25,28 @@ from inference.types import MAX_PROMPT_LOOKUP
 # The READMEs with a table of the GPU, and their languages.
 READMES = {"README.md": "en", "README.zh-CN.md": "zh"}
 GPU_JSON = Path("docs/benchmarks/gpu.json")
-WHAT = ("latency", "context", "throughput", "serve", "speculation", "gpu", "readme")
+WHAT = (
+    "latency",
+    "context",
+    "throughput",
+    "serve",
+    "web",
+    "cancel",
+    "speculation",
+    "gpu",
+    "readme",
+)
 
 
 class Command(BaseCommand):
     help = (
         "latency: prefill and decode speed, memory and the share of the memory's bandwidth on the "
         "CPU. context: prompts up to the model's limit and beyond it. throughput: many requests at "
-        "once, without a server. serve: a running site, over websockets, at several rates. "
-        "speculation: one reader with and without guesses from the text so far. gpu: an NVIDIA GPU "
-        "with models of three shapes, and each kernel. readme: put what gpu found into the READMEs."
+        "once, without a server. serve: a running site, over websockets, at several rates. web: "
+        "what a site costs beside its engine, with all requests at once. cancel: how soon the "
+        "engine is free of a cancelled answer. speculation: one reader with and without guesses "
+        "from the text so far. gpu: an NVIDIA GPU with models of three shapes, and each kernel. "
+        "readme: put what gpu found into the READMEs."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -66,7 +78,7 @@ class Command(BaseCommand):
             metavar="N",
             help="of speculation: the most guesses a step; default: %(default)s",
         )
-        many = parser.add_argument_group("of throughput and serve")
+        many = parser.add_argument_group("of throughput, serve and web")
         many.add_argument("--requests", type=int, help="default: 1000; of serve 100 at each rate")
         many.add_argument("--input-len", type=int, help="tokens, of serve words; default: 128")
         many.add_argument("--output-len", type=int, help="tokens of each answer; default: 128")
@@ -176,6 +188,33 @@ class Command(BaseCommand):
             raise CommandError(f"{error.filename}: {error.strerror}") from error
         self.stdout.write(benchmark_speculation.table(report))
         self._save(report, options["output"], f"speculation-{report['device']}.json")
+
+    def _web(self, options: dict[str, Any]) -> None:
+        from inference.benchmarks import machine  # loads torch
+        from inference.load_client import Load, LoadError
+        from inference.web_benchmark import web_figures
+
+        load = Load(options["model"], **{"requests": 32} | _given(options))
+        scripted = settings.TINYLLM_ENGINE_FACTORY != "chat.engine.build"
+        try:
+            found = web_figures(settings.BASE_DIR / "manage.py", load, offline=not scripted)
+        except LoadError as error:
+            raise CommandError(str(error)) from error
+        for name in ("alone", "many", "offline"):
+            if name in found:
+                self.stdout.write(serving_metrics.table(name, found[name]) + "\n")
+        self.stdout.write(f"{found['cpu']['web_us_per_token']:.0f} µs of the site for each token")
+        self._save({"machine": machine(), **found}, options["output"], "web.json")
+
+    def _cancel(self, options: dict[str, Any]) -> None:
+        from inference.benchmarks import machine  # loads torch
+        from inference.cancel_benchmark import cancel_figures
+
+        rounds = options["requests"] or 30
+        found = cancel_figures(settings.BASE_DIR / "manage.py", options["model"], rounds)
+        self.stdout.write(json.dumps(found, indent=1))
+        report = {"machine": machine(), "model": options["model"], "milliseconds": found}
+        self._save(report, options["output"], "cancel.json")
 
     def _gpu(self, options: dict[str, Any]) -> None:
         from inference import gpu_benchmarks  # loads torch

@@ -1,0 +1,55 @@
+"""Where there is no time to render, text goes out all the same, and the end makes good for it."""
+
+from __future__ import annotations
+
+import pytest
+
+from chat import live_blocks
+from chat.live_blocks import LiveBlocks
+from chat.rendering import render_blocks
+from tests.chat_client import Page
+from tests.fake_engine import FakeEngine
+
+PIECES = [f"word{number} **bold** and\n\n" for number in range(12)]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.fake_engine
+async def test_frames_without_blocks_carry_their_text(
+    site: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_blocks, "SHARE", 1e-9)
+    site.script, site.delay = lambda request: PIECES, 0.03
+    async with Page() as page:
+        await page.submit("Go")
+        frames = [await page.receive()]
+        while frames[-1]["type"] != "message.end":
+            frames.append(await page.receive())
+    deltas = [frame for frame in frames if frame["type"] == "message.delta"]
+    assert "blocks" in deltas[0]
+    assert len(deltas) > 2
+    assert not any("blocks" in delta for delta in deltas[1:])
+    ((name, text),) = page.shown.texts.items()
+    assert text == "".join(PIECES)
+    assert page.shown.blocks[name] == render_blocks(text)
+
+
+def test_each_answer_gets_its_part_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clock:
+        now = 100.0
+
+        def monotonic(self) -> float:
+            self.now += 0.01  # each look takes as long as half a rendering
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr(live_blocks, "time", clock)
+    monkeypatch.setattr(LiveBlocks, "_in_use", 3)
+    its = LiveBlocks("", 1)
+    dues = [its.are_due]
+    its.changed("Some text", 2, None)
+    # 10 ms for rendering, three answers, a fifth of the time: 150 ms
+    for wait in (0.0, 0.12, 0.02):
+        clock.now += wait
+        dues.append(its.are_due)
+    assert dues == [True, False, False, True]

@@ -1,0 +1,67 @@
+"""What a turn costs the database: each query stands between a person and the first token."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import pytest
+
+from chat import event_rows, services
+from chat.event_rows import Pending
+from chat.identity import local_user
+from chat.models import Event, Message
+from chat.selectors import turn_of_client_id
+from chat.services import Outcome, StartedTurn, TurnPlan
+
+pytestmark = pytest.mark.django_db
+
+Counted = Callable[[int], AbstractContextManager[Any]]
+PLAN = TurnPlan("chat", [1, 2], {"seed": 1}, {}, "process", "request")
+
+
+def start(owner: uuid.UUID, session: uuid.UUID | None = None) -> StartedTurn:
+    return services.turn_start(
+        owner_id=owner,
+        session_id=session,
+        parent_id=None,
+        client_id=uuid.uuid4().hex,
+        text="Hello",
+        plan=PLAN,
+    )
+
+
+def finish(turn: StartedTurn) -> None:
+    outcome = Outcome("DONE", "Hello", [1], [0])
+    services.turn_finish(turn=turn, process="process", seq=turn.seq + 1, outcome=outcome)
+
+
+def test_a_turn_s_queries(django_assert_num_queries: Counted) -> None:
+    owner = local_user().id
+    with django_assert_num_queries(1):
+        assert turn_of_client_id(owner_id=owner, client_id="none") is None
+    # two of each are the savepoint that stands for the transaction
+    with django_assert_num_queries(8):
+        turn = start(owner)
+    with django_assert_num_queries(6):
+        finish(turn)
+    with django_assert_num_queries(9):
+        start(owner, turn.session_id)
+
+
+def test_a_batch_of_the_log_is_two_statements_however_large(
+    django_assert_num_queries: Counted,
+) -> None:
+    owner = local_user().id
+    turns = [start(owner) for _ in range(20)]
+    batch = [
+        Pending(turn, "ab", [(turn.seq + 1, {"text": "a"}), (turn.seq + 2, {"text": "b"})])
+        for turn in turns
+    ]
+    with django_assert_num_queries(2):
+        event_rows.write(batch)
+    assert Event.objects.filter(kind="message.delta").count() == 40
+    assert Message.objects.filter(content="ab").count() == 20
+    assert Event.objects.get(session_id=turns[3].session_id, seq=3).payload == {"text": "b"}
