@@ -22,6 +22,7 @@ BAD = {
     "cut off": GOOD.removesuffix("came back, tired and happy.") + "came back, and then",
     "loop": GOOD + " She was very happy and she sang." * 4,
     "assistant": GOOD + " I hope you like it. In this story, Nora learns to mend a boat.",
+    "unsuitable": GOOD.replace("tired and happy", "and the old gun was gone"),
     "garbage": GOOD.replace("boat", "лодка"),
     "characters": GOOD.replace("Nora and her grandfather", "Peter and Peter's dog").replace(
         "Nora pushed", "Peter pushed"
@@ -40,7 +41,7 @@ def test_a_filter_catches_its_case_and_no_other_filter_does(name: str) -> None:
 
 def test_stories_of_the_grammar_pass_where_they_are_no_chant() -> None:
     refused = [refusal(write("en", 11, index)) for index in range(200)]
-    assert {why for why in refused if why} <= {"loop", "characters"}
+    assert {why for why in refused if why} <= {"loop", "characters", "unsuitable"}
     assert sum(why is None for why in refused) > 170
 
 

@@ -23,6 +23,13 @@ _ASSISTANT = re.compile(
     r"user:|assistant:|prompt|word count|title:|once you have|let me know|http|www\.)",
     re.IGNORECASE,
 )
+# Nothing that a parent would have to explain.
+_UNSUITABLE = re.compile(
+    r"\b(?:kill\w*|murder\w*|suicide|own life|dead|death|died?|dying|corpse|blood\w*|guns?|"
+    r"stabb\w*|weapons?|drunk\w*|beer|wine|whisky|drugs?|cigarettes?|sex\w*|naked|kidnap\w*|"
+    r"tortur\w*|hell|damn|stupid|idiot|hat(?:e|ed|es) (?:him|her|them|you))\b",
+    re.IGNORECASE,
+)
 _LAYOUT = re.compile(r"^\s*(?:[-*#>\d]|\*\*)|[{}<>\[\]|\\_=~^*]", re.MULTILINE)
 _ENGLISH = re.compile(r"[A-Za-z0-9\s.,!?;:'\"’‘“”—–…()-]")
 _SMALL = frozenset(
@@ -78,6 +85,11 @@ def assistant_talk(text: str) -> bool:
     return _ASSISTANT.search(text) is not None or _LAYOUT.search(text) is not None
 
 
+def unsuitable(text: str) -> bool:
+    """Not for small children."""
+    return _UNSUITABLE.search(text) is not None
+
+
 def not_english(text: str) -> bool:
     """Garbage: characters of another script, few of the commonest words, or a word too long."""
     words = re.findall(r"[a-z]+", text.lower())
@@ -91,6 +103,7 @@ FILTERS: dict[str, Callable[[str], bool]] = {
     "cut off": cut_off,
     "loop": loops,
     "assistant": assistant_talk,
+    "unsuitable": unsuitable,
     "garbage": not_english,
     "characters": loses_characters,
 }
