@@ -6,7 +6,8 @@
 #   train     trains the final model          (GPU: goes on where it stopped)
 #   evaluate  judges it beside $REFERENCE, writes docs/story-model and models/story
 # Without a step: all of them. Each step that was interrupted goes on when it is called again.
-# Needs a Python with torch, tokenizers, safetensors, numpy and matplotlib; no Django.
+# Needs a Python with torch, tokenizers, safetensors, numpy, jinja2, tqdm and matplotlib; no Django.
+# evaluate runs the engine, and needs requirements.txt and matplotlib.
 #   PYTHON=python3         WORK=var/story       LANGUAGES=en, or "en zh"
 #   TOKENS=40000000        of the corpus, of each source
 #   CORPUS=                more arguments of inference.corpus, such as other sources

@@ -95,7 +95,7 @@ def test_a_request_to_end_leaves_a_checkpoint(stories: Path, tmp_path: Path) -> 
     command += ["log_every=1", "--output", str(tmp_path / "run"), "--cache", str(tmp_path / "c")]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     log = tmp_path / "run/log.jsonl"
-    while process.poll() is None and not (log.exists() and '"step"' in log.read_text()):
+    while process.poll() is None and not (log.exists() and '"event": "step"' in log.read_text()):
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate()
@@ -148,6 +148,14 @@ def test_learning_rates() -> None:
 def test_passes_share_a_batch_equally() -> None:
     assert rows_per_pass(TOY, 2) == 8
     assert rows_per_pass(Recipe(batch_tokens=512 * 12, micro_tokens=512 * 5), 1) == 4
+
+
+def test_training_needs_no_more_than_a_bare_machine_has() -> None:
+    absent = ("django", "structlog", "numba", "cupy", "matplotlib", "peft", "channels")
+    code = f"import sys; sys.modules.update(dict.fromkeys({absent}))\n"
+    code += "import inference.training.lora, inference.training.pretraining, inference.training.cli"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
 
 
 @pytest.mark.parametrize("name", ["story", "story-bilingual", "toy", "lora"])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from argparse import ArgumentParser
+
+import structlog
 
 from inference.errors import EngineError
 from inference.evaluation import cli
@@ -11,6 +14,9 @@ from inference.training.errors import TrainingError
 
 
 def main() -> int:
+    # the site's settings do that for manage.py
+    quiet = structlog.make_filtering_bound_logger(logging.WARNING)
+    structlog.configure(wrapper_class=quiet)
     parser = ArgumentParser(prog="python -m inference.evaluation", description=cli.HELP)
     cli.add_arguments(parser)
     try:

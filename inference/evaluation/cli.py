@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import tomllib
 from argparse import ArgumentParser
 from collections.abc import Callable
@@ -43,6 +44,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: dict[str, Any], say: Say) -> None:
     """Do what the arguments ask for. Raises TrainingError, EngineError."""
+    logging.getLogger("inference").setLevel(logging.WARNING)
     if options["verdicts"]:
         _tally(options["verdicts"], say)
         return

@@ -20,12 +20,17 @@ from inference.options import EngineOptions
 
 Say = Callable[[str], None]
 PROMPTS = Path(__file__).with_name("prompts.toml")
+# The first word of what comes next: no model is to take a beginning for a whole story.
+_GOES_ON = {"en": " Then", "zh": "后来"}
 
 
 def prompts(languages: Sequence[str], count: int) -> dict[str, list[str]]:
     """At most so many beginnings of each language, always the same ones."""
     table = tomllib.loads(PROMPTS.read_text(encoding="utf-8"))
-    return {language: table[language][:count] for language in languages}
+    return {
+        language: [text + _GOES_ON[language] for text in table[language][:count]]
+        for language in languages
+    }
 
 
 def judge(
@@ -42,7 +47,7 @@ def judge(
     """The first of the models is the one that it is about; it tells stories in all languages of
     `beginnings`, the others in English. Raises EngineError, TrainingError."""
     findings = Findings(seed=seed, judge=judging.name if judging else "")
-    texts = heldout_texts(corpus, characters) if corpus else {}
+    texts = heldout_texts(corpus, beginnings, characters) if corpus else {}
     for index, (name, directory) in enumerate(models.items()):
         subject = Subject(name, directory, options)
         findings.models[name] = {"parameters": subject.parameters, "vocab": subject.vocab}

@@ -4,7 +4,7 @@ where the corpus is filtered by it: `inference/corpus/quality.py`."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,20 @@ COPIED = 8
 Numbers = dict[str, float]
 
 
-def heldout_texts(corpus: Path, characters: int) -> dict[str, list[str]]:
-    """Held-out texts of a corpus by source and language, the first ones of each up to so many
-    characters. Raises TrainingError."""
+def heldout_texts(
+    corpus: Path, languages: Collection[str], characters: int
+) -> dict[str, list[str]]:
+    """Held-out texts of a corpus in these languages, or in one that is not named, by source and
+    language; the first ones of each up to so many characters. Raises TrainingError."""
     found: dict[str, list[str]] = {}
     sizes: dict[str, int] = {}
     for path in text_files([corpus]):
         if "-train-" in path.name:
             continue
         for document in documents(path):
-            if document.split == "heldout" and sizes.get(document.group, 0) < characters:
+            if document.split != "heldout" or document.language not in ("", *languages):
+                continue
+            if sizes.get(document.group, 0) < characters:
                 found.setdefault(document.group, []).append(document.text)
                 sizes[document.group] = sizes.get(document.group, 0) + len(document.text)
     return found

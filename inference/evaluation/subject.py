@@ -16,8 +16,10 @@ from inference.training.sizes import parameters
 from inference.types import Delta, Finished, GenerateRequest, ModelKind, SamplingParams
 from inference.weights import weight_files
 
-# As `story` is sampled on the site, without penalties, which would hide what a model repeats.
-SAMPLING = SamplingParams(temperature=0.8, top_p=0.95, max_tokens=250)
+# As `story` is sampled on the site, without penalties, which would hide what a model repeats. Some
+# models write the end of a story out as text.
+ENDS = ("<|endoftext|>", "<|end_story|>")
+SAMPLING = SamplingParams(temperature=0.8, top_p=0.95, max_tokens=250, stop=ENDS)
 _MOST_CONTEXT = 1024
 
 

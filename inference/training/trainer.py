@@ -63,14 +63,20 @@ class Trainer:
         """Train to the last step; False when it was stopped before, by the time or a signal, with
         a checkpoint. Raises TrainingError and its subclasses."""
         until = None if max_minutes is None else time.monotonic() + 60 * max_minutes
-        self._begin(say)
+        with Signals(self._stop):
+            self._begin(say)
+            self._loop(until)
+        self._end(say)
+        return self.step == self._recipe.steps
+
+    def _loop(self, until: float | None) -> None:
         bar = tqdm(
             total=self._recipe.steps,
             initial=self.step,
             unit="step",
             disable=None if self._world.is_first else True,
         )
-        with bar, Signals(self._stop):
+        with bar:
             while self.step < self._recipe.steps and not self._stopped:
                 self._train_step()
                 bar.update()
@@ -83,8 +89,6 @@ class Trainer:
                     self._write_heldout()
                 if self._due(self._recipe.save_every):
                     self._save()
-        self._end(say)
-        return self.step == self._recipe.steps
 
     def _train_step(self) -> None:
         recipe, world = self._recipe, self._world
