@@ -25,6 +25,7 @@ IMPORTED_AS = {
     "django-ninja": "ninja",
     "django-unfold": "unfold",
     "markdown-it-py": "markdown_it",
+    "zope-interface": "zope",
 }
 # Imported where they are, with the reason why a user need not have them.
 OPTIONAL = {

@@ -61,41 +61,8 @@ class Command(BaseCommand):
             help="of gpu: names of shapes, `kernels`, `modes`, `memory`; default: all",
         )
         parser.add_argument("--output", type=Path, help="a folder for what is found, as JSON")
-        context = parser.add_argument_group("of context")
-        context.add_argument("--lengths", type=_integers, metavar="N,N", help="tokens of a prompt")
-        context.add_argument("--texts", type=int, help="five facts are hidden in each; default: 4")
-        context.add_argument(
-            "--yarn",
-            choices=["auto", "off"],
-            default="auto",
-            help="auto: lengths beyond the model's limit, and the limit once more, are read with "
-            "positions stretched; off: they are refused",
-        )
-        parser.add_argument(
-            "--prompt-lookup",
-            type=int,
-            default=MAX_PROMPT_LOOKUP,
-            metavar="N",
-            help="of speculation: the most guesses a step; default: %(default)s",
-        )
-        many = parser.add_argument_group("of throughput, serve and web")
-        many.add_argument("--requests", type=int, help="default: 1000; of serve 100 at each rate")
-        many.add_argument("--input-len", type=int, help="tokens, of serve words; default: 128")
-        many.add_argument("--output-len", type=int, help="tokens of each answer; default: 128")
-        many.add_argument(
-            "--concurrency",
-            type=int,
-            help="the most in flight; default: TINYLLM_MAX_BATCH, of serve no bound",
-        )
-        serve = parser.add_argument_group("of serve")
-        serve.add_argument("--url", default="http://localhost:3000", help="the running site")
-        serve.add_argument(
-            "--rates",
-            type=float,
-            nargs="+",
-            default=[math.inf],
-            help="requests/s; inf: all at once",
-        )
+        _context_arguments(parser)
+        _serving_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -246,6 +213,47 @@ class Command(BaseCommand):
             path = folder / name
             path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
             self.stdout.write(f"Written to {path}.")
+
+
+def _context_arguments(parser: ArgumentParser) -> None:
+    context = parser.add_argument_group("of context")
+    context.add_argument("--lengths", type=_integers, metavar="N,N", help="tokens of a prompt")
+    context.add_argument("--texts", type=int, help="five facts are hidden in each; default: 4")
+    context.add_argument(
+        "--yarn",
+        choices=["auto", "off"],
+        default="auto",
+        help="auto: lengths beyond the model's limit, and the limit once more, are read with "
+        "positions stretched; off: they are refused",
+    )
+    parser.add_argument(
+        "--prompt-lookup",
+        type=int,
+        default=MAX_PROMPT_LOOKUP,
+        metavar="N",
+        help="of speculation: the most guesses a step; default: %(default)s",
+    )
+
+
+def _serving_arguments(parser: ArgumentParser) -> None:
+    many = parser.add_argument_group("of throughput, serve and web")
+    many.add_argument("--requests", type=int, help="default: 1000; of serve 100 at each rate")
+    many.add_argument("--input-len", type=int, help="tokens, of serve words; default: 128")
+    many.add_argument("--output-len", type=int, help="tokens of each answer; default: 128")
+    many.add_argument(
+        "--concurrency",
+        type=int,
+        help="the most in flight; default: TINYLLM_MAX_BATCH, of serve no bound",
+    )
+    serve = parser.add_argument_group("of serve")
+    serve.add_argument("--url", default="http://localhost:3000", help="the running site")
+    serve.add_argument(
+        "--rates",
+        type=float,
+        nargs="+",
+        default=[math.inf],
+        help="requests/s; inf: all at once",
+    )
 
 
 def _integers(text: str) -> list[int]:
