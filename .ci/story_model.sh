@@ -2,7 +2,7 @@
 # From nothing to a story model and what is known about it: sh .ci/story_model.sh [STEP]
 #   corpus    writes the training text        (CPU: minutes on many cores)
 #   tokens    learns a tokenizer, encodes     (CPU)
-#   sweep     tries small sizes               (GPU: about 8 minutes on an H100)
+#   sweep     tries small sizes               (GPU: minutes on an H100)
 #   train     trains the final model          (GPU: goes on where it stopped)
 #   evaluate  judges it beside $REFERENCE, writes docs/story-model and models/story
 # Without a step: all of them. Each step that was interrupted goes on when it is called again.
@@ -12,13 +12,14 @@
 #   TOKENS=40000000        of the corpus, of each source
 #   CORPUS=                more arguments of inference.corpus, such as other sources
 #   MINUTES=9              of one call of sweep or train, which then stops with a checkpoint
-#   STEPS=8000  SWEEP_STEPS=1200                of 131,072 tokens each
+#   STEPS=1800  SWEEP_STEPS=600                 of 131,072 tokens each; 1800 are six passes
+#                          over 40 million tokens, and more overfit (docs/training.md)
 #   REFERENCE, JUDGE       folders of models to compare with, and to read the stories
 set -eu
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3} WORK=${WORK:-var/story} LANGUAGES=${LANGUAGES:-en}
-TOKENS=${TOKENS:-40000000} MINUTES=${MINUTES:-9} STEPS=${STEPS:-8000}
-SWEEP_STEPS=${SWEEP_STEPS:-1200}
+TOKENS=${TOKENS:-40000000} MINUTES=${MINUTES:-9} STEPS=${STEPS:-1800}
+SWEEP_STEPS=${SWEEP_STEPS:-600}
 case "$LANGUAGES" in
 en) recipe=story; texts="$WORK/corpus/*-en-*.jsonl.gz"; chinese=0 ;;
 *) recipe=story-bilingual; texts="$WORK/corpus"; chinese=0.25 ;;

@@ -176,6 +176,12 @@ def test_a_file_that_is_no_text_is_refused(
     assert name in str(caught.value)
 
 
+def test_a_corpus_may_hold_out_nothing_of_few_stories(corpus: Path, tmp_path: Path) -> None:
+    (corpus / "s-heldout-01.jsonl.gz").write_bytes(gzip.compress(b""))
+    assert list(documents(corpus / "s-heldout-01.jsonl.gz")) == []
+    save_tokenizer(train_tokenizer([corpus], 320), tmp_path / "tokenizer", chat=True)
+
+
 def test_inputs_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="nowhere does not exist"):
         text_files([tmp_path / "nowhere"])

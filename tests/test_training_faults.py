@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
 
 from inference.training.checkpoints import Checkpoints
+from inference.training.cli import add_arguments
 from inference.training.errors import CheckpointDamaged, LossNotFinite, TrainingError
 from inference.training.lora import well_rated
 from inference.training.recipe import load_recipe
@@ -105,6 +107,13 @@ def test_too_little_text(tmp_path: Path) -> None:
 def test_a_recipe_that_makes_no_sense(changes: list[str], complaint: str) -> None:
     with pytest.raises(TrainingError, match=complaint):
         load_recipe("toy", changes)
+
+
+def test_changes_may_be_named_one_by_one() -> None:
+    parser = ArgumentParser()
+    add_arguments(parser)
+    options = "run texts --output o --set steps=7 --set clip=2 seed=3".split()
+    assert parser.parse_args(options).changes == ["steps=7", "clip=2", "seed=3"]
 
 
 def test_recipes_are_checked_where_they_are_written(tmp_path: Path) -> None:

@@ -41,7 +41,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     lora.add_argument("--at-least", type=float, default=1.0, help="the lowest rating to learn")
     for verb, recipe in ((run, "story"), (sweep, "story"), (lora, "lora")):
         verb.add_argument("--recipe", default=recipe, help="a name, or a TOML file")
-        verb.add_argument("--set", nargs="+", default=[], metavar="FIELD=VALUE", dest="changes")
+        verb.add_argument(
+            "--set",
+            nargs="+",
+            action="extend",
+            default=[],
+            metavar="FIELD=VALUE",
+            dest="changes",
+        )
         verb.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
         verb.add_argument("--max-minutes", type=float, help="then stop, with a checkpoint")
     for verb in (tokenizer, shards, run, sweep, lora):
