@@ -112,7 +112,7 @@ def test_a_recipe_that_makes_no_sense(changes: list[str], complaint: str) -> Non
 def test_changes_may_be_named_one_by_one() -> None:
     parser = ArgumentParser()
     add_arguments(parser)
-    options = "run texts --output o --set steps=7 --set clip=2 seed=3".split()
+    options = ["run", "texts", "--output", "o", "--set", "steps=7", "--set", "clip=2", "seed=3"]
     assert parser.parse_args(options).changes == ["steps=7", "clip=2", "seed=3"]
 
 
