@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -38,6 +39,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     counts = terminalreporter.config.stash.get(ENGINES, Counter())
     said = ", ".join(f"{counts[mark]} {mark}" for mark in _ENGINE_MARKS)
     terminalreporter.write_line(f"tests by the engine they use: {said}")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def products_as_they_were() -> Iterator[None]:
+    """How products are computed is chosen for a whole process when a model is loaded. No module of
+    tests leaves its choice to the next one; those without torch load none."""
+    yield
+    if "kernels" in sys.modules:
+        import kernels
+
+        kernels.use_products(kernels.Products())
 
 
 @pytest.fixture(scope="session")

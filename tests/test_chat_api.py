@@ -227,6 +227,7 @@ async def test_the_documentation_loads_nothing_from_elsewhere(site: FakeEngine) 
     schema = (await client.get("/api/openapi.json")).json()
     assert set(schema["paths"]) == {
         "/api/chat",
+        "/api/engine",
         "/api/sessions",
         "/api/sessions/{session_id}",
         "/api/sessions/{session_id}/events",

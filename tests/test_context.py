@@ -18,12 +18,14 @@ from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 from chat import engine
 from inference.config import ModelConfig
 from inference.errors import ContextLengthExceeded, InvalidParameter
+from inference.memory_budget import suited
 from inference.offline import OfflineModel
 from inference.options import EngineOptions, site_options
 from inference.rope import rope_tables
 from inference.scoring import log_probabilities
 from inference.types import Delta, ModelKind, SamplingParams
 from tests.reference_model import forced, reference
+from tests.test_parity import CHAT
 from tests.tiny_engine import TinyEngine
 from tests.tiny_llama import write_tiny_llama
 
@@ -151,7 +153,8 @@ def test_settings_and_command_line_reach_the_engine(tiny: Path, settings: Any) -
     assert site_options(settings, "cpu").context_tokens == 0
     settings.TINYLLM_CONTEXT_TOKENS = 20000
     options = site_options(settings, "cpu")
-    assert (options.context_tokens, options.kv_tokens) == (20000, 20000)
+    suiting, _ = suited(CHAT, options, on_gpu=False, budget=10**10)
+    assert (options.context_tokens, suiting.kv_tokens) == (20000, 20000)
     out = io.StringIO()
     fixed = ("generate", "--model", str(tiny), "--prompt", "a" * 600, "--max-tokens", "3", "--json")
     call_command(*fixed, "--ignore-eos", "--device", "cpu", "--context", "1024", stdout=out)

@@ -64,7 +64,8 @@ async def test_all_its_readers_keep_what_they_have_and_may_try_again(
     async with asyncio.timeout(HANG):
         crashes = await asyncio.gather(*reading)  # the last ones wait for a seat
     for error in crashes:
-        assert error.fields == {"reason": reason}
+        assert error.fields == {"reason": reason, "retry_after_s": error.fields["retry_after_s"]}
+        assert error.fields["retry_after_s"] >= 1
         assert (error.status, error.retryable, error.code) == (503, True, "engine_crashed")
         assert reason in error.message
         assert "text so far is kept" in error.message
