@@ -57,11 +57,13 @@ class ModelLine:
         return len(self._line)
 
     def put(self, command: Submit | Load) -> None:
-        """Raises QueueFull."""
-        if len(self._line) >= self._limit:
+        """Raises QueueFull. Who comes for a model that is there waits in its engine, if at all."""
+        engines = self._residents.engines
+        waiting = sum(bool(w.told) or w.command.directory not in engines for w in self._line)
+        if waiting >= self._limit:
             raise QueueFull(
-                f"{len(self._line)} requests are waiting already. Try again in a moment.",
-                waiting=len(self._line),
+                f"{waiting} requests are waiting already. Try again in a moment.",
+                waiting=waiting,
                 limit=self._limit,
             )
         self._line.append(Waiter(command))

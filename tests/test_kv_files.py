@@ -40,7 +40,13 @@ def write(files: ModelFiles, session: str, count: int, used: float = NOW) -> boo
 
 
 def size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.glob("*/*"))
+    """A file that gets another name between the look at the folder and at the file is counted
+    again."""
+    while True:
+        try:
+            return sum(path.stat().st_size for path in folder.glob("*/*"))
+        except FileNotFoundError:
+            continue
 
 
 @pytest.fixture
