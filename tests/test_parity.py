@@ -51,7 +51,11 @@ _loaded: dict[Path, tuple[Ours, LlamaForCausalLM]] = {}
 
 def _both(directory: Path) -> tuple[Ours, LlamaForCausalLM]:
     if directory not in _loaded:
-        _loaded[directory] = Ours(directory), reference(directory)
+        ours = Ours(directory)
+        if directory == CHAT:
+            tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
+            ours.answer_together([tokenizer.encode(text).ids for text in PROMPTS[CHAT]], TOKENS)
+        _loaded[directory] = ours, reference(directory)
     return _loaded[directory]
 
 
