@@ -156,20 +156,19 @@ class Engine:
         return events
 
     def _launch(self, chunks: tuple[Chunk, ...], events: StepEvents) -> Launched | None:
+        decodes = tuple(takewhile(is_decode, chunks))
+        of, pieces, tokens = self._of, [], len(decodes)
+        for chunk in chunks[len(decodes) :]:
+            pieces.append(Piece.of(of[chunk.sequence], chunk, tokens))
+            tokens += chunk.rows
         try:
             step = self._runner.launch(chunks)
         except Exception as error:
             log.exception("step.failed", requests=[c.sequence.request.request_id for c in chunks])
-            events += [self._fail(self._of[chunk.sequence], error) for chunk in chunks]
+            events += [self._fail(of[chunk.sequence], error) for chunk in chunks]
             return None
-        decodes = tuple(takewhile(is_decode, chunks))
-        of, pieces, tokens = self._of, [], len(decodes)
-        for chunk in chunks[len(decodes) :]:
-            pieces.append(Piece.of(self._of[chunk.sequence], chunk, tokens))
-            tokens += chunk.rows
+        for chunk in chunks:
             chunk.sequence.launched(chunk.length, chunk.draft)
-        for chunk in decodes:
-            chunk.sequence.launched(1)
         return Launched(step, tuple([of[chunk.sequence] for chunk in decodes]), tuple(pieces))
 
     def _commit(self, launched: Launched) -> StepEvents:

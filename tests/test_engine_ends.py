@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from inference.runner import Step
+from inference.scheduler import Chunk
 from inference.types import Finished, SamplingParams
 from tests.tiny_engine import CONTEXT, TinyEngine, byte_ids, engines, poisoned, tiny
 from tests.tiny_llama import EOS_ID
@@ -222,3 +224,20 @@ def test_a_continued_answer_goes_on_as_if_it_had_not_paused(engines: Engines) ->
         answer_start=len(prompt),
     )
     assert rest.token_ids == whole[8:]
+
+
+def test_reading_a_prompt_begins_before_it_is_computed(
+    engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the CPU a step is computed where it is launched: that is no time in the queue."""
+    its, started = engines(), []
+    launch = its.runner.launch
+
+    def watched(chunks: tuple[Chunk, ...]) -> Step:
+        started.append(its.engine._active["a"].started)
+        return launch(chunks)
+
+    monkeypatch.setattr(its.runner, "launch", watched)
+    its.add("a", [7, 8])
+    its.run()
+    assert set(started) == {started[0]} != {0.0}
