@@ -129,7 +129,9 @@ class EngineWorker(threading.Thread):
         """Seconds to wait for a command; None: as long as it takes."""
         ends = (self._residents.next_end(), self._line.next_deadline())
         known = [end - time.monotonic() for end in ends if end is not None]
-        known += [pause for pause in map(_rest, self._engines.values()) if pause is not None]
+        # the engines do a piece of what waits for an idle moment
+        rests = [engine.sessions.rest() for engine in self._engines.values()]
+        known += [pause for pause in rests if pause is not None]
         return max(0.0, min(known)) if known else None
 
     def _answer(self, ticket: int, work: Callable[[], Said | None]) -> None:
@@ -270,9 +272,3 @@ class EngineWorker(threading.Thread):
             log.exception("kv.not_saved")
         if self._files:
             self._files.close()
-
-
-def _rest(engine: Engine) -> float | None:
-    """A piece of what waits for an idle moment, and the seconds until there is more of it; None
-    where there is nothing."""
-    return engine.sessions.rest()

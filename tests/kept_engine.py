@@ -37,7 +37,15 @@ async def started(
     store: ModelStore, folder: Path | None, **options: Any
 ) -> AsyncIterator[EngineThread]:
     """When it has stopped, no block of its caches is held."""
-    its = EngineThread(store, replace(OPTIONS, kv_folder=folder, **options))
+    async with started_and_stopped(
+        EngineThread(store, replace(OPTIONS, kv_folder=folder, **options))
+    ) as its:
+        yield its
+
+
+@asynccontextmanager
+async def started_and_stopped(its: EngineThread) -> AsyncIterator[EngineThread]:
+    """From its start to its stop, after which no block of its caches is held."""
     await its.start()
     try:
         yield its

@@ -21,6 +21,7 @@ from inference.model_store import ModelStore
 from inference.options import EngineOptions
 from inference.runner import ModelRunner
 from inference.types import EngineEvent
+from tests.kept_engine import started_and_stopped
 from tests.threaded_engine import HANG, store
 from tests.tiny_llama import write_tiny_llama
 
@@ -45,15 +46,8 @@ async def running(
     """A started engine with a budget for so many models."""
     _, need = suited(store.directory("tiny"), OPTIONS, on_gpu=False, budget=10**9)
     options = replace(OPTIONS, memory_bytes=int(room * need.total), **more)
-    its = EngineThread(store, options)
-    await its.start()
-    try:
+    async with started_and_stopped(EngineThread(store, options)) as its:
         yield its
-    finally:
-        await its.stop()
-        for engine in its.engines():
-            engine.cache.check_integrity()
-            assert engine.cache.free_blocks == engine.cache.total_blocks
 
 
 async def loaded(engine: EngineThread) -> set[str]:
