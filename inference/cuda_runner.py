@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import heapq
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import cycle
 from typing import Any, TypeVar
@@ -265,7 +266,17 @@ class CudaRunner:
 
     def forward(self, batch: ForwardBatch) -> torch.Tensor:
         """fp32: the logits that the batch asks for; keys and values go to the cache."""
-        return self._architecture.forward(batch, self._caches)
+        return self._architecture.forward(self._with_spans(batch), self._caches)
+
+    def _with_spans(self, batch: ForwardBatch) -> ForwardBatch:
+        """Contexts are cut once for all layers."""
+        attention = batch.attention
+        if not attention.decodes:
+            return batch
+        lengths = attention.context_lens[: attention.decodes]
+        heads, cache = self.config.heads, self._caches[0]
+        spans = kernels.decode_spans(lengths, attention.block_tables, heads, cache)
+        return replace(batch, attention=replace(attention, spans=spans))
 
     def _choose_for_one_token(self) -> None:
         """One kernel or one for each op: whichever is faster here, for this model."""

@@ -6,7 +6,7 @@ fp32. What passes between the ops of a layer is fp32 on the CPU and of the weigh
 CUDA; weights and KV cache stay in the precision they are stored in.
 """
 
-from kernels.attention import AttentionBatch, attention, prefill_tiles
+from kernels.attention import AttentionBatch, attention, decode_spans, prefill_tiles
 from kernels.cache_layer import CacheLayer
 from kernels.cuda.decode_token import (
     GpuDecoder,
@@ -46,6 +46,7 @@ __all__ = [
     "TokenDecoder",
     "WayTable",
     "attention",
+    "decode_spans",
     "embedding",
     "end_uploads",
     "gpu_token_decoder",

@@ -27,8 +27,9 @@ class AttentionBatch:
     query_starts: where each sequence's query tokens begin, S + 1 numbers.
 
     On CUDA a context_lens of 0 marks a decode that is only padding. What a step's layers share is
-    made once: `starts`, query_starts as int32[S + 1] on the device, and `tiles` int32[n, 2], what
-    `prefill_tiles` says (both are made at each call where they are None).
+    made once: `spans`, what `decode_spans` says, `starts`, query_starts as int32[S + 1] on the
+    device, and `tiles` int32[n, 2], what `prefill_tiles` says (they are made at each call where
+    they are None).
     """
 
     block_tables: torch.Tensor
@@ -37,6 +38,7 @@ class AttentionBatch:
     decodes: int
     starts: torch.Tensor | None = None
     tiles: torch.Tensor | None = None
+    spans: torch.Tensor | None = None
 
 
 def attention(q: torch.Tensor, cache: CacheLayer, batch: AttentionBatch) -> torch.Tensor:
@@ -61,7 +63,10 @@ def _on_cuda(q: torch.Tensor, cache: CacheLayer, batch: AttentionBatch, out: tor
     cuda.check(q, cache, block_tables=tables, context_lens=lengths)
     n = batch.decodes
     if n:
-        cuda.decode(q[:n], cache, tables, lengths, out[:n])
+        spans = batch.spans
+        if spans is None:
+            spans = decode_spans(lengths[:n], tables, q.shape[1], cache)
+        cuda.decode(q[:n], cache, tables, spans, out[:n])
     if n < len(batch.query_starts) - 1:
         starts, tiles = batch.starts, batch.tiles
         if starts is None:
@@ -69,6 +74,14 @@ def _on_cuda(q: torch.Tensor, cache: CacheLayer, batch: AttentionBatch, out: tor
         if tiles is None:
             tiles = prefill_tiles(batch.query_starts, n, q.shape[1], cache).to(q.device)
         cuda.prefill(q, cache, tables, lengths, starts, tiles, out)
+
+
+def decode_spans(
+    context_lens: torch.Tensor, block_tables: torch.Tensor, query_heads: int, cache: CacheLayer
+) -> torch.Tensor:
+    """AttentionBatch.spans of decodes on a GPU, with contexts int32[S] and tables int32[>=S, W]:
+    the same for all layers. What is captured with them reads the contexts at each replay."""
+    return cuda.decode_spans(context_lens, block_tables.shape[1], query_heads, cache)
 
 
 def prefill_tiles(

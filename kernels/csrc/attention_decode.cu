@@ -1,15 +1,19 @@
 // attention_decode: one query token of each sequence over its paged context, in one launch.
+// attention_spans: how contexts are cut for it, once for all layers of a step.
 //
 // q, out       elem[S, kv_heads * GROUP, HEAD]
 // k, v         elem[blocks, kv_heads, 16, HEAD], HEAD a multiple of 16 up to 256
 // tables       int[S, width], the blocks of each sequence; entries past its context are not read
 // context_lens int[S]; 0 marks a row of padding, for which zeros come out
+// spans        Span[1 + spans], the first of which has their number in place of a sequence
 // parts        float[tasks, HEADS, HEAD + 4], counters u32[tasks]: scratch; the counters are zero
 //              before a launch and after it
+// grid         of attention_decode, in blocks
 // fixed        whether a context is cut in one way only, see below
 // scale        what scores are multiplied by, times log2(e)
-// Grid: any number of blocks, S at most MAX_SEQUENCES. Block: WARPS warps. Dynamic shared memory:
-// WARPS * ROOM floats. Pointers are 16-byte aligned. HEADS is at most 8.
+// Grid of attention_decode: any number of blocks; dynamic shared memory: WARPS * ROOM floats. Of
+// attention_spans: a block for each `rows` sequences, which writes Span[each]. Block: WARPS warps.
+// Pointers are 16-byte aligned. HEADS is at most 8.
 // Reads 2 * context * kv_heads * HEAD stored numbers a sequence, once for every HEADS query heads
 // of a KV head; writes and reads HEAD + 4 floats for each query head of each span.
 //
@@ -20,18 +24,18 @@
 // merges its parts, in the order of their positions.
 //
 // Spans are short where they are few, so that every multiprocessor has one, and longer where there
-// are many, so that less is merged. If `fixed`, their length depends on the context alone, and so
-// does the result: not on the grid, nor on what else is in the batch.
+// are many, so that less is merged: a warp has at least LEAST cache blocks of a span, or all that
+// it has to read, and about ROUNDS spans where it reads more, so that all end at about the same
+// time. If `fixed`, their length depends on the context alone, and so does the result: not on the
+// grid, nor on what else is in the batch.
 //
-// compile: HEAD=64 GROUP=3 HEADS=3 WARPS=8 BLOCKS=3 FAN=32 MAX_SEQUENCES=512
-// compile: HEAD=128 GROUP=4 HEADS=4 WARPS=8 BLOCKS=2 FAN=32 MAX_SEQUENCES=512
-// compile: HEAD=256 GROUP=8 HEADS=8 WARPS=8 BLOCKS=1 FAN=32 MAX_SEQUENCES=512
+// compile: HEAD=64 GROUP=3 HEADS=3 WARPS=8 BLOCKS=3 FAN=32 ROUNDS=3 LEAST=16
+// compile: HEAD=128 GROUP=4 HEADS=4 WARPS=8 BLOCKS=2 FAN=32 ROUNDS=3 LEAST=16
+// compile: HEAD=256 GROUP=8 HEADS=8 WARPS=8 BLOCKS=1 FAN=32 ROUNDS=3 LEAST=16
 #include "attention_block.cuh"
 
 #define THREADS (WARPS * WARP)
 #define TILES ((GROUP + HEADS - 1) / HEADS)
-// How many tasks a block of the grid should have, so that they end at about the same time.
-#define ROUNDS 3
 
 __device__ __forceinline__ int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
@@ -66,28 +70,42 @@ __device__ int sum_before(int own, int &total) {
     return before;
 }
 
-// first_span[i] becomes the number of spans of all sequences before i.
-__device__ void number_spans(int *first_span, const int *context_lens, int sequences, int units,
-                             bool fixed) {
-    const int each = ceil_div(sequences, THREADS), first = threadIdx.x * each;
-    const int last = min(first + each, sequences);
-    int blocks = 0, steps = 1, spans = 0, total;
-    if (!fixed) {
+struct __align__(16) Span {
+    int sequence;
+    int first, count; // of the sequence: the number of its first span, and how many it has
+    int context;
+};
+
+// Cache blocks that each warp has of a span, unless a context has too few or too many.
+__device__ int steps_of(const int *context_lens, int first, int last, int units, int grid) {
+    int blocks = 0, total;
 #pragma unroll 1
-        for (int i = first; i < last; i++) blocks += cache_blocks(context_lens[i]);
-        sum_before(blocks, total);
-        steps = max(1, (int)ceil_div(total * units, WARPS * ROUNDS * gridDim.x));
-    }
+    for (int i = first; i < last; i++) blocks += cache_blocks(context_lens[i]);
+    sum_before(blocks, total);
+    const int share = ceil_div(total * units, WARPS * grid);
+    return max(1, max(ceil_div(share, ROUNDS), min(share, LEAST)));
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+    attention_spans(Span *spans, const int *context_lens, int sequences, int rows, int each,
+                    int units, int grid, int fixed) {
+    spans += (size_t)blockIdx.x * each;
+    context_lens += blockIdx.x * rows;
+    sequences = min(rows, sequences - (int)blockIdx.x * rows);
+    const int share = ceil_div(sequences, THREADS), first = min((int)threadIdx.x * share, sequences);
+    const int last = min(first + share, sequences);
+    const int steps = fixed ? 1 : steps_of(context_lens, first, last, units, grid);
+    int own = 0, total;
 #pragma unroll 1
-    for (int i = first; i < last; i++) spans += spans_of(context_lens[i], steps);
-    int before = sum_before(spans, total);
+    for (int i = first; i < last; i++) own += spans_of(context_lens[i], steps);
+    int before = sum_before(own, total);
+    if (threadIdx.x == 0) spans[0] = {total, 0, 0, 0};
 #pragma unroll 1
     for (int i = first; i < last; i++) {
-        first_span[i] = before;
-        before += spans_of(context_lens[i], steps);
+        const Span span = {i, before, spans_of(context_lens[i], steps), context_lens[i]};
+#pragma unroll 1
+        for (int j = 0; j < span.count; j++) spans[1 + before++] = span;
     }
-    if (threadIdx.x == 0) first_span[sequences] = total;
-    __syncthreads();
 }
 
 struct Task {
@@ -100,21 +118,15 @@ struct Task {
     int kv_head, head, heads; // head: the first query head
 };
 
-__device__ Task find_task(int number, const int *first_span, const int *context_lens, int sequences,
-                          int units) {
+__device__ __forceinline__ Task find_task(int number, const Span &span, int units) {
     Task task;
-    int low = 0, high = sequences;
-    while (high - low > 1) {
-        const int middle = (low + high) / 2;
-        (first_span[middle] <= number / units ? low : high) = middle;
-    }
-    task.sequence = low;
-    task.first = first_span[low];
-    task.spans = first_span[low + 1] - task.first;
-    task.span = number / units - task.first;
-    task.steps = max(1, ceil_div(cache_blocks(context_lens[low]), WARPS * task.spans));
+    task.sequence = span.sequence;
+    task.first = span.first;
+    task.spans = span.count;
+    task.span = number / units - span.first;
+    task.steps = max(1, ceil_div(cache_blocks(span.context), WARPS * span.count));
     task.block = task.span * WARPS * task.steps;
-    task.live = context_lens[low] - task.block * CACHE_BLOCK;
+    task.live = span.context - task.block * CACHE_BLOCK;
     task.unit = number % units;
     task.kv_head = task.unit / TILES;
     task.head = task.kv_head * GROUP + task.unit % TILES * HEADS;
@@ -209,18 +221,13 @@ __device__ void finish(const Task &task, const float *rooms, elem *out, float *p
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     attention_decode(elem *out, const elem *q, const elem *k, const elem *v, const int *tables,
-                     const int *context_lens, float *parts, u32 *counters, int sequences, int width,
-                     int kv_heads, int fixed, float scale) {
+                     const Span *spans, float *parts, u32 *counters, int width, int kv_heads,
+                     float scale) {
     extern __shared__ __align__(16) float rooms[];
-    __shared__ int first_span[MAX_SEQUENCES + 1];
-    __shared__ Task task;
     const int units = kv_heads * TILES, warp = threadIdx.x / WARP;
-    number_spans(first_span, context_lens, sequences, units, fixed);
-    const int tasks = first_span[sequences] * units;
+    const int tasks = spans[0].sequence * units;
     for (int number = blockIdx.x; number < tasks; number += gridDim.x) {
-        if (threadIdx.x == 0)
-            task = find_task(number, first_span, context_lens, sequences, units);
-        __syncthreads();
+        const Task task = find_task(number, spans[1 + number / units], units);
         const int before = warp * task.steps, live = task.live - before * CACHE_BLOCK;
         const size_t row = (size_t)task.sequence * kv_heads * GROUP + task.head;
         if (live > 0) {
