@@ -29,7 +29,7 @@ def told(language: str) -> list[tuple[str, Story]]:
 def test_every_plot_tells_every_case(language: str) -> None:
     """A slot without a word, or a beat that no line fits, is found here and not on night three."""
     tables = load(language)
-    for plot in tables.plots:
+    for plot in (*tables.plots, *tables.open_plots):
         for number in range(3 * len(plot.cases)):
             text = grammar.retell(plot, Draws("case", plot.name, number), language)
             assert not re.search(r"[{}\[\]|]|  | [,.!?]", text), f"{plot.name}: {text}"
@@ -49,9 +49,11 @@ def test_english_stories_keep_their_characters() -> None:
 def test_who_is_in_a_story_stays_in_it(language: str) -> None:
     """The hero's name is in the last third, and nobody acts who was never introduced."""
     for text, story in told(language):
-        assert story.cast["A"].name in text[len(text) * 2 // 3 - 20 :], text
+        end = text[len(text) * 2 // 3 - 20 :].lower()
+        assert story.cast["A"].name.lower() in end, text
         for person in story.cast.values():
-            assert person.shown or person.name not in text, f"{person.name} is nobody: {text}"
+            named = re.search(rf"\b{person.name}\b", text)
+            assert person.shown or not named, f"{person.name} is nobody: {text}"
 
 
 def test_english_agrees() -> None:

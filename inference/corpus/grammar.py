@@ -5,6 +5,7 @@ Story i of a seed depends on the seed, the language and i alone.
 
 from __future__ import annotations
 
+from inference.corpus import open_plots
 from inference.corpus.draws import Draws
 from inference.corpus.people import Person, companion, hero
 from inference.corpus.polish import POLISH
@@ -30,6 +31,8 @@ ASIDES = frozenset((
 # fmt: on
 # How much of the optional beats, of interludes and of the frame a story has.
 SIZES = (0.08, 0.35, 0.6, 0.95)
+# How many of the stories have open plots, in a language that has them.
+OPEN = 0.5
 # How often a story of that size stops for a small detail between two beats.
 PAUSES = dict(zip(SIZES, (0.0, 0.03, 0.1, 0.25), strict=True))
 
@@ -42,7 +45,10 @@ def write(language: str, seed: int, index: int, *, reserved: bool = False) -> st
 
 def tell(language: str, draws: Draws, *, reserved: bool = False) -> tuple[str, Story]:
     """The text of a story, and what it was told from."""
-    plots = load(language).plots
+    tables = load(language)
+    plots = tables.plots
+    if tables.open_plots and not reserved and draws.chance(OPEN):
+        plots = tables.open_plots
     if reserved:
         plots = tuple(plot for plot in plots if any(case.reserved for case in plot.cases))
     return _told(language, draws, draws.pick(plots), reserved=reserved)
@@ -54,10 +60,15 @@ def retell(plot: Plot, draws: Draws, language: str) -> str:
 
 
 def _told(language: str, draws: Draws, plot: Plot, *, reserved: bool) -> tuple[str, Story]:
-    story = _set_out(load(language), draws, plot, reserved)
     size = draws.pick(SIZES)
-    told = [_opening(story, plot, size), *_middle(story, plot, size)]
-    told.append(_ending(story, size, told))
+    if plot.open:
+        story = open_plots.set_out(load(language), draws, plot)
+        told = [open_plots.opening(story, plot), *_middle(story, plot, size)]
+        told.append(open_plots.ending(story, " ".join(told)))
+    else:
+        story = _set_out(load(language), draws, plot, reserved)
+        told = [_opening(story, plot, size), *_middle(story, plot, size)]
+        told.append(_ending(story, size, told))
     return POLISH[language](_laid_out(draws, language, [part for part in told if part])), story
 
 
@@ -156,8 +167,9 @@ def _middle(story: Story, plot: Plot, size: float) -> list[str]:
         story.happen(beat)
         if text:
             told.append(text)
-            if story.draws.chance(PAUSES[size]):
-                told.append(story.tell_aside(story.tables.pools["pause"], plot.words("apart")))
+            if story.draws.chance(PAUSES[size] / (2 if plot.open else 1)):
+                pause = story.tables.pools["open pause" if plot.open else "pause"]
+                told.append(story.tell_aside(pause, plot.words("apart")))
     return told
 
 

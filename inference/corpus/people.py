@@ -11,7 +11,11 @@ from inference.corpus.tables import Row, Tables, load
 
 _FORMS = ("he", "him", "his", "himself", "hers")
 PRONOUNS = {
-    "en": {"m": "he him his himself his", "f": "she her her herself hers"},
+    "en": {
+        "m": "he him his himself his",
+        "f": "she her her herself hers",
+        "n": "it it its itself its",
+    },
     "zh": {"m": "他 他 他的 自己 他的", "f": "她 她 她的 自己 她的", "n": "它 它 它的 自己 它的"},
 }
 # Roles whose people come from the table of elders: relatives, neighbours, people with a trade.

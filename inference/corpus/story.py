@@ -18,6 +18,9 @@ from inference.corpus.templates import (
 
 # What a slot tells the reader: from then on it holds.
 _TELLS = {"place": "placed", "inplace": "placed", "toplace": "placed", "oneday": "dated"}
+_TELLS |= {"ao": "seen", "fullo": "seen", "o": "seen", "myo": "seen"}
+_TELLS |= {"spot": "spotted", "inspot": "spotted", "tospot": "spotted", "act": "acted"}
+_TELLS |= {"treat": "treated", "ao2": "seen2"}
 
 
 class Story:
@@ -29,6 +32,7 @@ class Story:
         self.fields: dict[str, tuple[Line, ...]] = dict(case.fields) if case else {}
         self.facts: set[str] = set()
         self.kept: dict[str, str] = {}
+        self.pronouns = 0.5  # how often one is used where it is clear
         self.ahead = False  # whether what is told now comes before its time: names suffice
         self._about: list[Person] = []
         self._now: list[Person] = []  # who this sentence has named or meant, and the one before
@@ -111,7 +115,8 @@ class Story:
                 owned = parts[index + 1] if index + 1 < len(parts) else ""
                 is_owner = isinstance(owned, str) and owned.startswith("'s ")
                 word = self._named(part.role, first=index == 0 and not is_owner)
-                after_speech = index > 0 and str(parts[index - 1]).endswith('" ')
+                before = str(parts[index - 1]) if index > 0 else ""
+                after_speech = before.endswith('" ') and not before.endswith('," ')
                 out.append(word[:1].upper() + word[1:] if after_speech else word)
             else:
                 word = self._slot(part)
@@ -169,6 +174,8 @@ class Story:
         person = self._who(role)
         if form == "kind":
             return person.kind
+        if form == "intro":
+            person.shown = True
         if form in person.words:
             return person.words[form]
         if form == "name" and not person.shown and not self.ahead:
@@ -182,7 +189,7 @@ class Story:
         person = self._who(role)
         if not person.shown:
             return self._introduced(person)
-        clear = first and self._is_clear(person) and self.draws.chance(0.5)
+        clear = first and self._is_clear(person) and self.draws.chance(self.pronouns)
         self._now.append(person)
         return pronoun(self.tables.language, person.gender, "he") if clear else person.name
 

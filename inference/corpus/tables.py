@@ -45,12 +45,14 @@ class Case:
 
 @dataclass(slots=True)
 class Plot:
-    """head: who, where and when it can be. beats: what happens, causes before effects."""
+    """head: who, where and when it can be. beats: what happens, causes before effects. open: it
+    suits any hero, thing and place."""
 
     name: str
     head: dict[str, str] = field(default_factory=dict)
     cases: list[Case] = field(default_factory=list)
     beats: list[Beat] = field(default_factory=list)
+    open: bool = False
 
     def words(self, key: str, default: str = "") -> list[str]:
         return self.head.get(key, default).split()
@@ -77,6 +79,7 @@ class Row:
 class Tables:
     language: str
     plots: tuple[Plot, ...]
+    open_plots: tuple[Plot, ...]
     pools: dict[str, tuple[Line, ...]]
     rows: dict[str, tuple[Row, ...]]
     version: str
@@ -86,13 +89,18 @@ class Tables:
 def load(language: str) -> Tables:
     """Raises TemplateError, which names the file and the text."""
     folder = DATA / language
-    widen = Thesaurus(_words(folder / "thesaurus.txt")).widen
+    words = _words(folder / "thesaurus.txt")
+    widen = Thesaurus(words).widen
+    wider = Thesaurus([*words, *_words(folder / "open" / "thesaurus.txt")]).widen
     pools: dict[str, tuple[Line, ...]] = {}
-    for path in sorted(folder.glob("*.pools")):
-        pools |= _pools(path, widen)
+    for path in sorted(folder.rglob("*.pools")):
+        pools |= _pools(path, wider if path.parent.name == "open" else widen)
     plots = [plot for path in sorted(folder.glob("plots/*.plots")) for plot in _plots(path, widen)]
-    rows = {path.stem: tuple(_rows(path)) for path in sorted(folder.glob("*.table"))}
-    return Tables(language, tuple(plots), pools, rows, _version(folder))
+    opens = [plot for path in sorted(folder.glob("open/*.plots")) for plot in _plots(path, wider)]
+    for plot in opens:
+        plot.open = True
+    rows = {path.stem: tuple(_rows(path)) for path in sorted(folder.rglob("*.table"))}
+    return Tables(language, tuple(plots), tuple(opens), pools, rows, _version(folder))
 
 
 def _version(folder: Path) -> str:
