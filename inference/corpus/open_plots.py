@@ -108,7 +108,7 @@ def ending(story: Story, told: str) -> str:
         sentences.append(story.tell(pools["open feel"]))
     if draws.chance(0.15) and story.can_say(pools["lesson"]):
         sentences.append(story.tell(pools["lesson"]))
-    if "seen" in story.facts and story.kept["thing"] not in told[len(told) // 2 :]:
+    if "seen" in story.facts and story.kept["thing"] not in told[len(told) * 2 // 3 :]:
         sentences.append(story.tell(pools["open last thing"]))
     elif draws.chance(0.75) or not sentences:
         of_thing = "seen" in story.facts and draws.chance(0.25)
