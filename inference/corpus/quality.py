@@ -15,7 +15,10 @@ _CAPITAL = re.compile(r"\b[A-Z][a-z]+\b")
 _SENTENCE = re.compile(r"[^.!?。！？]+[.!?。！？]+[\"”’')]*\s*|[^.!?。！？]+$")
 _LAST_MARK = re.compile(r"[.!?。！？…][\"”’')]*$")
 _TITLES = frozenset(["mr", "mrs", "ms", "miss", "dr", "old", "aunt", "uncle"])
-_DAY = re.compile(r"(?:mon|tues|wednes|thurs|fri|satur|sun)days?|january|christmas|easter")
+_NO_NAME = re.compile(
+    r"(?:mon|tues|wednes|thurs|fri|satur|sun)days?|january|christmas|easter|"
+    r"but|what|is|he|she|it|they|there|now|after|behind|then|and|three|nothing|nobody|who|hic"
+)
 
 
 def units(text: str) -> list[str]:
@@ -84,7 +87,7 @@ def names(text: str) -> Counter[str]:
         for word, count in (inside + first).items()
         if word.lower() not in small
         and word.lower() not in _TITLES
-        and not _DAY.fullmatch(word.lower())
+        and not _NO_NAME.fullmatch(word.lower())
         and word != "I"
         and (inside[word] or first[word] >= 3)
     }
