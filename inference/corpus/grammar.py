@@ -31,7 +31,7 @@ ASIDES = frozenset((
 # How much of the optional beats, of interludes and of the frame a story has.
 SIZES = (0.08, 0.35, 0.6, 0.95)
 # How often a story of that size stops for a small detail between two beats.
-PAUSES = dict(zip(SIZES, (0.0, 0.03, 0.1, 0.25), strict=True))
+PAUSES = dict(zip(SIZES, (0.0, 0.02, 0.04, 0.08), strict=True))
 
 
 def write(language: str, seed: int, index: int, *, reserved: bool = False) -> str:
@@ -94,6 +94,8 @@ def _set_out(tables: Tables, draws: Draws, plot: Plot, reserved: bool) -> Story:
     story.put(place, _PLACE_FIELDS)
     story.facts |= {season, weather, *plot.words("theme"), *plot.words("facts"), *cast}
     story.facts |= {tag for tag in place.words("tags") if tag not in WORLDS}
+    if not plot.words("apart"):
+        story.facts.add("together")
     story.keep("home", cast["A"].words["home"])
     for name in ("memory", "gist"):
         story.define(name, plot.head.get(name, ""))
@@ -165,7 +167,7 @@ def _beat(story: Story, beat: Beat, size: float, apart: list[str]) -> str:
     draws, pools = story.draws, story.tables.pools
     if beat.interlude:
         lines = pools[beat.interlude]
-        return story.tell_aside(lines, apart) if draws.chance(size * 0.7) else ""
+        return story.tell_aside(lines, apart) if draws.chance(size * 0.4) else ""
     lines = pools[beat.shared] if beat.shared else beat.lines
     skipped = beat.optional or (size == SIZES[0] and beat.name in ASIDES)
     if (skipped and not draws.chance(size)) or not story.can_say(lines):
