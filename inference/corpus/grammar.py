@@ -158,7 +158,7 @@ def _middle(story: Story, plot: Plot, size: float) -> list[str]:
         story.happen(beat)
         if text:
             told.append(text)
-            if story.draws.chance(PAUSES[size]):
+            if beat is not plot.beats[-1] and story.draws.chance(PAUSES[size]):
                 told.append(story.tell_aside(story.tables.pools["pause"], plot.words("apart")))
     return told
 
@@ -194,16 +194,19 @@ def _ending(story: Story, size: float, told: list[str]) -> str:
 
 
 def _laid_out(draws: Draws, language: str, paragraphs: list[str]) -> str:
-    """Beats become paragraphs of one to four beats, or one block."""
+    """Beats become paragraphs of one to four beats, or one block. In some stories speech has
+    paragraphs of its own."""
     gap = " " if language == "en" else ""
     if draws.chance(0.15):
         return gap.join(paragraphs)
+    speech_apart = language == "en" and draws.chance(0.4)
     text, room = paragraphs[0], draws.below(3)
     for paragraph in paragraphs[1:]:
-        if room <= 0:
+        if room <= 0 or (speech_apart and paragraph.startswith('"')):
             text += "\n\n" + paragraph
             room = 1 + draws.below(3)
         else:
             text += gap + paragraph
             room -= 1
-    return text
+    # Two quotations with nothing between them are never of the same speaker.
+    return text.replace('" "', '"\n\n"') if speech_apart else text

@@ -194,7 +194,7 @@ def _case(names: list[str], text: str, widen: Widen) -> Case:
     if len(cells) != len(names):
         raise TemplateError(f"{len(cells)} cells, not {len(names)}: {text!r}")
     words = dict(zip(names, cells, strict=True))
-    fields = {
+    fields: dict[str, tuple[Line, ...]] = {
         name: (parse_line(widen(cell) if len(cell.split()) >= _SENTENCE_WORDS else cell),)
         for name, cell in words.items()
     }
