@@ -127,6 +127,18 @@ def test_thesaurus_leaves_slots_alone() -> None:
     assert widen("{A} came at once, not atonce") == "{A} came [at once|right away|now], not atonce"
 
 
+def test_thesaurus_keeps_capitals_and_leaves_guarded_phrases() -> None:
+    widen = Thesaurus(["big = large", "big sister", "Then = Next"]).widen
+    assert widen("Big and big") == "[Big|Large] and [big|large]"
+    assert widen("a big sister, then") == "a big sister, then"
+
+
+def test_speech_has_paragraphs_of_its_own_in_some_stories() -> None:
+    texts = [text for text, _ in told("en")]
+    apart = [text for text in texts if '"\n\n"' in text]
+    assert 0.05 * COUNT < len(apart) < 0.6 * COUNT
+
+
 def test_polish_mends_what_a_phrase_cannot_know() -> None:
     assert english("a old owl ate a unicorn's  apple in a hour .") == (
         "An old owl ate a unicorn's apple in an hour."

@@ -34,7 +34,7 @@ SIZES = (0.08, 0.35, 0.6, 0.95)
 # How many of the stories have open plots, in a language that has them.
 OPEN = 0.5
 # How often a story of that size stops for a small detail between two beats.
-PAUSES = dict(zip(SIZES, (0.0, 0.03, 0.1, 0.25), strict=True))
+PAUSES = dict(zip(SIZES, (0.0, 0.02, 0.04, 0.08), strict=True))
 
 
 def write(language: str, seed: int, index: int, *, reserved: bool = False) -> str:
@@ -105,6 +105,8 @@ def _set_out(tables: Tables, draws: Draws, plot: Plot, reserved: bool) -> Story:
     story.put(place, _PLACE_FIELDS)
     story.facts |= {season, weather, *plot.words("theme"), *plot.words("facts"), *cast}
     story.facts |= {tag for tag in place.words("tags") if tag not in WORLDS}
+    if not plot.words("apart"):
+        story.facts.add("together")
     story.keep("home", cast["A"].words["home"])
     for name in ("memory", "gist"):
         story.define(name, plot.head.get(name, ""))
@@ -167,7 +169,9 @@ def _middle(story: Story, plot: Plot, size: float) -> list[str]:
         story.happen(beat)
         if text:
             told.append(text)
-            if story.draws.chance(PAUSES[size] / (2 if plot.open else 1)):
+            if beat is not plot.beats[-1] and story.draws.chance(
+                PAUSES[size] / (2 if plot.open else 1)
+            ):
                 pause = story.tables.pools["open pause" if plot.open else "pause"]
                 told.append(story.tell_aside(pause, plot.words("apart")))
     return told
@@ -177,7 +181,7 @@ def _beat(story: Story, beat: Beat, size: float, apart: list[str]) -> str:
     draws, pools = story.draws, story.tables.pools
     if beat.interlude:
         lines = pools[beat.interlude]
-        return story.tell_aside(lines, apart) if draws.chance(size * 0.7) else ""
+        return story.tell_aside(lines, apart) if draws.chance(size * 0.4) else ""
     lines = pools[beat.shared] if beat.shared else beat.lines
     skipped = beat.optional or (size == SIZES[0] and beat.name in ASIDES)
     if (skipped and not draws.chance(size)) or not story.can_say(lines):
@@ -204,16 +208,19 @@ def _ending(story: Story, size: float, told: list[str]) -> str:
 
 
 def _laid_out(draws: Draws, language: str, paragraphs: list[str]) -> str:
-    """Beats become paragraphs of one to four beats, or one block."""
+    """Beats become paragraphs of one to four beats, or one block. In some stories speech has
+    paragraphs of its own."""
     gap = " " if language == "en" else ""
     if draws.chance(0.15):
         return gap.join(paragraphs)
+    speech_apart = language == "en" and draws.chance(0.4)
     text, room = paragraphs[0], draws.below(3)
     for paragraph in paragraphs[1:]:
-        if room <= 0:
+        if room <= 0 or (speech_apart and paragraph.startswith('"')):
             text += "\n\n" + paragraph
             room = 1 + draws.below(3)
         else:
             text += gap + paragraph
             room -= 1
-    return text
+    # Two quotations with nothing between them are never of the same speaker.
+    return text.replace('" "', '"\n\n"') if speech_apart else text

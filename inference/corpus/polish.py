@@ -7,7 +7,7 @@ import re
 _START = re.compile(r"(?:^|[.!?…] |\n)([a-z])", re.MULTILINE)
 _A = re.compile(r"\b([Aa]) (?=(\w+))")
 _AN_WORDS = re.compile(r"(?:hour|honest|heir)", re.IGNORECASE)
-_A_WORDS = re.compile(r"(?:uni(?!n)|use|usu|eu|one\b|once\b|ukulele)", re.IGNORECASE)
+_A_WORDS = re.compile(r"(?:uni(?!n)|use|usu|eu|ewe|one\b|once\b|ukulele)", re.IGNORECASE)
 _COMMAS = re.compile(r"，+([，。！？])")
 _SPACES = re.compile(r" {2,}")
 _BEFORE_MARK = re.compile(r"[ ,]+([,.!?;:])")

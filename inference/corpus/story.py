@@ -54,7 +54,7 @@ class Story:
 
     def keep(self, name: str, items: str) -> None:
         """One of `a / b`, for the whole story."""
-        self.kept[name] = self.draws.pick(items.split(" / "))
+        self.kept[name] = self.say(alternatives(items))
 
     def joined(self, sentences: Sequence[str]) -> str:
         return (" " if self.tables.language == "en" else "").join(sentences)

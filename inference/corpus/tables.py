@@ -18,6 +18,10 @@ from inference.corpus.templates import Line, TemplateError, Thesaurus, alternati
 Widen = Callable[[str], str]
 DATA = Path(__file__).parent / "data"
 LANGUAGES = ("en", "zh")
+# Columns of a table of facts that hold whole sentences, and the length in words from which a cell
+# of a case does: shorter ones are names of things, which stay the same in a story.
+_SENTENCES = ("sense",)
+_SENTENCE_WORDS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,7 @@ def load(language: str) -> Tables:
     opens = [plot for path in sorted(folder.glob("open/*.plots")) for plot in _plots(path, wider)]
     for plot in opens:
         plot.open = True
-    rows = {path.stem: tuple(_rows(path)) for path in sorted(folder.rglob("*.table"))}
+    rows = {path.stem: tuple(_rows(path, widen)) for path in sorted(folder.rglob("*.table"))}
     return Tables(language, tuple(plots), tuple(opens), pools, rows, _version(folder))
 
 
@@ -150,7 +154,7 @@ def _pools(path: Path, widen: Widen) -> dict[str, tuple[Line, ...]]:
     return {key: tuple(lines) for key, lines in pools.items()}
 
 
-def _rows(path: Path) -> Iterator[Row]:
+def _rows(path: Path, widen: Widen) -> Iterator[Row]:
     names: list[str] = []
     for number, text in _lines(path):
         cells = [cell.strip() for cell in text.removeprefix("~").split(" | ")]
@@ -159,7 +163,9 @@ def _rows(path: Path) -> Iterator[Row]:
         elif len(cells) != len(names):
             raise _at(path, number, f"{len(cells)} cells, not {len(names)}: {text!r}")
         else:
-            yield Row(dict(zip(names, cells, strict=True)), text.startswith("~"))
+            row = dict(zip(names, cells, strict=True))
+            row |= {name: widen(row[name]) for name in _SENTENCES if name in row}
+            yield Row(row, text.startswith("~"))
 
 
 def _plots(path: Path, widen: Widen) -> list[Plot]:
@@ -177,7 +183,7 @@ def _plots(path: Path, widen: Widen) -> list[Plot]:
                 lines = (*beat.lines, parse_line(widen(text[2:])))
                 plots[-1].beats[-1] = _replaced(beat, lines)
             elif names and not plots[-1].beats:
-                plots[-1].cases.append(_case(names, text))
+                plots[-1].cases.append(_case(names, text, widen))
             else:
                 key, _, value = text.partition(":")
                 plots[-1].head[key.strip()] = value.strip()
@@ -191,14 +197,16 @@ def _replaced(beat: Beat, lines: tuple[Line, ...]) -> Beat:
     return Beat(beat.name, lines, beat.optional, beat.interlude, beat.shared, beat.gains, beat.ends)
 
 
-def _case(names: list[str], text: str) -> Case:
+def _case(names: list[str], text: str, widen: Widen) -> Case:
     cells = [cell.strip() for cell in text.removeprefix("~").split(" | ")]
     if len(cells) != len(names):
         raise TemplateError(f"{len(cells)} cells, not {len(names)}: {text!r}")
     words = dict(zip(names, cells, strict=True))
-    return Case(
-        {name: (parse_line(cell),) for name, cell in words.items()}, words, text.startswith("~")
-    )
+    fields: dict[str, tuple[Line, ...]] = {
+        name: (parse_line(widen(cell) if len(cell.split()) >= _SENTENCE_WORDS else cell),)
+        for name, cell in words.items()
+    }
+    return Case(fields, words, text.startswith("~"))
 
 
 def _beat(text: str) -> Beat:

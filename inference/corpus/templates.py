@@ -76,22 +76,41 @@ def alternatives(text: str) -> tuple[Line, ...]:
 
 
 class Thesaurus:
-    """Phrases that may stand for one another, wherever a table has them outside of slots."""
+    """Phrases that may stand for one another, wherever a table has them outside of slots. A phrase
+    in small letters is found with a capital, too; one without others is left as it is, and so are
+    the shorter ones in it."""
 
     def __init__(self, lines: Iterable[str]) -> None:
-        self._others: dict[str, str] = {}
+        self._others: dict[str, tuple[str, ...]] = {}
         for line in lines:
             phrase, _, others = line.partition(" = ")
-            self._others[phrase] = f"[{phrase}|{others.replace(' / ', '|')}]"
+            self._others[phrase] = tuple(others.split(" / ")) if others else ()
         longest_first = sorted(self._others, key=lambda phrase: (-len(phrase), phrase))
-        words = "|".join(map(re.escape, longest_first))
+        words = "|".join(map(_either_case, longest_first))
         self._find = re.compile(
             rf"\{{[^}}]*\}}|(?<![\w'])(?:{words})(?![\w'])" if words else r"(?!)"
         )
 
     def widen(self, text: str) -> str:
         """The text with choices in place of the phrases that have others. A slot stays as it is."""
-        return self._find.sub(lambda found: self._others.get(found[0], found[0]), text)
+        return self._find.sub(self._choice, text)
+
+    def _choice(self, found: re.Match[str]) -> str:
+        phrase = found[0]
+        others = self._others.get(phrase)
+        if others is None:
+            others = self._others.get(phrase[:1].lower() + phrase[1:], ())
+            others = tuple(other[:1].upper() + other[1:] for other in others)
+        return f"[{'|'.join((phrase, *others))}]" if others else phrase
+
+
+def _either_case(phrase: str) -> str:
+    first = phrase[0]
+    return (
+        rf"[{first}{first.upper()}]{re.escape(phrase[1:])}"
+        if first.islower()
+        else re.escape(phrase)
+    )
 
 
 def parse(text: str) -> Parts:
