@@ -11,6 +11,7 @@ from inference.corpus.polish import POLISH
 from inference.corpus.story import Story
 from inference.corpus.tables import Beat, Case, Plot, Row, Tables, load
 from inference.corpus.templates import alternatives
+from inference.corpus.words import drawn
 
 WEATHERS = {
     "spring": "sun sun rain wind cloud fog",
@@ -18,7 +19,7 @@ WEATHERS = {
     "autumn": "sun rain wind fog cloud",
     "winter": "snow snow sun cloud fog",
 }
-WORLDS = ("child", "animal", "robot", "dragon", "toy")
+WORLDS = ("child", "animal", "robot", "dragon", "toy", "grown", "living")
 _PLACE_FIELDS = ("place", "inplace", "toplace", "sense")
 # Beats that a short story can do without: what somebody feels or thinks about the beat before.
 # fmt: off
@@ -95,6 +96,8 @@ def _set_out(tables: Tables, draws: Draws, plot: Plot, reserved: bool) -> Story:
     story.facts |= {season, weather, *plot.words("theme"), *plot.words("facts"), *cast}
     story.facts |= {tag for tag in place.words("tags") if tag not in WORLDS}
     story.keep("home", cast["A"].words["home"])
+    for want in plot.words("draw"):
+        story.kept |= drawn(draws, tables.language, want, story.kept)
     for name in ("memory", "gist"):
         story.define(name, plot.head.get(name, ""))
     return story
@@ -137,6 +140,8 @@ def _opening(story: Story, plot: Plot, size: float) -> str:
         story.facts.add("framed")
         sentences.append(story.tell(pools["gist first"]))
         sentences.append(story.tell(pools["intro after"]))
+    elif "begin" in pools and 4 <= way < 8:
+        sentences.append(story.tell(pools["begin"]))
     else:
         if way < 6:
             sentences.append(story.tell(pools["sky"]))

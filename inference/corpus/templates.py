@@ -85,8 +85,10 @@ class Thesaurus:
             self._others[phrase] = f"[{phrase}|{others.replace(' / ', '|')}]"
         longest_first = sorted(self._others, key=lambda phrase: (-len(phrase), phrase))
         words = "|".join(map(re.escape, longest_first))
+        spaced = words.isascii()  # Chinese has no spaces: a phrase is one wherever it stands
+        edge, end = (r"(?<![\w'])", r"(?![\w'])") if spaced else ("", "")
         self._find = re.compile(
-            rf"\{{[^}}]*\}}|(?<![\w'])(?:{words})(?![\w'])" if words else r"(?!)"
+            rf"\{{[^}}]*\}}|{edge}(?:{words}){end}" if words else r"(?!)"
         )
 
     def widen(self, text: str) -> str:
