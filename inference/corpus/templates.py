@@ -87,9 +87,7 @@ class Thesaurus:
         words = "|".join(map(re.escape, longest_first))
         spaced = words.isascii()  # Chinese has no spaces: a phrase is one wherever it stands
         edge, end = (r"(?<![\w'])", r"(?![\w'])") if spaced else ("", "")
-        self._find = re.compile(
-            rf"\{{[^}}]*\}}|{edge}(?:{words}){end}" if words else r"(?!)"
-        )
+        self._find = re.compile(rf"\{{[^}}]*\}}|{edge}(?:{words}){end}" if words else r"(?!)")
 
     def widen(self, text: str) -> str:
         """The text with choices in place of the phrases that have others. A slot stays as it is."""
