@@ -146,7 +146,7 @@ def _opening(story: Story, plot: Plot, size: float) -> str:
         if way < 6:
             sentences.append(story.tell(pools["sky"]))
         sentences.append(story.tell(pools["intro"]))
-    if draws.chance(size * 0.6):
+    if draws.chance(size * 0.6) and "likes" not in story.kept:  # said once
         sentences.append(story.tell(pools["like"]))
     story.ahead = False
     return story.joined(sentences)
