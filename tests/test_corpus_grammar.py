@@ -10,10 +10,11 @@ import pytest
 
 from inference.corpus import grammar, quality
 from inference.corpus.draws import Draws
-from inference.corpus.polish import english
+from inference.corpus.polish import chinese, english
 from inference.corpus.story import Story
 from inference.corpus.tables import Plot, load
 from inference.corpus.templates import TemplateError, Thesaurus, parse, parse_line
+from inference.corpus.words import drawn
 
 LANGUAGES = ("en", "zh")
 COUNT = 250
@@ -144,3 +145,32 @@ def test_polish_mends_what_a_phrase_cannot_know() -> None:
         "An old owl ate a unicorn's apple in an hour."
     )
     assert english('"Is it you?" she asked. he nodded.') == '"Is it you?" she asked. He nodded.'
+
+
+def test_chinese_has_no_spaces_for_a_thesaurus_to_look_for() -> None:
+    assert Thesaurus(["忽然 = 突然"]).widen("它忽然{忽然}") == "它[忽然|突然]{忽然}"
+
+
+def test_a_word_is_drawn_with_its_measure_word_and_only_once() -> None:
+    first = drawn(Draws(1), "zh", "o=things:light", {})
+    measures = {row["measure"] for row in load("zh").rows["things"] if "light" in row.words("tags")}
+    assert first["o.measure"] in measures
+    assert first["o.full"] == f"一{first['o.measure']}{first['o.look']}{first['o']}"
+    for seed in range(50):
+        assert drawn(Draws(seed), "zh", "p=things:light", first)["p"] != first["o"]
+    with pytest.raises(TemplateError, match="o=things:heavy"):
+        drawn(Draws(1), "zh", "o=things:heavy", {})
+
+
+def test_chinese_has_enough_of_everything() -> None:
+    tables = load("zh")
+    assert len(tables.plots) >= 50
+    assert len({word for row in tables.rows["things"] for word in row.words("words")}) >= 380
+    assert len({row["kind"] for row in tables.rows["kinds"]}) >= 120
+    assert len(tables.rows["places"]) >= 110
+
+
+def test_chinese_speech_has_one_mark_at_its_end() -> None:
+    assert chinese("它说：“好。”。") == "它说：“好。”"
+    for text, _ in told("zh"):
+        assert not re.search(r"[。！？]”[。，]|，[，。]|的的|地地", text), text

@@ -12,6 +12,7 @@ from inference.corpus.polish import POLISH
 from inference.corpus.story import Story
 from inference.corpus.tables import Beat, Case, Plot, Row, Tables, load
 from inference.corpus.templates import alternatives
+from inference.corpus.words import drawn
 
 WEATHERS = {
     "spring": "sun sun rain wind cloud fog",
@@ -19,7 +20,7 @@ WEATHERS = {
     "autumn": "sun rain wind fog cloud",
     "winter": "snow snow sun cloud fog",
 }
-WORLDS = ("child", "animal", "robot", "dragon", "toy")
+WORLDS = ("child", "animal", "robot", "dragon", "toy", "grown", "living")
 _PLACE_FIELDS = ("place", "inplace", "toplace", "sense")
 # Beats that a short story can do without: what somebody feels or thinks about the beat before.
 # fmt: off
@@ -108,6 +109,8 @@ def _set_out(tables: Tables, draws: Draws, plot: Plot, reserved: bool) -> Story:
     if not plot.words("apart"):
         story.facts.add("together")
     story.keep("home", cast["A"].words["home"])
+    for want in plot.words("draw"):
+        story.kept |= drawn(draws, tables.language, want, story.kept)
     for name in ("memory", "gist"):
         story.define(name, plot.head.get(name, ""))
     return story
@@ -150,11 +153,13 @@ def _opening(story: Story, plot: Plot, size: float) -> str:
         story.facts.add("framed")
         sentences.append(story.tell(pools["gist first"]))
         sentences.append(story.tell(pools["intro after"]))
+    elif "begin" in pools and 4 <= way < 8:
+        sentences.append(story.tell(pools["begin"]))
     else:
         if way < 6:
             sentences.append(story.tell(pools["sky"]))
         sentences.append(story.tell(pools["intro"]))
-    if draws.chance(size * 0.6):
+    if draws.chance(size * 0.6) and "likes" not in story.kept:  # said once
         sentences.append(story.tell(pools["like"]))
     story.ahead = False
     return story.joined(sentences)

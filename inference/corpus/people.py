@@ -20,6 +20,8 @@ PRONOUNS = {
 }
 # Roles whose people come from the table of elders: relatives, neighbours, people with a trade.
 ELDERS = ("kin", "elder", "expert")
+# In the table of names: somebody who is called by what they are, such as "the fox".
+NAMELESS = "*"
 
 
 @dataclass(slots=True)
@@ -66,13 +68,15 @@ def companion(
     elif first.world == "animal":
         taken = {person.kind for person in cast}
         kinds = [row for row in kinds if row["kind"] not in taken]
-    names = _names(tables.language, first.world, gender, False)
+    names = [n for n in _names(tables.language, first.world, gender, False) if n != NAMELESS]
     return _person(role, _unlike(draws, names, cast), draws.pick(kinds), gender)
 
 
 def _person(role: str, name: str, kind: Row, gender: str) -> Person:
     if kind["gender"] == "n":
         gender = "n"
+    if name == NAMELESS:
+        name = kind["kind"]
     return Person(role, name, kind["kind"], kind["world"], gender, kind.cells)
 
 

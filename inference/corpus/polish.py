@@ -9,6 +9,7 @@ _A = re.compile(r"\b([Aa]) (?=(\w+))")
 _AN_WORDS = re.compile(r"(?:hour|honest|heir)", re.IGNORECASE)
 _A_WORDS = re.compile(r"(?:uni(?!n)|use|usu|eu|ewe|one\b|once\b|ukulele)", re.IGNORECASE)
 _COMMAS = re.compile(r"，+([，。！？])")
+_AFTER_QUOTE = re.compile(r"([。！？…]”)[。，]")
 _SPACES = re.compile(r" {2,}")
 _BEFORE_MARK = re.compile(r"[ ,]+([,.!?;:])")
 _QUOTE_MARK = re.compile(r'([.!?])"[.,]|"([.,])')
@@ -32,8 +33,9 @@ def _article(text: str) -> str:
 
 
 def chinese(text: str) -> str:
-    """Chinese has no spaces; after a name that ended with a comma another mark may follow."""
-    return _COMMAS.sub(r"\1", re.sub(r"[ \t]+", "", text))
+    """Chinese has no spaces; after a name that ended with a comma, or a speech that ended with its
+    own mark, another mark may follow."""
+    return _AFTER_QUOTE.sub(r"\1", _COMMAS.sub(r"\1", re.sub(r"[ \t]+", "", text)))
 
 
 POLISH = {"en": english, "zh": chinese}

@@ -40,6 +40,8 @@ class Story:
         for role, person in cast.items():
             self.facts |= {f"{role}.{person.role}", f"{role}.{person.gender}"}
         self.facts.add(cast["A"].world)
+        if cast["A"].name == cast["A"].kind:
+            self.facts.add("nameless")
         if "B" not in cast or cast["B"].gender != cast["A"].gender:
             self.facts.add("clear")  # a pronoun means one of them only
 

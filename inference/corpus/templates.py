@@ -87,9 +87,10 @@ class Thesaurus:
             self._others[phrase] = tuple(others.split(" / ")) if others else ()
         longest_first = sorted(self._others, key=lambda phrase: (-len(phrase), phrase))
         words = "|".join(map(_either_case, longest_first))
-        self._find = re.compile(
-            rf"\{{[^}}]*\}}|(?<![\w'])(?:{words})(?![\w'])" if words else r"(?!)"
-        )
+        # Chinese has no spaces: a phrase is one wherever it stands
+        spaced = "".join(longest_first).isascii()
+        edge, end = (r"(?<![\w'])", r"(?![\w'])") if spaced else ("", "")
+        self._find = re.compile(rf"\{{[^}}]*\}}|{edge}(?:{words}){end}" if words else r"(?!)")
 
     def widen(self, text: str) -> str:
         """The text with choices in place of the phrases that have others. A slot stays as it is."""
