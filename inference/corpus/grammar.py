@@ -30,6 +30,11 @@ ASIDES = frozenset((
     "proud", "after", "talk", "night", "fly", "sea", "doubt", "alone",
 ))
 # fmt: on
+# Beats that only stories have which begin with them. A hook is in the middle of what happens; a
+# premise says in a sentence or two who the hero is and what the story is about, as a person may
+# begin who wants it told.
+BEGINNINGS = frozenset(("hook", "premise"))
+PREMISES = 0.5
 # How much of the optional beats, of interludes and of the frame a story has.
 SIZES = (0.08, 0.35, 0.6, 0.95)
 # How many of the stories have open plots, in a language that has them.
@@ -141,11 +146,18 @@ def _setting(
 def _opening(story: Story, plot: Plot, size: float) -> str:
     """Stories begin with who, with the sky, with a place, with their end, or in the middle."""
     draws, pools = story.draws, story.tables.pools
-    hook = next((beat for beat in plot.beats if beat.name == "hook"), None)
+    hook, premise = plot.beat("hook"), plot.beat("premise")
     way = draws.below(10)
     story.ahead = True
     sentences = []
     story.cast["A"].shown = True  # every beginning says who A is
+    if premise and draws.chance(PREMISES) and story.can_say(premise.lines):
+        sentences.append(story.tell(premise.lines))
+        story.happen(premise)
+        if draws.chance(0.2):
+            sentences.append(story.tell(pools["intro after"]))
+        story.ahead = False
+        return story.joined(sentences)
     if hook and way < 3 and story.can_say(hook.lines):
         sentences.append(story.tell(hook.lines))
         sentences.append(story.tell(pools["intro after"]))
@@ -168,9 +180,10 @@ def _opening(story: Story, plot: Plot, size: float) -> str:
 def _middle(story: Story, plot: Plot, size: float) -> list[str]:
     told = []
     for beat in plot.beats:
-        if beat.name == "hook":
+        if beat.name in BEGINNINGS:
             continue
-        text = _beat(story, beat, size, plot.words("apart"))
+        said = beat.name in story.said
+        text = "" if said else _beat(story, beat, size, plot.words("apart"))
         story.happen(beat)
         if text:
             told.append(text)

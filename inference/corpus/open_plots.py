@@ -10,6 +10,7 @@ from inference.corpus.open_cast import Thing, person, things
 from inference.corpus.story import Story
 from inference.corpus.tables import Plot, Tables
 
+PREMISES = 0.5
 WEATHERS = ("sun", "rain", "wind", "cloud", "fog", "snow", "heat", "storm")
 # Words that are drawn once for a story, from pools of the same name.
 _KEPT = ("act", "act2", "noise", "wish", "fear", "treat")
@@ -79,8 +80,12 @@ def _unlike(draws: Draws, known: list[Thing], taken: list[str]) -> Thing:
 def opening(story: Story, plot: Plot) -> str:
     """In the middle of what happens, or with whatever a writer may begin with."""
     draws, pools = story.draws, story.tables.pools
-    hook = next(beat for beat in plot.beats if beat.name == "hook")
-    if draws.chance(0.4):
+    hook, premise = plot.beat("hook"), plot.beat("premise")
+    if premise and draws.chance(PREMISES) and story.can_say(premise.lines):
+        text = story.tell(premise.lines)
+        story.happen(premise)
+        return text
+    if hook and draws.chance(0.4):
         text = story.tell(hook.lines)
         for person in story.cast.values():
             if person.words["form"] == "nameless" and person.name in text.lower():

@@ -31,6 +31,7 @@ class Story:
         self.tables, self.draws, self.cast = tables, draws, cast
         self.fields: dict[str, tuple[Line, ...]] = dict(case.fields) if case else {}
         self.facts: set[str] = set()
+        self.said: set[str] = set()  # beats of which nothing more is to be told
         self.kept: dict[str, str] = {}
         self.pronouns = 0.5  # how often one is used where it is clear
         self.ahead = False  # whether what is told now comes before its time: names suffice
@@ -101,6 +102,7 @@ class Story:
     def happen(self, beat: Beat) -> None:
         self.facts |= beat.gains
         self.facts -= beat.ends
+        self.said |= beat.says
 
     def text(self, parts: Parts) -> str:
         out: list[str] = []

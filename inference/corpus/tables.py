@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -27,7 +27,8 @@ _SENTENCE_WORDS = 4
 @dataclass(frozen=True, slots=True)
 class Beat:
     """One step of a plot. optional: long stories have it. interlude: any small thing that happens
-    on the way. shared: the name of a pool that says it. gains, ends: facts that begin and end."""
+    on the way. shared: the name of a pool that says it. gains, ends: facts that begin and end.
+    says: names of beats that are said with it, and so are left out."""
 
     name: str
     lines: tuple[Line, ...] = ()
@@ -36,6 +37,7 @@ class Beat:
     shared: str = ""
     gains: frozenset[str] = frozenset()
     ends: frozenset[str] = frozenset()
+    says: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,9 @@ class Plot:
 
     def words(self, key: str, default: str = "") -> list[str]:
         return self.head.get(key, default).split()
+
+    def beat(self, name: str) -> Beat | None:
+        return next((beat for beat in self.beats if beat.name == name), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +199,7 @@ def _plots(path: Path, widen: Widen) -> list[Plot]:
 
 
 def _replaced(beat: Beat, lines: tuple[Line, ...]) -> Beat:
-    return Beat(beat.name, lines, beat.optional, beat.interlude, beat.shared, beat.gains, beat.ends)
+    return replace(beat, lines=lines)
 
 
 def _case(names: list[str], text: str, widen: Widen) -> Case:
@@ -210,7 +215,8 @@ def _case(names: list[str], text: str, widen: Widen) -> Case:
 
 
 def _beat(text: str) -> Beat:
-    """`name`, then `?` for optional, `+fact`, `-fact`; `~kind` is an interlude, `=pool` shared."""
+    """`name`, then `?` for optional, `+fact`, `-fact`, `>beat` that it says as well; `~kind` is an
+    interlude, `=pool` shared."""
     name, *rest = text.split()
     return Beat(
         name,
@@ -219,4 +225,5 @@ def _beat(text: str) -> Beat:
         shared=name[1:] if name.startswith("=") else "",
         gains=frozenset(word[1:] for word in rest if word.startswith("+")),
         ends=frozenset(word[1:] for word in rest if word.startswith("-")),
+        says=frozenset(word[1:] for word in rest if word.startswith(">")),
     )
