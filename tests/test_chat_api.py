@@ -22,6 +22,9 @@ from tests.fake_engine import FakeEngine
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.fake_engine]
 
+NOBODYS = "00000000-0000-4000-8000-000000000000"
+"""The id of no session."""
+
 
 async def say(**body: Any) -> Any:
     return await AsyncClient().post("/api/chat", json.dumps(body), content_type="application/json")
@@ -103,7 +106,7 @@ async def test_a_deleted_session_is_gone(site: FakeEngine) -> None:
         ({"input": "x", "model": "nothing"}, 404, "model_not_found", None),
         ({"input": "x", "model": "../../etc"}, 404, "model_not_found", None),
         ({"input": "x", "model": "absent"}, 503, "model_unavailable", None),
-        ({"input": "x", "session_id": str(uuid.uuid4())}, 404, "session_not_found", "session_id"),
+        ({"input": "x", "session_id": NOBODYS}, 404, "session_not_found", "session_id"),
         ({"input": "x", "session_id": "nonsense"}, 400, "invalid_request", "session_id"),
         ({"input": "x", "temperature": -1}, 400, "invalid_parameter", "temperature"),
         ({"input": "x", "temperature": 2.1}, 400, "invalid_parameter", "temperature"),
@@ -161,11 +164,11 @@ async def test_a_body_beyond_all_limits_is_refused(site: FakeEngine) -> None:
     [
         ("get", "/api/chat", 405, "method_not_allowed"),
         ("put", "/api/sessions", 405, "method_not_allowed"),
-        ("patch", f"/api/sessions/{uuid.uuid4()}", 405, "method_not_allowed"),
+        ("patch", f"/api/sessions/{NOBODYS}", 405, "method_not_allowed"),
         ("get", "/api/nothing", 404, "not_found"),
         ("get", "/api/sessions/nonsense", 404, "session_not_found"),
         ("delete", "/api/sessions/nonsense", 404, "session_not_found"),
-        ("get", f"/api/sessions/{uuid.uuid4()}/events", 404, "session_not_found"),
+        ("get", f"/api/sessions/{NOBODYS}/events", 404, "session_not_found"),
     ],
 )
 async def test_wrong_addresses_and_methods_answer_in_json(
