@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -109,8 +109,7 @@ def _outcome(turn: LiveTurn, request: GenerateRequest, status: str) -> Outcome:
         output_tokens=len(ids),
         cached_tokens=finished.cached_tokens if finished else 0,
         seed=finished.seed if finished else request.sampling.seed,
-        deterministic=finished.deterministic if finished else False,
-        engine=asdict(finished.engine) if finished and finished.engine else {},
+        deterministic=turn.began.deterministic if turn.began else False,
         timings=_timings(turn, len(ids)),
         error=turn.failure.as_dict() if turn.failure else None,
     )

@@ -1,8 +1,8 @@
 """Deltas on their way to the database: a thread with its own connection writes them in batches.
 
-A batch is one transaction every 75 ms: the numbered deltas, the text so far, and a heartbeat. Where
-there is so much that writing takes long, batches are fewer and larger. While the database is locked
-or full the batch is kept and tried again; nobody who reads the stream waits.
+A batch is one transaction every 75 ms: the numbered deltas, the text so far, what computes it, and
+a heartbeat. Where there is so much that writing takes long, batches are fewer and larger. While the
+database is locked or full the batch is kept and tried again; nobody who reads the stream waits.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from chat.errors import StorageFailed, TurnLost
 from chat.event_rows import Pending
 from chat.models import Generation, Message
 from chat.services import StartedTurn
+from inference.types import Began
 
 BATCH_S = 0.075
 WRITING_SHARE = 0.25
@@ -38,8 +39,8 @@ _log = structlog.get_logger(__name__)
 
 
 class EventLog:
-    """One per process. `open` a turn, `check` and `append` its deltas, `flush` before its end, then
-    `close`."""
+    """One per process. `open` a turn, `begin` it with its first token, `check` and `append` its
+    deltas, `flush` before its end, then `close`."""
 
     def __init__(self) -> None:
         self._wake = threading.Condition()
@@ -69,17 +70,26 @@ class EventLog:
             if self._count >= MAX_PENDING:
                 raise StorageFailed(f"{self._count} events are waiting")
 
+    def begin(self, turn: StartedTurn, began: Began, content: str) -> None:
+        """What computes `turn`, whose message is `content` so far. Never waits."""
+        with self._wake:
+            self._pending_of(turn, content).began = began
+
     def append(self, turn: StartedTurn, seq: int, payload: dict[str, Any], content: str) -> None:
         """Event `seq` of `turn`, after which the message's text is `content`. Never waits."""
         with self._wake:
-            if not self._pending:  # else the thread knows already
-                self._wake.notify()
-            pending = self._pending.get(turn.generation_id)
-            if pending is None:
-                pending = self._pending[turn.generation_id] = Pending(turn, content)
+            pending = self._pending_of(turn, content)
             pending.events.append((seq, payload))
             pending.content = content
             self._count += 1
+
+    def _pending_of(self, turn: StartedTurn, content: str) -> Pending:
+        if not self._pending:  # else the thread knows already
+            self._wake.notify()
+        pending = self._pending.get(turn.generation_id)
+        if pending is None:
+            pending = self._pending[turn.generation_id] = Pending(turn, content)
+        return pending
 
     async def flush(self) -> None:
         """Return once everything appended before this call is stored.

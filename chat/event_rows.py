@@ -1,29 +1,32 @@
 """Rows of the event log, written many at a time: one statement for all deltas of all turns, one for
-all texts. The ORM's objects would cost more than the database."""
+all texts. The ORM's objects would cost more than the database. What computes a turn is written with
+its first token, so that its row says it however the turn ends."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from django.db import connection, models
 from django.utils import timezone
 
-from chat.models import Event, Message
+from chat.models import Event, Generation, Message
 from chat.services import StartedTurn
+from inference.types import Began
 
 _COLUMNS = ("session", "generation", "seq", "kind", "payload", "created_at")
 
 
 @dataclass(slots=True)
 class Pending:
-    """What one turn has not stored yet: its text so far, and deltas by number."""
+    """What one turn has not stored yet: its text so far, deltas by number, and what began it."""
 
     turn: StartedTurn
     content: str
     events: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    began: Began | None = None
 
 
 def write(batch: Sequence[Pending]) -> None:
@@ -33,6 +36,11 @@ def write(batch: Sequence[Pending]) -> None:
     with connection.cursor() as cursor:
         cursor.executemany(insert, [row for pending in batch for row in _rows(pending)])
         cursor.executemany(update, [(p.content, _uuid(p.turn.message_id)) for p in batch])
+    for began in {pending.began for pending in batch if pending.began}:
+        ids = [pending.turn.generation_id for pending in batch if pending.began == began]
+        Generation.objects.filter(id__in=ids).update(
+            engine=asdict(began.engine), deterministic=began.deterministic
+        )
 
 
 def _sql(statement: str, model: type[models.Model], *columns: Sequence[str]) -> str:

@@ -34,7 +34,7 @@ from chat.submission import (
     same_tokens,
 )
 from inference.errors import ContextLengthExceeded
-from inference.types import Delta, Finished, GenerateRequest, SamplingParams
+from inference.types import Began, Delta, Finished, GenerateRequest, SamplingParams
 
 READERS_S = 1.0
 """How long the end of the server waits for readers to be told of the end of their turn."""
@@ -268,6 +268,9 @@ class Turns:
                     payload = turn.grow(event)
                     if payload is not None:
                         self.log.append(turn.started, turn.seq, payload, turn.text)
+                elif isinstance(event, Began):
+                    turn.began = event
+                    self.log.begin(turn.started, event, turn.text)
                 elif isinstance(event, Finished):
                     turn.finished = event
                 else:

@@ -15,7 +15,7 @@ from chat.errors import WireError
 from chat.live_blocks import LiveBlocks
 from chat.readers import Readers
 from chat.services import StartedTurn
-from inference.types import Delta, Finished, Loading, Queued, Waiting
+from inference.types import Began, Delta, Finished, Loading, Queued, Waiting
 
 FRAME_INTERVAL_S = 0.025
 
@@ -35,6 +35,7 @@ class LiveTurn:
         self.seq = started.seq
         self.token_ids: list[int] = []
         self.token_offsets: list[int] = []
+        self.began: Began | None = None
         self.finished: Finished | None = None
         self.failure: WireError | None = None
         self.began_at = time.monotonic()

@@ -111,7 +111,7 @@ class Generation(models.Model):
     prompt_ids, output_ids, token_offsets: packed little-endian uint32 (`chat.packing`); offsets
     count characters from the beginning of this generation's own text. deterministic: nothing else
     had an influence on the tokens, and engine: what computed them (`inference.types.EngineSetup`),
-    both as the engine says at the end; False and empty where it never said. owner and heartbeat_at
+    both as the engine says with its first token; False and empty before. owner and heartbeat_at
     say which process is at work, so that only a dead process's rows are failed.
     """
 

@@ -56,6 +56,7 @@ def _fail(row: Generation) -> uuid.UUID:
         prompt_tokens=row.prompt_tokens,
         output_tokens=len(ids),
         seed=row.seed,
+        deterministic=row.deterministic,
         error=_server_stopped(),
     )
     known = Session.objects.values_list("last_seq", flat=True).get(id=row.session_id)

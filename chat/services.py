@@ -61,7 +61,6 @@ class Outcome:
     cached_tokens: int = 0
     seed: int | None = None
     deterministic: bool = False
-    engine: dict[str, str] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
     error: dict[str, Any] | None = None
 
@@ -200,8 +199,6 @@ def turn_finish(*, turn: StartedTurn, process: str, seq: int, outcome: Outcome) 
         output_tokens=outcome.output_tokens,
         cached_tokens=outcome.cached_tokens,
         seed=outcome.seed,
-        deterministic=outcome.deterministic,
-        engine=outcome.engine,
         timings=outcome.timings,
         finish_reason=outcome.finish_reason,
         error=outcome.error,

@@ -75,6 +75,6 @@ class EngineClient(Protocol):
         EngineError, and then nothing may have happened."""
 
     def stream(self, request: GenerateRequest) -> AsyncGenerator[EngineEvent, None]:
-        """Events of one request, `Finished` last. Closing the iterator (aclose) cancels: the
-        engine computes at most one more decode step. Raises EngineError. A reader that is slow
-        gets joined deltas; the engine never waits for it."""
+        """Events of one request, `Began` before its first delta, `Finished` last. Closing the
+        iterator (aclose) cancels: the engine computes at most one more decode step. Raises
+        EngineError. A reader that is slow gets joined deltas; the engine never waits for it."""

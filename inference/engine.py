@@ -33,6 +33,7 @@ from inference.scheduler import Chunk, Scheduler
 from inference.sequence import Sequence
 from inference.session_cache import SessionCache
 from inference.types import (
+    Began,
     Delta,
     EngineEvent,
     EngineSetup,
@@ -58,9 +59,9 @@ class Engine:
     ) -> None:
         """files: where texts of sessions are kept between starts, if anywhere."""
         self._runner, self._codec = runner, codec
-        self._deterministic = options.deterministic
         dtype = str(runner.dtype).removeprefix("torch.")
         self.setup = EngineSetup(runner.device, options.backend, dtype, options.compute)
+        self._began = Began(self.setup, options.deterministic)
         self.cache = KVCache(runner.blocks, reuse=options.reuse)
         self.sessions = SessionCache(self.cache, runner, files, options.kv_idle_s)
         self._scheduler = Scheduler(
@@ -225,6 +226,7 @@ class Engine:
         self.cache.publish(sequence)
         if not active.first_token:
             active.first_token = time.monotonic()
+            events.append((active.request_id, self._began))
         sequence.extend(token)
         ended = token in active.ends
         text = "" if ended else detokenizer.push(token)
@@ -244,7 +246,7 @@ class Engine:
 
     def _finish(self, active: Active, reason: FinishReason) -> Finished:
         self._forget(active)
-        finished = active.finished(reason, self.setup, deterministic=self._deterministic)
+        finished = active.finished(reason)
         log.info(
             "request.finished",
             request_id=active.request_id,

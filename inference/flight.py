@@ -10,7 +10,7 @@ from inference.detokenizer import Detokenizer
 from inference.runner import Step
 from inference.scheduler import Chunk
 from inference.sequence import Sequence
-from inference.types import EngineSetup, Finished, FinishReason, GenerateRequest, Timings
+from inference.types import Finished, FinishReason, GenerateRequest, Timings
 
 
 @dataclass(slots=True, eq=False)
@@ -47,9 +47,7 @@ class Active:
         seconds = self.sequence.request.deadline_s
         return seconds is not None and now - self.arrived > seconds
 
-    def finished(
-        self, reason: FinishReason, engine: EngineSetup, *, deterministic: bool
-    ) -> Finished:
+    def finished(self, reason: FinishReason) -> Finished:
         """What is said of it now that it has ended."""
         sequence, now = self.sequence, time.monotonic()
         return Finished(
@@ -64,8 +62,6 @@ class Active:
                 decode_s=now - self.first_token,
             ),
             stop_string=self.detokenizer.stop_string,
-            deterministic=deterministic,
-            engine=engine,
             drafted_tokens=self.drafted,
             accepted_tokens=self.accepted,
         )

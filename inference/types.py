@@ -225,10 +225,18 @@ class EngineSetup:
 
 
 @dataclass(frozen=True, slots=True)
+class Began:
+    """Comes before the first delta. engine: what computes the answer. deterministic: no other
+    request and no way of cutting the prompt has an influence on it (`EngineOptions`)."""
+
+    engine: EngineSetup
+    deterministic: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The last event of a request that ended well. stop_string is the one that ended it, if any;
-    it is not part of the text. A token that ended it is part of the token ids. deterministic: no
-    other request and no way of cutting the prompt had an influence (`EngineOptions`). drafted_ and
+    it is not part of the text. A token that ended it is part of the token ids. drafted_ and
     accepted_tokens: how many were guessed (`SamplingParams.prompt_lookup`), and how many of these
     were right."""
 
@@ -239,13 +247,11 @@ class Finished:
     seed: int
     timings: Timings
     stop_string: str | None = None
-    deterministic: bool = False
-    engine: EngineSetup | None = None
     drafted_tokens: int = 0
     accepted_tokens: int = 0
 
 
-EngineEvent = Waiting | Delta | Finished
+EngineEvent = Waiting | Began | Delta | Finished
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from inference.engine import Engine
 from inference.errors import EngineError
-from inference.types import Delta, Finished, GenerateRequest, SamplingParams
+from inference.types import Began, Delta, Finished, GenerateRequest, SamplingParams
 
 MakeEngine = Callable[..., Engine]
 """Called with fields of `EngineOptions`, to be deterministic in any case."""
@@ -81,6 +81,7 @@ def play(engine: Engine, requests: Sequence[GenerateRequest], apart: Sequence[in
                 seen.tokens[name] += event.token_ids
             elif isinstance(event, Finished):
                 seen.cached += event.cached_tokens
+            elif isinstance(event, Began):
                 assert event.deterministic
         seen.together = max(seen.together, len(engine._scheduler.running))
         seen.put_aside += len(engine._scheduler.put_aside)

@@ -13,8 +13,10 @@ from typing import Any
 
 from inference.errors import EngineStopped, ModelNotFound, ModelUnavailable
 from inference.types import (
+    Began,
     Delta,
     EngineEvent,
+    EngineSetup,
     EngineStatus,
     Finished,
     FinishReason,
@@ -34,6 +36,9 @@ END = 256
 START = 257
 _SPECIALS = {"<|im_start|>": START, "<|im_end|>": END}
 _SPLIT = re.compile("(" + "|".join(re.escape(text) for text in _SPECIALS) + ")")
+
+SETUP = EngineSetup("cpu", "scripted", "float32", "fp32")
+"""What it says of itself."""
 
 Step = str | EngineEvent | Exception | asyncio.Event
 """A piece of text, an event as it is, an error to raise, or a gate to wait at."""
@@ -170,7 +175,7 @@ class FakeEngine:
             raise
 
     async def _play(self, request: GenerateRequest) -> AsyncGenerator[EngineEvent, None]:
-        tokens, length = 0, 0
+        tokens, length, began = 0, 0, False
         for step in self.script(request):
             if isinstance(step, asyncio.Event):
                 await step.wait()
@@ -183,6 +188,9 @@ class FakeEngine:
             if isinstance(event, Delta):
                 length += len(event.text)
                 tokens += len(event.token_ids)
+                if not began:
+                    began = True
+                    yield Began(SETUP, self.deterministic)
             yield event
             limit = request.sampling.max_tokens
             if limit is not None and tokens >= limit:
@@ -200,7 +208,6 @@ class FakeEngine:
             cached_tokens=0,
             seed=42 if seed is None else seed,
             timings=Timings(queue_s=0.001, prefill_s=0.002, decode_s=0.003),
-            deterministic=self.deterministic,
         )
 
 

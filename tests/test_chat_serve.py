@@ -8,6 +8,7 @@ import signal
 import socket
 import uuid
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from tests.chat_client import Shown
+from tests.fake_engine import SETUP
 from tests.server_process import ServerProcess
 
 pytestmark = pytest.mark.fake_engine
@@ -81,7 +83,10 @@ async def test_killed_in_mid_answer_it_keeps_all_but_the_last_moment(server: Ser
     assert seen.startswith(stored) or stored.startswith(seen)
 
     server.start()
-    ((status, error, ids),) = server.rows("select status, error, output_ids from chat_generation")
+    ((status, error, ids, setup),) = server.rows(
+        "select status, error, output_ids, engine from chat_generation"
+    )
+    assert json.loads(setup) == asdict(SETUP)
     assert (status, json.loads(error)["code"]) == ("FAILED", "server_stopped")
     assert bytes(ids)[::4].decode() == stored
     async with connect(server.socket_url) as line:

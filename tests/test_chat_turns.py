@@ -57,7 +57,7 @@ async def test_a_message_is_answered_and_recorded(site: FakeEngine) -> None:
 
 
 async def test_the_record_says_whether_the_engine_was_deterministic(site: FakeEngine) -> None:
-    """As the engine said at the end; of an answer that was stopped nothing is known."""
+    """As the engine says with the first token, so of an answer that was stopped as well."""
     async with Page() as page:
         await page.submit("Hello")
         ends = [await page.until("message.end")]
@@ -69,8 +69,8 @@ async def test_the_record_says_whether_the_engine_was_deterministic(site: FakeEn
         delta = await page.until("message.delta")
         await page.send("turn.stop", session_id=delta["session_id"])
         ends.append(await page.until("message.end"))
-    assert [end["deterministic"] for end in ends] == [False, True, False]
-    assert [row.deterministic for row in await rows()] == [False, True, False]
+    assert [end["deterministic"] for end in ends] == [False, True, True]
+    assert [row.deterministic for row in await rows()] == [False, True, True]
 
 
 async def test_the_next_prompt_begins_with_the_last_prompt_and_answer(site: FakeEngine) -> None:

@@ -191,4 +191,4 @@ def test_tokens_of_pieces_as_decodes() -> None:
 def test_an_answer_says_whether_it_was_deterministic(engines: Engines) -> None:
     for mode in (False, True):
         engine = engines(deterministic=mode)
-        assert engine.answer(PROMPT).finished.deterministic is mode
+        assert engine.answer(PROMPT).began.deterministic is mode

@@ -28,6 +28,7 @@ from inference.errors import (
     ModelNotFound,
 )
 from inference.types import (
+    Began,
     Delta,
     EngineEvent,
     Finished,
@@ -86,6 +87,7 @@ def told(events: list[EngineEvent]) -> tuple[Any, ...]:
     assert isinstance(finished, Finished)
     seed = finished.seed if finished.reason != "length" else 0
     return (
+        [event for event in events if isinstance(event, Began)],
         tokens(events),
         text(events),
         offsets,

@@ -131,5 +131,5 @@ def test_in_deterministic_mode_neither_changes_a_bit(
         for i in range(4):
             expected = fresh.answer([*prompt, i], sampling)
             assert its.answers[f"{turn}-{i}"].token_ids == expected.token_ids
-            assert its.answers[f"{turn}-{i}"].finished.deterministic
+            assert its.answers[f"{turn}-{i}"].began.deterministic
     assert its.answers["2-0"].finished.cached_tokens == 48

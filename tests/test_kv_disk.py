@@ -57,7 +57,6 @@ async def test_after_a_restart_the_next_turn_reads_only_what_is_new_and_says_the
     async with started(store, tmp_path / "kv", deterministic=True) as engine:
         finished = await talk.turn(engine)
     assert talk.said == alone.said
-    assert finished.deterministic
     assert finished.cached_tokens >= 0.9 * before
     assert finished.cached_tokens == (before - 1) // BLOCK_SIZE * BLOCK_SIZE
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -12,9 +13,11 @@ import pytest
 from chat import event_rows, services
 from chat.event_rows import Pending
 from chat.identity import local_user
-from chat.models import Event, Message
+from chat.models import Event, Generation, Message
 from chat.selectors import turn_of_client_id
 from chat.services import Outcome, StartedTurn, TurnPlan
+from inference.types import Began
+from tests.fake_engine import SETUP
 
 pytestmark = pytest.mark.django_db
 
@@ -51,7 +54,7 @@ def test_a_turn_s_queries(django_assert_num_queries: Counted) -> None:
         start(owner, turn.session_id)
 
 
-def test_a_batch_of_the_log_is_two_statements_however_large(
+def test_a_batch_of_the_log_is_two_statements_or_three_however_large(
     django_assert_num_queries: Counted,
 ) -> None:
     owner = local_user().id
@@ -62,6 +65,10 @@ def test_a_batch_of_the_log_is_two_statements_however_large(
     ]
     with django_assert_num_queries(2):
         event_rows.write(batch)
+    first = [Pending(turn, "", began=Began(SETUP, deterministic=True)) for turn in turns]
+    with django_assert_num_queries(3):
+        event_rows.write([*first[:15], Pending(turns[15], "")])
+    assert Generation.objects.filter(engine=asdict(SETUP), deterministic=True).count() == 15
     assert Event.objects.filter(kind="message.delta").count() == 40
-    assert Message.objects.filter(content="ab").count() == 20
+    assert Message.objects.filter(content="ab").count() == 4
     assert Event.objects.get(session_id=turns[3].session_id, seq=3).payload == {"text": "b"}

@@ -199,7 +199,7 @@ async def test_what_a_stop_and_a_continuation_wrote_are_run_again_for_what_they_
         count = len(unpack(row.output_ids))
         assert await replayed(row.id) == (0, f"identical: {count} tokens\n")
     made = [json.loads((await replayed(row.id, "--json"))[1]) for row in (stopped, continued)]
-    assert [report["made_deterministic"] for report in made] == [None, False]
+    assert [report["made_deterministic"] for report in made] == [False, False]
     await change(stopped, sampling={**stopped.sampling, "temperature": 1}, seed=None)
     code, out = await replayed(stopped.id)
     assert (code, "broken off before its seed was known" in out) == (2, True)
@@ -259,5 +259,5 @@ async def test_the_mode_is_the_row_s_unless_another_is_asked_for(settings: Any) 
         return json.loads(out)["replayed_with"]["deterministic"]
 
     assert [await mode(), await mode("--deterministic")] == [False, True]
-    await change(row, status="FAILED")  # broken off: nobody knows, so the settings decide
+    await change(row, status="FAILED", engine={})  # nobody knows, so the settings decide
     assert [await mode(), await mode("--no-deterministic")] == [True, False]

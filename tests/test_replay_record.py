@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from chat.models import Generation
 from chat.packing import pack, unpack
 from inference.engine_thread import EngineThread
 from inference.options import EngineOptions
-from inference.scheduler import Scheduler
+from inference.runner import ModelRunner
+from inference.scheduler import Chunk, Scheduler
 from inference.sequence import Sequence
 from tests.chat_client import Page
 from tests.fake_engine import FakeEngine
@@ -119,11 +121,49 @@ async def test_stopped_and_continued_it_is_replayed() -> None:
         await page.send("turn.continue", **ids)
         await page.until("message.end")
     continued = await newest()
-    assert (stopped.status, stopped.engine) == ("STOPPED", {})
+    assert (stopped.status, stopped.engine) == ("STOPPED", ENGINE)
     assert (continued.status, continued.engine) == ("DONE", ENGINE)
     for row in (stopped, continued):
         code, out = await replayed(row.id)
         assert (code, out.startswith("identical: ")) == (0, True), out
+
+
+def breaks(its: EngineThread) -> None:
+    raise RuntimeError("the step broke")
+
+
+def an_hour_passes(its: EngineThread) -> None:
+    for active in its.engines()[0]._active.values():
+        active.arrived -= 3600
+
+
+@pytest.mark.parametrize(
+    ("what_happens", "code"), [(breaks, "request_failed"), (an_hour_passes, "deadline_exceeded")]
+)
+async def test_however_it_ends_its_record_says_what_computed_it(
+    crowded: EngineThread,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
+    what_happens: Callable[[EngineThread], None],
+    code: str,
+) -> None:
+    settings.TINYLLM_DEADLINE_S = 3600
+    steps, run = itertools.count(), ModelRunner.run
+
+    def run_until_it_happens(runner: ModelRunner, chunks: tuple[Chunk, ...]) -> Any:
+        if next(steps) == 9:
+            what_happens(crowded)
+        return run(runner, chunks)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ModelRunner, "run", run_until_it_happens)
+        row = await row_of(await ask("Tell me", 60))
+    assert row.error
+    assert (row.status, row.error["code"]) == ("FAILED", code)
+    assert (row.deterministic, row.engine) == (True, ENGINE)
+    tokens = len(unpack(row.output_ids))
+    assert 0 < tokens < 60
+    assert await replayed(row.id) == (0, f"identical: {tokens} tokens\n")
 
 
 @pytest.mark.usefixtures("crowded")

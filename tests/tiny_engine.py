@@ -26,6 +26,7 @@ from inference.prompt_lookup import DraftCost
 from inference.runner import Array, ModelRunner
 from inference.scheduler import Chunk
 from inference.types import (
+    Began,
     Delta,
     Finished,
     GenerateRequest,
@@ -120,6 +121,11 @@ class Answer:
         (error,) = self.of(EngineError)
         assert error is self.events[-1]
         return error
+
+    @property
+    def began(self) -> Began:
+        (began,) = self.of(Began)
+        return began
 
     @property
     def finished(self) -> Finished:

@@ -21,7 +21,7 @@ from inference.options import EngineOptions
 from inference.prompt_batch import laid_out
 from inference.scheduler import Chunk
 from inference.sequence import Sequence
-from inference.types import Delta, Finished, GenerateRequest, SamplingParams
+from inference.types import Began, Delta, Finished, GenerateRequest, SamplingParams
 from inference.weights import Weights
 from tests.company import NoText
 from tests.gpu.test_engine import request
@@ -74,10 +74,10 @@ def answers(
             engine.add(waiting.pop(0))
         for _ in range(apart if waiting else 1):
             for name, event in engine.step():
-                assert isinstance(event, Delta | Finished), event
+                assert isinstance(event, Began | Delta | Finished), event
                 if isinstance(event, Delta):
                     tokens[name] += event.token_ids
-                else:
+                elif isinstance(event, Finished):
                     ends.append(event)
     engine.cache.check_integrity()
     assert engine.cache.free_blocks == engine.cache.total_blocks

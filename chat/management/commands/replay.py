@@ -173,7 +173,8 @@ def _record(text: str) -> _Record:
     if params.temperature > 0 and row.seed is None:
         words = _("The generation %(id)s was broken off before its seed was known.")
         raise _refusal(words % {"id": text})
-    ended_itself = row.deterministic or row.status == Generation.Status.DONE
+    # older records got it only from an answer that ended by itself
+    is_known = bool(row.engine) or row.status == Generation.Status.DONE
     return _Record(
         id=row.id,
         model=row.model,
@@ -182,7 +183,7 @@ def _record(text: str) -> _Record:
         answer_start=_answer_start(row),
         output_ids=tokens,
         sampling=params,
-        deterministic=row.deterministic if ended_itself else None,
+        deterministic=row.deterministic if is_known else None,
         engine=row.engine,
     )
 
