@@ -247,12 +247,8 @@ class Engine:
     def _finish(self, active: Active, reason: FinishReason) -> Finished:
         self._forget(active)
         finished = active.finished(reason)
-        log.info(
-            "request.finished",
-            request_id=active.request_id,
-            reason=reason,
-            output_tokens=finished.output_tokens,
-        )
+        name, tokens = active.request_id, finished.output_tokens
+        log.info("request.finished", request_id=name, reason=reason, output_tokens=tokens)
         return finished
 
     def _end_late(self) -> StepEvents:

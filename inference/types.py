@@ -5,14 +5,13 @@ All are frozen and validated once, where they are made. No torch here.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
-from inference.errors import InvalidParameter
+from inference.parameter_checks import check, check_integer, check_number, number
 
 MAX_STOP_STRINGS = 16
 MAX_SEED = 2**63 - 1
@@ -28,11 +27,6 @@ class ModelKind(StrEnum):
 
     CHAT = "chat"
     COMPLETION = "completion"
-
-
-def _check(ok: bool, param: str, value: object, allowed: str) -> None:
-    if not ok:
-        raise InvalidParameter(param, value, allowed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,51 +57,34 @@ class SamplingParams:
     prompt_lookup: int = 0
 
     def __post_init__(self) -> None:
-        _check_number("temperature", self.temperature, 0, 2)
-        _check_integer("top_k", self.top_k, 0, None)
-        _check(0 < _number("top_p", self.top_p) <= 1, "top_p", self.top_p, "above 0 and at most 1")
-        _check_number("min_p", self.min_p, 0, 1)
-        _check(
-            0 < _number("repetition_penalty", self.repetition_penalty) <= 10,
+        check_number("temperature", self.temperature, 0, 2)
+        check_integer("top_k", self.top_k, 0, None)
+        check(0 < number("top_p", self.top_p) <= 1, "top_p", self.top_p, "above 0 and at most 1")
+        check_number("min_p", self.min_p, 0, 1)
+        check(
+            0 < number("repetition_penalty", self.repetition_penalty) <= 10,
             "repetition_penalty",
             self.repetition_penalty,
             "above 0 and at most 10",
         )
-        _check_number("presence_penalty", self.presence_penalty, -2, 2)
-        _check_number("frequency_penalty", self.frequency_penalty, -2, 2)
+        check_number("presence_penalty", self.presence_penalty, -2, 2)
+        check_number("frequency_penalty", self.frequency_penalty, -2, 2)
         for token, bias in self.logit_bias.items():
-            _check_integer("logit_bias token", token, 0, None)
-            _check_number(f"logit_bias[{token}]", bias, -100, 100)
+            check_integer("logit_bias token", token, 0, None)
+            check_number(f"logit_bias[{token}]", bias, -100, 100)
         if self.seed is not None:
-            _check_integer("seed", self.seed, 0, MAX_SEED)
+            check_integer("seed", self.seed, 0, MAX_SEED)
         if self.max_tokens is not None:
-            _check_integer("max_tokens", self.max_tokens, 1, None)
-        _check(
+            check_integer("max_tokens", self.max_tokens, 1, None)
+        check(
             len(self.stop) <= MAX_STOP_STRINGS and all(self.stop),
             "stop",
             self.stop,
             f"at most {MAX_STOP_STRINGS} non-empty strings",
         )
         for token in self.stop_token_ids:
-            _check_integer("stop_token_ids", token, 0, None)
-        _check_integer("prompt_lookup", self.prompt_lookup, 0, MAX_PROMPT_LOOKUP)
-
-
-def _number(param: str, value: object) -> float:
-    ok = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    _check(ok, param, value, "a finite number")
-    return float(value)  # type: ignore[arg-type]
-
-
-def _check_number(param: str, value: object, low: float, high: float) -> None:
-    _check(low <= _number(param, value) <= high, param, value, f"between {low} and {high}")
-
-
-def _check_integer(param: str, value: object, low: int, high: int | None) -> None:
-    top = math.inf if high is None else high
-    ok = isinstance(value, int) and not isinstance(value, bool) and low <= value <= top
-    bounds = f"of at least {low}" if high is None else f"from {low} to {high}"
-    _check(ok, param, value, f"an integer {bounds}")
+            check_integer("stop_token_ids", token, 0, None)
+        check_integer("prompt_lookup", self.prompt_lookup, 0, MAX_PROMPT_LOOKUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,15 +110,15 @@ class GenerateRequest:
     session: str | None = None
 
     def __post_init__(self) -> None:
-        _check(bool(self.prompt_ids), "prompt", list(self.prompt_ids), "at least one token")
+        check(bool(self.prompt_ids), "prompt", list(self.prompt_ids), "at least one token")
         if self.answer_start is not None:
-            _check_integer("answer_start", self.answer_start, 1, len(self.prompt_ids))
+            check_integer("answer_start", self.answer_start, 1, len(self.prompt_ids))
         if self.deadline_s is not None:
-            seconds = _number("deadline_s", self.deadline_s)
-            _check(seconds > 0, "deadline_s", self.deadline_s, "above 0 seconds")
+            seconds = number("deadline_s", self.deadline_s)
+            check(seconds > 0, "deadline_s", self.deadline_s, "above 0 seconds")
         if self.session is not None:
             is_name = _SESSION.fullmatch(self.session) is not None
-            _check(is_name, "session", self.session, "up to 64 letters, digits, - and _")
+            check(is_name, "session", self.session, "up to 64 letters, digits, - and _")
 
     def check_vocabulary(self, size: int) -> None:
         """Raises InvalidParameter for a token that a model of so many does not have."""
@@ -152,7 +129,7 @@ class GenerateRequest:
         }
         for param, tokens in named.items():
             for token in tokens:
-                _check(0 <= token < size, param, token, f"below the vocabulary of {size}")
+                check(0 <= token < size, param, token, f"below the vocabulary of {size}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,8 +80,7 @@ async def until_idle(engine: EngineProcess) -> None:
 
 
 def told(events: list[EngineEvent]) -> tuple[Any, ...]:
-    """All that may not depend on how events were joined, on the clock, and on what was read
-    before."""
+    """All that may not depend on the joining of events, on the clock, and on earlier requests."""
     offsets = [offset for event in events if isinstance(event, Delta) for offset in event.offsets]
     finished = events[-1]
     assert isinstance(finished, Finished)
