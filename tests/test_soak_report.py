@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +28,18 @@ def soak(folder: Path, body: str) -> dict[str, Any] | None:
     return json.loads(report.read_text()) if report.exists() else None
 
 
-def test_report_holds_counts_seed_and_outcome(tmp_path: Path) -> None:
-    written = soak(
-        tmp_path,
-        "def test_turns(record_property):\n"
-        "    record_property('turns', 1000)\n"
-        "    record_property('seed', 7)\n"
-        "def test_breaks():\n"
-        "    assert False\n",
-    )
+def test_report_holds_counts_seed_and_outcome_and_keeps_what_did_not_run(tmp_path: Path) -> None:
+    counted = "def test_turns(record_property):\n    record_property('{}', 7)\n"
+    broken = "def test_breaks():\n    assert False\n"
+    assert soak(tmp_path, counted.format("turns") + broken)
+    written = soak(tmp_path, counted.format("seed"))
     assert written is not None
-    first, second = written["results"]
-    assert (first["turns"], first["seed"], first["outcome"]) == (1000, 7, "passed")
-    assert second["outcome"] == "failed"
-    assert written["versions"]["torch"].startswith("2.13.0")
+    breaks, turns = (written[f"test_long.py::test_{name}"] for name in ("breaks", "turns"))
+    assert (breaks["outcome"], turns["outcome"]) == ("failed", "passed")
+    assert (turns["seed"], "turns" in turns) == (7, False)
+    for row in (breaks, turns):
+        assert date.fromisoformat(row["date"])
+        assert row["versions"]["torch"].startswith("2.13.0")
 
 
 def test_nothing_is_written_where_nothing_ran(tmp_path: Path) -> None:
