@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from inference import benchmarks, gpu_benchmarks
+from inference.machine import machine
 from inference.offline import Generated, OfflineModel
 from inference.options import EngineOptions
 from inference.types import ModelKind, SamplingParams
@@ -70,7 +70,7 @@ def speculation(directory: Path, root: Path, most: int, options: EngineOptions) 
     rows = [_row(model, name, text, samplings) for name, text in asked.items()]
     on_gpu = options.device == "cuda"
     return {
-        "machine": gpu_benchmarks.machine() if on_gpu else benchmarks.machine(),
+        "machine": machine(options.device),
         "model": directory.name,
         "device": options.device,
         "threads": None if on_gpu else options.threads,

@@ -7,14 +7,12 @@ measured in the same run as its speed.
 from __future__ import annotations
 
 import logging
-import platform
 import resource
 import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -25,9 +23,10 @@ import torch
 from inference.engine import Engine
 from inference.kv_cache import KVCache
 from inference.loading import load_codec
+from inference.machine import machine
 from inference.offline import run_to_end
-from inference.options import EngineOptions, all_cores
-from inference.runner import ModelRunner, processor
+from inference.options import EngineOptions
+from inference.runner import ModelRunner
 from inference.scheduler import Chunk
 from inference.sequence import Sequence
 from inference.types import GenerateRequest, ModelKind, SamplingParams
@@ -91,19 +90,6 @@ def _run(directory: Path, options: EngineOptions) -> dict[str, Any]:
         "read_bandwidth_gb_per_s": bandwidth,
         "peak_memory_gb": memory,
         "rows": [asdict(row) for row in rows],
-    }
-
-
-def machine() -> dict[str, Any]:
-    """What the figures hold for."""
-    packages = ("torch", "numba", "transformers")
-    return {
-        "processor": processor(),
-        "cores": all_cores(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "versions": {name: _version(name) for name in packages},
-        "date": time.strftime("%Y-%m-%d"),
     }
 
 
@@ -207,10 +193,3 @@ def _seconds(run: Callable[[], object]) -> float:
 
 def _ignore(_: object) -> None:
     pass
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except ModuleNotFoundError:
-        return None

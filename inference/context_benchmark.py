@@ -16,10 +16,10 @@ from pathlib import Path
 from pydoc_data.topics import topics
 from typing import Any
 
-from inference import benchmarks, gpu_benchmarks
 from inference.config import ModelConfig
 from inference.errors import InvalidParameter
 from inference.kv_cache import BLOCK_SIZE
+from inference.machine import machine
 from inference.needles import Needle, asked, hidden, needles
 from inference.offline import OfflineModel
 from inference.options import EngineOptions
@@ -77,7 +77,7 @@ def reports(
     if texts < 1:
         raise InvalidParameter("texts", texts, "at least 1")
     report: dict[str, Any] = {
-        "machine": gpu_benchmarks.machine() if options.device == "cuda" else benchmarks.machine(),
+        "machine": machine(options.device),
         "model": directory.name,
         "device": options.device,
         "threads": options.threads,

@@ -40,11 +40,8 @@ from inference.errors import (
 )
 from inference.model_line import ModelLine, Outcome, Waiter
 from inference.model_loader import ModelLoader
-from inference.residents import Residents
+from inference.residents import SAVE_S, Residents
 from inference.types import Finished, Loading, Queued
-
-SAVE_S = 4.0
-"""How long the end may take to save what sessions have computed."""
 
 log = structlog.get_logger(__name__)
 

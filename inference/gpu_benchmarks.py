@@ -10,13 +10,11 @@ from __future__ import annotations
 import gc
 import json
 import logging
-import platform
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -39,12 +37,11 @@ from inference.gpu_rates import (
     memory_growth,
 )
 from inference.gpu_timing import Limits, measure_limits
-from inference.runner import processor
+from inference.machine import machine
 from inference.token_bytes import TokenBytes
 
 KERNELS, MODES, MEMORY = "kernels", "modes", "memory"
 PARTS = (*SHAPES, KERNELS, MODES, MEMORY)
-_CUPY = ("cupy-cuda12x", "cupy-cuda13x", "cupy")
 
 
 class NoText:
@@ -128,22 +125,6 @@ def measure_modes(plan: Plan) -> dict[str, Any]:
     return {"limits": asdict(limits), "rows": mode_rows(plan, limits)}
 
 
-def machine() -> dict[str, Any]:
-    """What the figures hold for."""
-    properties = torch.cuda.get_device_properties(0)
-    return {
-        "gpu": properties.name,
-        "memory_gb": properties.total_memory / 1e9,
-        "processor": processor(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "cuda": torch.version.cuda,
-        "cupy": next(filter(None, map(_version, _CUPY)), None),
-        "transformers": _version("transformers"),
-        "date": time.strftime("%Y-%m-%d"),
-    }
-
-
 def check_parts(names: Sequence[str]) -> None:
     """Raises ModelInvalid for a name that is no part."""
     for name in names:
@@ -184,7 +165,7 @@ def measure_part(name: str, plan: Plan) -> dict[str, Any]:
         MEMORY: lambda: measure_memory(plan),
     }
     part = _or_failure(measure.get(name) or (lambda: measure_shape(name, plan)))
-    return {"machine": _or_failure(machine), **part}
+    return {"machine": _or_failure(lambda: machine("cuda")), **part}
 
 
 def _or_failure(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -193,13 +174,6 @@ def _or_failure(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return measure()
     except Exception as error:
         return {"failure": f"{type(error).__name__}: {error}"}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def write(report: dict[str, Any], path: Path) -> None:

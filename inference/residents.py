@@ -22,7 +22,7 @@ from inference.residency import Resident, next_end, overdue, room_for
 from inference.types import Loading
 
 SAVE_S = 4.0
-"""How long saving what sessions have computed may take before their model is unloaded."""
+"""How long saving what sessions have computed may take: before a model is unloaded, at the end."""
 
 log = structlog.get_logger(__name__)
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from inference import benchmarks, gpu_benchmarks
 from inference.config import ModelConfig
 from inference.engine import Engine
 from inference.errors import EngineError, InvalidParameter
 from inference.kv_cache import BLOCK_SIZE
 from inference.loading import load_codec, load_engine
+from inference.machine import machine
 from inference.options import EngineOptions
 from inference.serving_metrics import RequestTimes, figures
 from inference.types import Delta, Finished, GenerateRequest, ModelKind, SamplingParams
@@ -77,9 +77,8 @@ def throughput(directory: Path, work: Work, options: EngineOptions) -> dict[str,
     first = replace(work, requests=min(work.requests, work.concurrency), output_len=1)
     measure(engine, first.prompts(config.vocab_size, seed=1), work.concurrency)
     done, seconds = measure(engine, work.prompts(config.vocab_size), work.concurrency)
-    machine = gpu_benchmarks.machine() if options.device == "cuda" else benchmarks.machine()
     return {
-        "machine": machine,
+        "machine": machine(options.device),
         "model": directory.name,
         "device": options.device,
         "work": asdict(work),

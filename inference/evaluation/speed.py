@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from inference.benchmarks import machine
 from inference.evaluation.subject import SAMPLING
+from inference.machine import machine
 from inference.offline import OfflineModel
 from inference.options import EngineOptions
 from inference.types import ModelKind

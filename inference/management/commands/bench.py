@@ -85,7 +85,7 @@ class Command(BaseCommand):
 
     def _kv_disk(self, directory: Path, folder: Path | None) -> None:
         from inference.benchmark_kv_disk import kv_disk
-        from inference.benchmarks import machine
+        from inference.machine import machine
 
         measured = kv_disk(directory, _site_options(), settings.TINYLLM_DATA_DIR)
         report = {"machine": machine(), **measured}
@@ -139,7 +139,7 @@ class Command(BaseCommand):
         except LoadError as error:
             raise CommandError(f"{site.origin}: {error}") from error
         if options["output"]:
-            from inference.benchmarks import machine  # loads torch
+            from inference.machine import machine  # loads torch
 
             self._save({"machine": machine(), "runs": runs}, options["output"], "serve.json")
 
@@ -157,8 +157,8 @@ class Command(BaseCommand):
         self._save(report, options["output"], f"speculation-{report['device']}.json")
 
     def _web(self, options: dict[str, Any]) -> None:
-        from inference.benchmarks import machine  # loads torch
         from inference.load_client import Load, LoadError
+        from inference.machine import machine  # loads torch
         from inference.web_benchmark import web_figures
 
         load = Load(options["model"], **{"requests": 32} | _given(options))
@@ -174,8 +174,8 @@ class Command(BaseCommand):
         self._save({"machine": machine(), **found}, options["output"], "web.json")
 
     def _cancel(self, options: dict[str, Any]) -> None:
-        from inference.benchmarks import machine  # loads torch
         from inference.cancel_benchmark import cancel_figures
+        from inference.machine import machine  # loads torch
 
         rounds = options["requests"] or 30
         found = cancel_figures(settings.BASE_DIR / "manage.py", options["model"], rounds)
