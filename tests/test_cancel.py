@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import httpx
@@ -155,6 +156,11 @@ def statuses(server: ServerProcess) -> list[str]:
     return [status for (status,) in server.rows("select status from chat_generation order by 1")]
 
 
+def answers(server: ServerProcess) -> list[str]:
+    rows = server.rows("select content from chat_message where role = 'assistant'")
+    return [content for (content,) in rows]
+
+
 async def becomes(read: Callable[[], Any], wanted: Any) -> None:
     async with asyncio.timeout(20):
         while read() != wanted:  # noqa: ASYNC110
@@ -165,29 +171,34 @@ async def becomes(read: Callable[[], Any], wanted: Any) -> None:
 async def test_a_caller_who_leaves_takes_the_answer_along_unless_somebody_reads_it(
     server: ServerProcess,
 ) -> None:
-    async def leave(text: str) -> None:
-        async with httpx.AsyncClient(base_url=server.url) as client:
-            with pytest.raises(httpx.ReadTimeout):
-                await client.post("/api/chat", json={"input": text}, timeout=0.7)
+    @asynccontextmanager
+    async def asking(text: str) -> AsyncIterator[None]:
+        """Somebody waits for the answer, and has left at the end."""
+        async with httpx.AsyncClient(base_url=server.url, timeout=20) as client:
+            waiting = asyncio.create_task(client.post("/api/chat", json={"input": text}))
+            await becomes(lambda: "RUNNING" in statuses(server), True)
+            yield
+            waiting.cancel()
 
-    await leave("forever")
-    assert statuses(server) == ["RUNNING"]
+    async with asking("forever"):
+        await becomes(lambda: answers(server)[-1].startswith("1 2 3 "), True)
+        assert statuses(server) == ["RUNNING"]
     await becomes(lambda: statuses(server), ["STOPPED"])
     (cancelled,) = server.logged("turn.cancelled")
     assert cancelled["cause"] == "disconnect"
-    ((content,),) = server.rows("select content from chat_message where role = 'assistant'")
-    assert content.startswith("1 2 3 ")
 
-    await leave("forever and ever")
-    ((session,),) = server.rows("select session_id from chat_generation where status = 'RUNNING'")
-    async with httpx.AsyncClient(base_url=server.url, timeout=20) as client:
-        address = f"/api/sessions/{session}/events"
-        async with client.stream("GET", address) as events:
-            began = asyncio.get_running_loop().time()
-            async for _ in events.aiter_lines():
-                if asyncio.get_running_loop().time() > began + 2:
-                    break
-            assert statuses(server) == ["RUNNING", "STOPPED"]
+    client = httpx.AsyncClient(base_url=server.url, timeout=20)
+    async with client, AsyncExitStack() as reading:
+        async with asking("forever and ever"):
+            query = "select session_id from chat_generation where status = 'RUNNING'"
+            ((session,),) = server.rows(query)
+            address = f"/api/sessions/{session}/events"
+            events = await reading.enter_async_context(client.stream("GET", address))
+        end = asyncio.get_running_loop().time() + 2
+        async for _ in events.aiter_lines():
+            if asyncio.get_running_loop().time() > end:
+                break
+        assert statuses(server) == ["RUNNING", "STOPPED"]
     await becomes(lambda: statuses(server), ["STOPPED", "STOPPED"])
 
 

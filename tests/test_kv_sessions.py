@@ -139,7 +139,10 @@ class Sessions(RuleBasedStateMachine):
         self.files.close()
 
 
-Sessions.TestCase.settings = settings(max_examples=6, stateful_step_count=20, deadline=None)
+# The same few each time: of random ones some runs would hardly load anything.
+Sessions.TestCase.settings = settings(
+    max_examples=6, stateful_step_count=20, deadline=None, derandomize=True
+)
 
 
 @pytest.fixture

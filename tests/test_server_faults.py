@@ -95,9 +95,20 @@ async def test_a_killed_engine_is_told_and_every_answer_goes_on_in_the_next(
     server: ServerProcess,
 ) -> None:
     readers = [Reader(server) for _ in range(3)]
-    for number, reader in enumerate(readers):
-        await reader.submit(f"Number {number}", **GREEDY, max_tokens=100)
+
+    async def begin(number: int, reader: Reader) -> None:
+        await reader.submit(f"Number {number}", **GREEDY, max_tokens=250)
         await reader.read(5)
+
+    async def go_on(reader: Reader) -> None:
+        kept = reader.text
+        assert_true(reader)
+        await reader.go_on()
+        await reader.read()
+        assert_whole(reader, 250)
+        assert reader.text.startswith(kept)
+
+    await asyncio.gather(*(begin(*numbered) for numbered in enumerate(readers)))
     log = (server.directory / "log").read_text()
     os.kill(
         int(re.findall(r'"pid": (\d+), "event": "engine.child_started"', log)[-1]), signal.SIGKILL
@@ -107,12 +118,7 @@ async def test_a_killed_engine_is_told_and_every_answer_goes_on_in_the_next(
         assert (end["status"], end["error"]["code"]) == ("FAILED", "engine_crashed")
         assert (end["error"]["retryable"], end["can_continue"]) == (True, True)
         assert "The text so far is kept" in end["error"]["message"]
-        kept = reader.text
-        assert_true(reader)
-        await reader.go_on()
-        await reader.read()
-        assert_whole(reader, 100)
-        assert reader.text.startswith(kept)
+    await asyncio.gather(*map(go_on, readers))
 
 
 # The database
