@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import hashlib
+import json
+import os
 import re
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -54,6 +57,22 @@ def compile_text(major: int, architecture: int, options: tuple[str, ...], text: 
     return Compiled(cubin, log)
 
 
+def complaints(
+    cache: Path, major: int, architecture: int, options: tuple[str, ...], text: str
+) -> list[str]:
+    """`Compiled.complaints`, which depend on the arguments and the compiler alone: asked once, they
+    lie in the folder `cache`."""
+    asked = repr((_path(major).stat().st_mtime_ns, major, architecture, options, _REPORT, text))
+    known = cache / f"{hashlib.sha256(asked.encode()).hexdigest()}.json"
+    if not known.exists():
+        found = compile_text(major, architecture, options, text).complaints
+        unfinished = known.with_suffix(f".{os.getpid()}")
+        unfinished.write_text(json.dumps(found))
+        unfinished.rename(known)
+    told: list[str] = json.loads(known.read_text())
+    return told
+
+
 def version(major: int) -> tuple[int, int]:
     numbers = ctypes.c_int(), ctypes.c_int()
     _library(major).nvrtcVersion(*(ctypes.byref(number) for number in numbers))
@@ -64,15 +83,20 @@ def pool(workers: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(workers, get_context("spawn"))
 
 
-@functools.cache
-def _library(major: int) -> ctypes.CDLL:
+def _path(major: int) -> Path:
     folders = [Path(folder) / "nvidia" for folder in sys.path]
     found = [path for folder in folders for path in folder.glob(f"*/lib/libnvrtc.so.{major}")]
     assert found, f"no NVRTC {major}: run `make install-dev`"
+    return found[0]
+
+
+@functools.cache
+def _library(major: int) -> ctypes.CDLL:
+    path = _path(major)
     # its other half is looked for by name, and not beside it
-    for half in found[0].parent.glob(f"libnvrtc-builtins.so.{major}*"):
+    for half in path.parent.glob(f"libnvrtc-builtins.so.{major}*"):
         ctypes.CDLL(str(half))
-    return ctypes.CDLL(str(found[0]))
+    return ctypes.CDLL(str(path))
 
 
 def _fetched(library: ctypes.CDLL, what: str, program: ctypes.c_void_p) -> bytes:

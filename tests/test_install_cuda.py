@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import runpy
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from inference.backend import OLDEST_DRIVERS
-from tests.test_install import INSTALL, make_wheel, start
+from tests.test_install import INSTALL, made_venv, make_wheel, start
 
 KERNEL_MODULE = (
     "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  {}  Release Build\n"
@@ -153,6 +154,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     smi.write_text("#!/bin/sh\necho 535.183.01\n")
     smi.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    shutil.copytree(made_venv(), tmp_path / ".venv", symlinks=True)
     return tmp_path
 
 

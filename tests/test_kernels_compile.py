@@ -19,7 +19,6 @@ import torch
 from inference.options import all_cores
 from kernels import launch
 from tests import nvrtc
-from tests.nvrtc import Compiled
 
 TYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 FILES = sorted(path.stem for path in launch.SOURCES.glob("*.cu"))
@@ -75,13 +74,15 @@ def jobs(file: str, text: str) -> Iterator[Job]:
 
 
 @pytest.fixture(scope="module")
-def compiled() -> Iterator[dict[Job, Future[Compiled]]]:
+def complaints(pytestconfig: pytest.Config) -> Iterator[dict[Job, Future[list[str]]]]:
+    """What did not change since the last run is not compiled again."""
+    cache = pytestconfig.cache.mkdir("nvrtc")
     texts = {file: (launch.SOURCES / f"{file}.cu").read_text(encoding="utf-8") for file in FILES}
     every = [job for file in FILES for job in jobs(file, texts[file])]
     with nvrtc.pool(all_cores()) as pool:
         yield {
             job: pool.submit(
-                nvrtc.compile_text, job.nvrtc, job.architecture, launch.OPTIONS, job.text
+                nvrtc.complaints, cache, job.nvrtc, job.architecture, launch.OPTIONS, job.text
             )
             for job in every
         }
@@ -89,20 +90,20 @@ def compiled() -> Iterator[dict[Job, Future[Compiled]]]:
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_kernel_compiles(file: str, compiled: dict[Job, Future[Compiled]]) -> None:
-    own = {job: future.result() for job, future in compiled.items() if job.file == file}
+def test_kernel_compiles(file: str, complaints: dict[Job, Future[list[str]]]) -> None:
+    own = {job: future.result() for job, future in complaints.items() if job.file == file}
     assert own, f"csrc/{file}.cu says nowhere what it is compiled for: // compile: NAME=VALUE"
-    found = [f"{job.name}: {said}" for job, result in own.items() for said in result.complaints]
+    found = [f"{job.name}: {said}" for job, its in own.items() for said in its]
     if f"{file}.cu" in SPILLS:
         found = [said for said in found if " spills " not in said]
     assert found == []
 
 
-def test_every_exception_is_still_needed(compiled: dict[Job, Future[Compiled]]) -> None:
+def test_every_exception_is_still_needed(complaints: dict[Job, Future[list[str]]]) -> None:
     spilling = {
         f"{job.file}.cu"
-        for job, future in compiled.items()
-        if any(" spills " in said for said in future.result().complaints)
+        for job, future in complaints.items()
+        if any(" spills " in said for said in future.result())
     }
     assert SPILLS.keys() - spilling == set()
 
