@@ -17,7 +17,7 @@ serve: models ## install, fetch missing models, serve on http://localhost:3000 (
 	@exec $(MANAGE) serve $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT))
 
 test: install-dev models browser ## run all tests, real models and a real browser among them
-	$(PY) -m pytest --durations=10
+	$(PY) -m pytest --numprocesses 3 --no-loadscope-reorder --durations=10
 
 test-gpu: install-dev models ## run the tests that need an NVIDIA GPU; fails where none can be used
 	@$(MANAGE) doctor --expect cuda

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,22 @@ import pytest
 
 from chat import database, engine
 from tests.fake_engine import FakeEngine
+from tests.workers import longest_first, scheduling, spare_the_cores
 
 _ENGINE_MARKS = ("real_engine", "fake_engine")
-ENGINES = pytest.StashKey[Counter[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="run the long counts too")
+
+
+def pytest_configure() -> None:
+    spare_the_cores()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    return scheduling(config, log)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -29,15 +37,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         others = [item for item in items if item.get_closest_marker(mark)]
         config.hook.pytest_deselected(items=others)
         items[:] = [item for item in items if not item.get_closest_marker(mark)]
-    config.stash[ENGINES] = Counter(
-        mark for item in items for mark in _ENGINE_MARKS if item.get_closest_marker(mark)
-    )
+    longest_first(items)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """How much of what is proved here was proved on the real thing."""
-    counts = terminalreporter.config.stash.get(ENGINES, Counter())
-    said = ", ".join(f"{counts[mark]} {mark}" for mark in _ENGINE_MARKS)
+    ran = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    counts = {mark: sum(mark in report.keywords for report in ran) for mark in _ENGINE_MARKS}
+    said = ", ".join(f"{count} {mark}" for mark, count in counts.items())
     terminalreporter.write_line(f"tests by the engine they use: {said}")
 
 

