@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from playwright.sync_api import (
     expect,
     sync_playwright,
 )
+from websockets.sync.client import connect
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTPUT = ROOT / "test-output"
@@ -66,6 +68,15 @@ class Site:
         assert row is not None, f"no message {message_id}"
         return str(row[0])
 
+    def stop_answers(self) -> None:
+        """An answer runs on without its page, and would hold up the next one."""
+        query = "SELECT session_id FROM chat_generation WHERE status = 'RUNNING'"
+        with closing(sqlite3.connect(self.database)) as connection:
+            running = [str(uuid.UUID(row[0])) for row in connection.execute(query)]
+        with connect(f"{self.url.replace('http', 'ws')}/ws/chat/") as line:
+            for session_id in running:
+                line.send(json.dumps({"v": 1, "type": "turn.stop", "session_id": session_id}))
+
 
 @pytest.fixture(scope="package")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
@@ -104,6 +115,12 @@ def browser() -> Iterator[Browser]:
         chromium = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(autouse=True)
+def nothing_runs_on(site: Site) -> Iterator[None]:
+    yield
+    site.stop_answers()
 
 
 WIRES: WeakKeyDictionary[BrowserContext, Wire] = WeakKeyDictionary()
