@@ -14,7 +14,8 @@
 #   MINUTES=9              of one call of sweep or train, which then stops with a checkpoint
 #   STEPS=1800  SWEEP_STEPS=600                 of 131,072 tokens each; 1800 are six passes
 #                          over 40 million tokens, and more overfit (docs/training.md)
-#   REFERENCE, JUDGE       folders of models to compare with, and to read the stories
+#   REFERENCE, JUDGE       models to compare with, "NAME=FOLDER …", and one to read the stories
+#   WITHOUT                runs that did not see a source: "SOURCE=RUN …"
 set -eu
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3} WORK=${WORK:-var/story} LANGUAGES=${LANGUAGES:-en}
@@ -61,11 +62,12 @@ train() {
 
 evaluate() {
     mkdir -p docs/story-model
-    "$PYTHON" -m inference.evaluation "$here/run/model" --name run --corpus "$WORK/corpus" \
-        ${REFERENCE:+--reference "$REFERENCE"} ${JUDGE:+--judge "$JUDGE"} \
-        --languages $LANGUAGES --runs "$here/sweep/1m" "$here/sweep/3m" "$here/sweep/8m" \
-        "$here/run" --output docs/story-model --card "$here/run/model/README.md" \
-        --facts inference/evaluation/story.toml
+    # shellcheck disable=SC2086
+    "$PYTHON" -m inference.evaluation "story=$here/run/model" --corpus "$WORK/corpus" \
+        ${REFERENCE:+--reference $REFERENCE --blind docs/story-model/blind} \
+        ${JUDGE:+--judge "$JUDGE"} ${WITHOUT:+--without $WITHOUT} \
+        --languages $LANGUAGES --sizes "$here/sweep/1m" "$here/sweep/3m" "$here/sweep/8m" \
+        --output docs/story-model --card "$here/run/model/README.md"
     rm -rf models/story
     mkdir -p models
     cp -r "$here/run/model" models/story

@@ -11,9 +11,14 @@ import pytest
 import torch
 from django.core.management import CommandError, call_command
 
-from inference.evaluation.blind import tally, write_pairs
-from inference.evaluation.judging import prompts
+from inference.evaluation.blind import WORDS, shown, tally, write_pairs
 from inference.evaluation.measures import copied_shares, foresight, story_numbers
+from inference.evaluation.prompts import (
+    choose,
+    grammar_texts,
+    known_words,
+    unknown_words,
+)
 from inference.evaluation.subject import Story, Subject
 from inference.options import EngineOptions
 from inference.training.errors import TrainingError
@@ -85,61 +90,126 @@ def test_a_story_is_the_same_in_any_company(model: Path) -> None:
     assert all(s.text for s in together)
 
 
-def test_copied_8grams_are_counted_word_for_word() -> None:
+def test_copied_8grams_are_counted_word_for_word(tmp_path: Path) -> None:
     copied = "one two three four five six seven eight"
     new = "one two three four five six seven nine"
-    corpus = [f"before {copied.upper()} after", "another text"]
-    shares = copied_shares({"a": [story(copied), story(new)], "b": [story(new)]}, corpus)
-    assert shares == {"a": 0.5, "b": 0.0}
+    files = [tmp_path / "s-train-0.txt", tmp_path / "s-train-1.txt"]
+    files[0].write_text("another text<|endoftext|>a third")
+    files[1].write_text(f"before {copied.upper()} after<|endoftext|>the end")
+    told = {"a": [story(copied), story(new)], "b": [story(new)]}
+    assert copied_shares(told, files) == {"a": 0.5, "b": 0.0}
+    # in processes of their own too, where there is more to read
+    files[0].write_text("far. " * 300_000 + "<|endoftext|>away")
+    assert copied_shares(told, files) == {"a": 0.5, "b": 0.0}
 
 
 def test_numbers_of_stories() -> None:
     loop = story("the dog ran to the dog ran to the dog ran to.", ended=False)
     good = story(" Lily saw a big red ball. Lily was happy.")
-    numbers = story_numbers([loop, good], copied=0.25)
+    numbers = story_numbers([loop, good], "en", copied=0.25)
     assert numbers["copied_8grams"] == 0.25
     assert numbers["end_well"] == 0.5
     assert 0 < numbers["repeated_4grams"] < 1
-    assert story_numbers([loop], None)["distinct_2_within"] < numbers["distinct_2_within"]
+    assert story_numbers([loop], "en", None)["distinct_2_within"] < numbers["distinct_2_within"]
     # a second story that says the same adds nothing new
-    once, twice = (story_numbers([good] * n, None)["distinct_2_across"] for n in (1, 2))
+    once, twice = (story_numbers([good] * n, "en", None)["distinct_2_across"] for n in (1, 2))
     assert twice == pytest.approx(once / 2)
 
 
 def test_prompts_are_fixed_and_differ() -> None:
-    found = prompts(["en", "zh"], 100)
-    assert [len(set(its)) for its in found.values()] == [100, 20]
-    assert prompts(["en"], 3)["en"] == found["en"][:3]
+    found = choose(["en", "zh"], ())
+    sizes = {"general-en": 100, "outside-en": 100, "general-zh": 20, "outside-zh": 20}
+    assert {name: len(set(its)) for name, its in found.texts.items()} == sizes
+    fewer = choose(["en"], (), most=3)
+    assert fewer.texts["general-en"] == found.texts["general-en"][:3]
+    assert all(new <= of for new, of in found.held.values())
+    assert "*" not in "".join(found.texts["outside-zh"])
 
 
-def test_blind_pairs_hide_who_wrote_what(tmp_path: Path) -> None:
-    ours, theirs = ([story(f" {who} {n}") for n in range(12)] for who in ("ours", "theirs"))
+def test_an_outside_prompt_is_one_of_which_a_word_is_known_nowhere() -> None:
+    prompt = "Gwendolyn's zeppelin was stolen."
+    marked = "*宇航员*打开舱门。"
+    known = known_words({"en": [prompt], "zh": [marked]}, ["It was STOLEN.", "打开。宇航"])
+    assert unknown_words(prompt, "en", known) == {"zeppelin"}  # a name is none
+    assert unknown_words(marked, "zh", known) == {"宇航员"}
+    known = known_words({"en": [prompt], "zh": [marked]}, ["stolen: two Zeppelins", "一个宇航员"])
+    assert not unknown_words(prompt, "en", known)
+    assert not unknown_words(marked, "zh", known)
+
+
+def test_outside_prompts_whose_words_a_corpus_learned_are_replaced_by_spare_ones() -> None:
+    before = choose(["en"], ())
+    lost = before.texts["outside-en"][0].removesuffix(" Then")
+    after = choose(["en"], [lost])
+    assert lost + " Then" not in after.texts["outside-en"]
+    assert after.held["outside-en"][0] < before.held["outside-en"][0]
+    assert after.texts["general-en"] == before.texts["general-en"]
+
+
+def test_enough_outside_prompts_are_outside_of_the_grammar() -> None:
+    assert len(grammar_texts(["en"])) > 10
+    held = choose(["en", "zh"], ()).held
+    assert held["outside-en"][0] >= 100
+    assert held["outside-zh"][0] >= 20
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> dict[str, dict[str, str]]:
+    ours, theirs = ([story(f" {who} {n}.") for n in range(12)] for who in ("ours", "theirs"))
     write_pairs(tmp_path, ("mine", "other"), (ours, theirs), seed=3)
-    pairs = json.loads((tmp_path / "key.json").read_text())["pairs"]
+    found: dict[str, dict[str, str]] = json.loads((tmp_path / "key.json").read_text())["pairs"]
+    return found
+
+
+def test_blind_pairs_hide_who_wrote_what(pairs: dict[str, dict[str, str]], tmp_path: Path) -> None:
     text = (tmp_path / "pairs.md").read_text()
     assert "mine" not in text
     assert "other" not in text
     assert {pair["A"] for pair in pairs.values()} == {"mine", "other"}
     for number, part in enumerate(text.split("\n## ")[1:], start=1):
         first = "ours" if pairs[str(number)]["A"] == "mine" else "theirs"
-        assert f"Lily ran. {first} " in part.split("**B**")[0]
+        assert f"**A** … {first} " in part.split("**B**")[0]
+    with pytest.raises(TrainingError, match="has pairs already"):
+        write_pairs(tmp_path, ("mine", "other"), ([], []), seed=4)
 
-    best = {"ours": "mine", "theirs": "other"}["ours"]
-    side = {n: "A" if pair["A"] == best else "B" for n, pair in pairs.items()}
-    lines = [f"{n} {side[n]}" for n in side]
+
+def test_what_is_shown_of_a_story_does_not_tell_models_apart() -> None:
+    assert shown(" He said “no”.\n\nShe left.") == 'He said "no". She left.'
+    assert shown("One. Two. Three is c") == "One. Two."
+    long = " ".join(f"{n}." for n in range(WORDS + 9))
+    assert shown(long) == " ".join(f"{n}." for n in range(WORDS))
+    assert shown("no end at all") == "no end at all"
+
+
+def test_verdicts_are_counted_by_the_key(pairs: dict[str, dict[str, str]], tmp_path: Path) -> None:
+    side = {n: "A" if pair["A"] == "mine" else "B" for n, pair in pairs.items()}
+    head = ["reader: Mia", "date: 2026-11-28"]
+    lines = [f"{n} {side[n]} it ends" for n in side]
     verdicts = tmp_path / "verdicts.txt"
-    verdicts.write_text("\n".join([*lines[:10], "11 =", "", "12: " + side["12"].lower()]))
-    assert tally(verdicts) == {"mine": 11, "other": 0, "=": 1}
+    good = [*head, *lines[:10], "11 = both loop", "", f"12 {side['12'].lower()} it ends"]
+    verdicts.write_text("\n".join(good))
+    reading = tally(verdicts)
+    assert reading.counts == {"mine": 11, "other": 0, "=": 1}
+    assert (reading.reader, reading.date, reading.file) == ("Mia", "2026-11-28", "verdicts.txt")
 
     for wrong, complaint in (
-        (lines[:5], "not judged yet: 6, 7, 8, 9, 10, 11, 12"),
-        ([*lines, "1 A"], "pair 1 is judged twice"),
-        (["13 A"], "'13 A' is not a pair's number"),
-        (["1 C"], "'1 C' is not a pair's number"),
+        ([*head, *lines[:5]], "not judged yet: 6, 7, 8, 9, 10, 11, 12"),
+        ([*head, *lines, "1 A because"], "pair 1 is judged twice"),
+        (["13 A because"], "'13 A because' is not the number of a pair"),
+        (["1 C because"], "'1 C because' is not the number of a pair"),
+        (["1 A"], "'1 A' is not the number of a pair, then A, B or =, and then a reason"),
+        (lines, "a line 'reader: …' is missing"),
+        ([head[0], *lines], "a line 'date: …' is missing"),
+        (["date: yesterday"], "'yesterday' is no day such as 2026-01-31"),
     ):
         verdicts.write_text("\n".join(wrong))
         with pytest.raises(TrainingError, match=complaint):
             tally(verdicts)
+    verdicts.write_text("\n".join(good))
+    with (tmp_path / "pairs.md").open("a") as file:
+        file.write("more")
+    with pytest.raises(TrainingError, match="is not the file that was drawn"):
+        tally(verdicts)
 
 
 def training_run(folder: Path) -> Path:
@@ -149,7 +219,7 @@ def training_run(folder: Path) -> Path:
         {"event": "step", "step": 9, "tokens": 600, "loss": 1.5, "tokens_per_s": 10},
         {"event": "heldout", "step": 9, "tokens": 600, "sources": {"s-en": {"bits_per_byte": 1.2}}},
     ]
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     (folder / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 
@@ -160,45 +230,46 @@ def test_the_command_writes_a_report_a_card_and_pairs(
 ) -> None:
     other = write_tiny_llama(tmp_path / "other", context=64, seed=1, chat=False)
     run = training_run(tmp_path / "run")
-    facts = tmp_path / "facts.toml"
-    facts.write_text("".join(f'{k} = "the {k}"\n' for k in FACTS))
-    shared = {"reference": [other], "corpus": corpus, "judge": other, "prompts": 2}
+    write_tiny_llama(run / "model", context=64, seed=2, chat=False)
+    out, card, blind = tmp_path / "report", tmp_path / "card.md", tmp_path / "blind"
     call_command(
-        "evaluate", str(model), name="run", runs=[run], output=tmp_path / "report",
-        card=tmp_path / "card.md", facts=facts, languages=["en", "zh"], device="cpu", **shared,
+        "evaluate", str(run / "model"), reference=[other], without=[f"chat={run}"], corpus=corpus,
+        judge=other, prompts=2, sizes=[run], output=out, card=card, blind=blind,
+        languages=["en", "zh"], device="cpu",
     )  # fmt: skip
-    text = (tmp_path / "report/README.md").read_text()
-    for part in ("| s-en | run |", "| s-en | other |", "## Stories (zh)", "as other sees", "1.200"):
+    text = (out / "README.md").read_text()
+    for part in ("| s-en | run |", "| s-en | other |", "outside the grammar (Chinese)", "1.200"):
         assert part in text
-    numbers = json.loads((tmp_path / "report/report.json").read_text())
+    for part in ("as other sees", "| without chat | 9 | 600 |", "| at most 20% |", "## In short"):
+        assert part in text
+    numbers = json.loads((out / "report.json").read_text())
     assert numbers["foresight"]["run"]["s-en"]["bits_per_byte"] > 1
-    assert set(numbers["stories"]["other"]) == {"en"}
-    assert numbers["stories"]["run"]["en"]["copied_8grams"] == 0
-    for picture in ("numbers.png", "sizes.png"):
-        assert (tmp_path / "report" / picture).read_bytes().startswith(b"\x89PNG")
-    card = (tmp_path / "card.md").read_text()
-    assert all(f"the {fact}" in card for fact in FACTS)
-    assert "1.0 minutes on H100 × 1" in card
+    assert set(numbers["stories"]["other"]) == {"general-en", "outside-en"}
+    assert numbers["numbers"]["run"]["outside-en"]["copied_8grams"] == 0
+    assert "keep_characters" not in numbers["numbers"]["run"]["general-zh"]
+    for picture in ("general-en.png", "outside-zh.png", "sizes.png"):
+        assert (out / picture).read_bytes().startswith(b"\x89PNG")
+    assert "1.0 minutes on H100 × 1" in card.read_text()
+    assert "## Licence" in card.read_text()
 
-    call_command(
-        "evaluate",
-        str(model),
-        reference=[other],
-        blind_pairs=2,
-        output=tmp_path / "b",
-        device="cpu",
-    )
-    (tmp_path / "b/verdicts").write_text("1 =\n2 =\n")
-    call_command("evaluate", verdicts=tmp_path / "b/verdicts")
-    assert "no difference: 2" in capsys.readouterr().out
+    lines = ["reader: Mia", "date: 2026-11-28", "1 = both are noise", "2 = both are noise"]
+    (blind / "verdicts.txt").write_text("\n".join(lines))
+    call_command("evaluate", verdicts=[blind / "verdicts.txt"], output=out)
+    assert "Mia: no difference: 2" in capsys.readouterr().out
+    later = (out / "README.md").read_text()
+    assert "| Mia | 2026-11-28 | 0 | 0 | 2 | `verdicts.txt` |" in later
+    assert text.split("## Side by side")[1] == later.split("## Side by side")[1]
 
 
 def test_the_command_says_what_is_missing(model: Path, tmp_path: Path) -> None:
     for arguments, complaint in (
         ({}, "Name the folder of a model"),
-        ({"model": model, "blind_pairs": 3}, "needs one --reference and --output"),
+        ({"model": model, "blind": tmp_path}, "--blind needs a --reference"),
         ({"model": tmp_path / "none", "output": tmp_path}, "config.json"),
         ({"model": model, "reference": [model], "output": tmp_path}, "called the same: mine, mine"),
+        ({"model": model, "without": ["chat"], "output": tmp_path}, "write SOURCE=RUN"),
+        ({"model": model, "sizes": [tmp_path], "output": tmp_path}, "has no steps"),
+        ({"verdicts": [tmp_path / "none"]}, "cannot be read"),
     ):
         with pytest.raises(CommandError, match=complaint):
             call_command("evaluate", device="cpu", **arguments)
@@ -207,4 +278,3 @@ def test_the_command_says_what_is_missing(model: Path, tmp_path: Path) -> None:
 RECIPE = {"size": "1m", "batch_tokens": 60, "optimizer": "adamw", "learning_rate": 1e-3}
 RECIPE |= {"schedule": "cosine"}
 GPU = {"device": "H100", "processes": 1}
-FACTS = ("title", "about", "data", "limits", "licence")

@@ -4,7 +4,12 @@ where the corpus is filtered by it: `inference/corpus/quality.py`."""
 from __future__ import annotations
 
 import math
+import multiprocessing
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +19,11 @@ from inference.training.texts import documents, text_files
 
 # Units in a row that are taken for copied.
 COPIED = 8
+# Of each story, where different n-grams are counted across stories: longer texts say more twice.
+COUNTED = 100
+# Bytes of a corpus from which on processes of their own read its files.
+_WORTH_PROCESSES = 1_000_000
+Gram = tuple[str, ...]
 Numbers = dict[str, float]
 
 
@@ -36,10 +46,12 @@ def heldout_texts(
     return found
 
 
-def training_texts(corpus: Path) -> Iterator[str]:
-    for path in text_files([corpus]):
-        if "-heldout-" not in path.name:
-            yield from (d.text for d in documents(path) if d.split == "train")
+def training_files(corpus: Path) -> list[Path]:
+    return [path for path in text_files([corpus]) if "-heldout-" not in path.name]
+
+
+def training_texts(files: Iterable[Path]) -> Iterator[str]:
+    return (d.text for path in files for d in documents(path) if d.split == "train")
 
 
 def foresight(subject: Subject, texts: Iterable[str]) -> Numbers:
@@ -57,36 +69,61 @@ def foresight(subject: Subject, texts: Iterable[str]) -> Numbers:
     }
 
 
-def story_numbers(stories: Sequence[Story], copied: float | None) -> Numbers:
+def story_numbers(stories: Sequence[Story], language: str, copied: float | None) -> Numbers:
     """Of continuations of the same prompts. copied: the share of their 8-grams that are in the
-    training texts, None where it was not looked for."""
+    training texts, None where it was not looked for. Characters are found by the capitals of their
+    names, so in English alone."""
     told = [story.text for story in stories]
+    begun = [" ".join(islice(quality.units(text), COUNTED)) for text in told]
     numbers = {
         "repeated_4grams": _mean(quality.repeated(text) for text in told),
-        "distinct_2_within": _mean(quality.distinct([text], 2) for text in told),
-        "distinct_2_across": quality.distinct(told, 2),
-        "distinct_4_across": quality.distinct(told, 4),
-        "keep_characters": _mean(quality.keeps_characters(story.whole) for story in stories),
+        "distinct_2_within": _mean(quality.distinct([text], 2) for text in begun),
+        "distinct_2_across": quality.distinct(begun, 2),
+        "distinct_4_across": quality.distinct(begun, 4),
         "end_well": _mean(story.ended and quality.ends(story.whole) for story in stories),
         "units": _mean(len(quality.units(text)) for text in told),
     }
+    if language == "en":
+        numbers["keep_characters"] = _mean(quality.keeps_characters(s.whole) for s in stories)
     return numbers if copied is None else {**numbers, "copied_8grams": copied}
 
 
 def copied_shares(
-    stories: Mapping[str, Sequence[Story]], corpus: Iterable[str]
+    stories: Mapping[str, Sequence[Story]], files: Sequence[Path]
 ) -> dict[str, float]:
-    """For each model, the share of its stories' 8-grams that are somewhere in the corpus, word
-    for word. Exact: the stories' own n-grams are kept, the corpus is read past them."""
+    """By name, the share of the continuations' 8-grams that are somewhere in the training texts,
+    word for word, marks among them. Exact: the stories' own n-grams are kept, and all files are
+    read past them, by as many processes as there are cores."""
     grams = {
         name: [g for s in told for g in quality.ngrams(quality.units(s.text), COPIED)]
         for name, told in stories.items()
     }
     wanted = {gram for its in grams.values() for gram in its}
-    seen: set[tuple[str, ...]] = set()
-    for text in corpus:
-        seen |= wanted.intersection(quality.ngrams(quality.units(text), COPIED))
+    seen: set[Gram] = set()
+    workers = min(len(files), len(os.sched_getaffinity(0)))
+    if workers < 2 or sum(path.stat().st_size for path in files) < _WORTH_PROCESSES:
+        seen = seen.union(*map(partial(_found, wanted=wanted), files))
+    else:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, context, _look_for, (wanted,)) as pool:
+            seen = seen.union(*pool.map(_found, files))
     return {n: sum(g in seen for g in its) / max(1, len(its)) for n, its in grams.items()}
+
+
+_wanted: set[Gram] = set()
+
+
+def _look_for(wanted: set[Gram]) -> None:
+    """Once for each process, not with each file."""
+    _wanted.update(wanted)
+
+
+def _found(path: Path, wanted: set[Gram] | None = None) -> set[Gram]:
+    sought = _wanted if wanted is None else wanted
+    seen: set[Gram] = set()
+    for text in training_texts([path]):
+        seen |= sought.intersection(quality.ngrams(quality.units(text), COPIED))
+    return seen
 
 
 def judged_by(judge: Subject, stories: Sequence[Story]) -> float:
