@@ -132,7 +132,9 @@ def test_an_outside_prompt_is_one_of_which_a_word_is_known_nowhere() -> None:
     known = known_words({"en": [prompt], "zh": [marked]}, ["It was STOLEN.", "打开。宇航"])
     assert unknown_words(prompt, "en", known) == {"zeppelin"}  # a name is none
     assert unknown_words(marked, "zh", known) == {"宇航员"}
-    known = known_words({"en": [prompt], "zh": [marked]}, ["stolen: two Zeppelins", "一个宇航员"])
+    known = known_words(
+        {"en": [prompt], "zh": [marked]}, ["two Zeppelins", "it was stolen", "一个宇航员"]
+    )
     assert not unknown_words(prompt, "en", known)
     assert not unknown_words(marked, "zh", known)
 
