@@ -259,7 +259,7 @@ def test_the_command_writes_a_report_a_card_and_pairs(
     call_command("evaluate", verdicts=[blind / "verdicts.txt"], output=out)
     assert "Mia: no difference: 2" in capsys.readouterr().out
     later = (out / "README.md").read_text()
-    assert "| Mia | 2026-11-28 | 0 | 0 | 2 | `verdicts.txt` |" in later
+    assert "| Mia | 2026-11-28 | 0 | 0 | 2 | verdicts.txt |" in later
     assert text.split("## Side by side")[1] == later.split("## Side by side")[1]
 
 

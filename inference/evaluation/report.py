@@ -120,7 +120,7 @@ def _readings(findings: Findings) -> list[str]:
     lines = [["reader", "day", *heads, "verdicts"]]
     for its in findings.readings:
         counts = [str(its.counts.get(side, 0)) for side in sides]
-        lines.append([its.reader, its.date, *counts, f"`{its.file}`"])
+        lines.append([its.reader, its.date, *counts, its.file])
     return [
         "Pairs of stories of the first general prompts, cut alike, without names; which side is "
         "whose was drawn with a seed and written down before anyone read. Verdicts come with their "
