@@ -35,6 +35,7 @@ from inference.gpu_rates import (
     first_tokens,
     memory,
     memory_growth,
+    request_rate,
 )
 from inference.gpu_timing import Limits, measure_limits
 from inference.machine import machine
@@ -92,6 +93,7 @@ def _ours(name: str, plan: Plan, limits: Limits) -> dict[str, Any]:
         **_or_failure(lambda: {"first_token": first_tokens(engine, config, plan, limits)}),
         **_or_failure(lambda: {"decode": decode_rates(engine, config, plan, limits)}),
         **_or_failure(lambda: {"batches": batch_rates(engine, config, plan, limits)}),
+        **_or_failure(lambda: {"requests": request_rate(engine, plan)}),
         **_or_failure(lambda: {"overlap": overlap(engine, runner, plan)}),
         "memory": {"weights": weights, "cache": cache_size(config, plan), **memory()},
     }

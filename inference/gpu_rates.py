@@ -30,9 +30,10 @@ from inference.types import GenerateRequest, SamplingParams
 class Plan:
     """What is measured of an engine, in tokens. A decode rate is that between the short-th and the
     long-th token of an answer, after prompts of each of depths. Several readers at once, batches,
-    have short prompts and shorter answers; overlap_steps of them are looked at several times, once
-    by the profiler. first: prompts whose first token is timed. marks: of answers, where memory is
-    looked at."""
+    have short prompts and shorter answers, from batch_short to batch_long tokens; overlap_steps of
+    them are looked at several times, once by the profiler. requests: how many are given at once, of
+    batch_prompt tokens in and out. first: prompts whose first token is timed. marks: of answers,
+    where memory is looked at."""
 
     depths: tuple[int, ...] = (128, 2048, 8192 - 288)
     short: int = 32
@@ -40,8 +41,10 @@ class Plan:
     runs: int = 5
     batches: tuple[int, ...] = (8, 64, 256)
     batch_prompt: int = 128
-    batch_long: int = 160
+    batch_short: int = 8
+    batch_long: int = 136
     batch_runs: int = 3
+    requests: int = 1000
     overlap_steps: int = 32
     first: tuple[int, ...] = (2048,)
     marks: tuple[int, ...] = (1000, 10000)
@@ -64,7 +67,8 @@ class Plan:
             kv_tokens=max(together, 2 * self.context),
             max_batch=readers,
             step_tokens=max(4096, 2 * readers),
-            queue_limit=2 * readers,
+            queue_limit=max(2 * readers, self.requests),
+            reuse=False,  # prompts are random: there is nothing to find
         )
 
 
@@ -95,7 +99,15 @@ def batch_rates(
 ) -> list[dict[str, Any]]:
     """Several readers."""
     cases = [(n, plan.batch_prompt, plan.batch_long, plan.batch_runs) for n in plan.batches]
-    return [asdict(_rate(engine, config, plan.short, limits, *case)) for case in cases]
+    return [asdict(_rate(engine, config, plan.batch_short, limits, *case)) for case in cases]
+
+
+def request_rate(engine: Engine, plan: Plan) -> dict[str, float]:
+    """Many requests, from the first to the end of the last: seconds, and tokens that were written
+    in one. The engine takes as many at once as it has seats."""
+    seconds = answer_seconds(engine, plan.requests, plan.batch_prompt, plan.batch_prompt)
+    tokens = plan.requests * plan.batch_prompt
+    return {"requests": plan.requests, "seconds": seconds, "tokens_per_s": tokens / seconds}
 
 
 def _rate(

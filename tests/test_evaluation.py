@@ -230,9 +230,9 @@ def training_run(folder: Path) -> Path:
 def test_the_command_writes_a_report_a_card_and_pairs(
     model: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    other = write_tiny_llama(tmp_path / "other", context=64, seed=1, chat=False)
+    other = write_tiny_llama(tmp_path / "other", context=256, seed=1, chat=False)
     run = training_run(tmp_path / "run")
-    write_tiny_llama(run / "model", context=64, seed=2, chat=False)
+    write_tiny_llama(run / "model", context=256, seed=2, chat=False)
     out, card, blind = tmp_path / "report", tmp_path / "card.md", tmp_path / "blind"
     call_command(
         "evaluate", str(run / "model"), reference=[other], without=[f"chat={run}"], corpus=corpus,

@@ -15,7 +15,14 @@ from inference.config import ModelConfig
 from inference.errors import ModelInvalid
 from inference.gpu_modes import perplexity
 from inference.gpu_peers import transformers_rates
-from inference.gpu_rates import Plan, batch_rates, decode_limit, decode_rates, first_tokens
+from inference.gpu_rates import (
+    Plan,
+    batch_rates,
+    decode_limit,
+    decode_rates,
+    first_tokens,
+    request_rate,
+)
 from inference.gpu_timing import Limits
 from tests.tiny_engine import TinyEngine
 from tests.tiny_llama import write_tiny_llama
@@ -71,8 +78,10 @@ def short_plan() -> Plan:
         runs=2,
         batches=(2, 3),
         batch_prompt=5,
+        batch_short=2,
         batch_long=4,
         batch_runs=2,
+        requests=3,
         first=(20,),
         marks=(7, 15),
     )
@@ -89,6 +98,8 @@ def test_engine_rates(tmp_path: Path, short_plan: Plan) -> None:
     for rate in rates:
         assert rate["slowest"] <= rate["value"] <= rate["fastest"]
         assert rate["share"] == rate["value"] / rate["limit"]
+    many = request_rate(tiny.engine, short_plan)
+    assert many["tokens_per_s"] == pytest.approx(3 * 5 / many["seconds"])
     (first,) = first_tokens(tiny.engine, config, short_plan, LIMITS)
     assert first["tokens"] == 20
     assert 0 < first["limit_ms"] < first["fastest"] <= first["ms"] <= first["slowest"]
