@@ -104,7 +104,6 @@ def _benchmark(options: dict[str, Any], say: Say) -> None:
 def _evaluate(options: dict[str, Any], say: Say) -> None:
     from inference.evaluation.card import write_card
     from inference.evaluation.judging import judge
-    from inference.evaluation.measures import training_files, training_texts
     from inference.evaluation.prompts import choose
     from inference.evaluation.report import write_report
 
@@ -113,11 +112,7 @@ def _evaluate(options: dict[str, Any], say: Say) -> None:
     corpus: Path | None = options["corpus"]
     findings = judge(
         models,
-        choose(
-            options["languages"],
-            training_texts(training_files(corpus)) if corpus else (),
-            options["prompts"],
-        ),
+        choose(options["languages"], options["prompts"]),
         without=without,
         corpus=corpus,
         judging=options["judge"],

@@ -1,4 +1,4 @@
-"""The beginnings that models go on from: general ones, and ones about what the corpus has no words
+"""The beginnings that models go on from: general ones, and ones about what the grammar has no words
 for, which is looked up rather than believed."""
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class Prompts:
     held: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
-def choose(languages: Sequence[str], corpus: Iterable[str], most: int = 100) -> Prompts:
-    """Always the same ones for the same corpus; at most so many of each list. An outside prompt is
-    taken only where one of its words is not in the corpus, the grammar's tables among it."""
+def choose(languages: Sequence[str], most: int = 100) -> Prompts:
+    """Always the same ones for the same grammar; at most so many of each list. An outside prompt is
+    taken only where one of its words is in none of the grammar's tables."""
     table = tomllib.loads(PROMPTS.read_text(encoding="utf-8"))
     outside = {language: table["outside"][language] for language in languages}
-    known = known_words(outside, (*grammar_texts(languages), *corpus))
+    known = known_words(outside, grammar_texts(languages))
     chosen = Prompts({})
     for language in languages:
         new = [text for text in outside[language] if unknown_words(text, language, known)]

@@ -93,7 +93,7 @@ def _how(findings: Findings) -> str:
 def _held(new: int, written: int) -> str:
     return (
         f"Of {written} prompts that were written about what the grammar has no words for, {new} "
-        "have a word, not a name, that is neither in its tables nor in the training text. The "
+        "have a word, not a name, that is in none of its tables. The "
         "first of these are judged."
     )
 
