@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
@@ -68,3 +71,34 @@ async def test_an_answer_streams_is_kept_and_comes_with_its_numbers(
     assert json.loads(timings) == end["timings"]
     assert end["timings"]["first_token_s"] > 0
     assert end["timings"]["tokens_per_s"] > 0
+
+
+async def test_an_answer_that_had_company_is_replayed_token_by_token(tmp_path: Path) -> None:
+    its = ServerProcess(
+        tmp_path,
+        TINYLLM_ENGINE_FACTORY="chat.engine.build",
+        TINYLLM_DEVICE=DEVICE,
+        TINYLLM_DETERMINISTIC="1",
+    )
+    its.migrate().start()
+    try:
+        ends = await asyncio.gather(*(_answer(its, question) for question in QUESTIONS.values()))
+    finally:
+        assert its.end() == 0
+    for end in ends:
+        ((generation, record),) = its.rows(
+            "select id, engine from chat_generation where message_id = :id",
+            {"id": uuid.UUID(end["message_id"]).hex},
+        )
+        assert json.loads(record)["device"] == DEVICE
+        told = its.manage("replay", str(uuid.UUID(generation)))
+        assert told.returncode == 0, told.stderr
+        assert "identical" in told.stdout.lower()
+
+
+async def _answer(server: ServerProcess, question: str) -> dict[str, Any]:
+    frame = {"v": 1, "type": "turn.submit", "client_id": uuid.uuid4().hex, "session_id": None}
+    said = {"text": question, "model": "chat", "sampling": {**SAMPLING, "max_tokens": 200}}
+    async with connect(server.socket_url) as line:
+        await line.send(json.dumps(frame | said))
+        return await until(line, Shown(), "message.end")
