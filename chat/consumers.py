@@ -4,7 +4,6 @@ its handler is deaf to `turn.stop` and to a disconnect."""
 from __future__ import annotations
 
 import asyncio
-import json
 import uuid
 from collections.abc import Coroutine
 from contextlib import aclosing
@@ -20,15 +19,16 @@ from django.utils.translation import gettext as _
 from chat import frames, identity
 from chat.database import in_database
 from chat.errors import InvalidRequest, NotSignedIn, wire
-from chat.follow import follow
+from chat.follow import Reading, follow, followed
 from chat.frames import SessionOpen, TurnContinue, TurnStop, TurnSubmit
 from chat.generation import Accepted, turns
 from chat.middleware import request_id
+from chat.outlet import encode
+from chat.site_socket import OUTLET
 from chat.submission import Submission
 
 MAX_TASKS = 64
 """Frames being worked on and sessions followed, per socket."""
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
@@ -113,11 +113,15 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         task.add_done_callback(forget)
 
     async def _read(self, session_id: uuid.UUID, after: int, *, opened: bool) -> None:
-        reading = follow(owner_id=self.owner_id, session_id=session_id, after=after, opened=opened)
-        async with aclosing(reading) as events:
+        reading = Reading(self.owner_id, session_id, after, opened)
+        outlet = self.scope.get("extensions", {}).get(OUTLET)
+        if outlet is not None:
+            return await follow(outlet, reading)
+        # served by another server than ours
+        async with aclosing(followed(reading)) as events:
             async for event in events:
                 if event is not None:
-                    await self._send(event)
+                    await self.send(text_data=event.text)
 
     def _start(self, work: Coroutine[Any, Any, None], name: str | None) -> asyncio.Task[None]:
         async def guarded() -> None:
@@ -138,7 +142,7 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         await self._send(told if name is None else {**told, "client_id": name})
 
     async def _send(self, event: dict[str, Any]) -> None:
-        await self.send(text_data=_ENCODER.encode(event))
+        await self.send(text_data=encode(event))
 
 
 def _language(scope: dict[str, Any]) -> str:

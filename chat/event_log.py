@@ -1,8 +1,9 @@
 """Deltas on their way to the database: a thread with its own connection writes them in batches.
 
 A batch is one transaction every 75 ms: the numbered deltas, the text so far, what computes it, and
-a heartbeat. Where there is so much that writing takes long, batches are fewer and larger. While the
-database is locked or full the batch is kept and tried again; nobody who reads the stream waits.
+once a second a heartbeat. Where there is so much that writing takes long, batches are fewer and
+larger. While the database is locked or full the batch is kept and tried again; nobody who reads the
+stream waits.
 """
 
 from __future__ import annotations
@@ -11,9 +12,8 @@ import asyncio
 import threading
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import Future
-from typing import Any
 
 import structlog
 from django.db import DatabaseError, DataError, IntegrityError, connections, transaction
@@ -64,19 +64,19 @@ class EventLog:
     def check(self, turn: StartedTurn) -> None:
         """Before more of `turn` is shown, so that nothing is shown which is not logged. Raises
         TurnLost if the message is gone, StorageFailed if too much is waiting already."""
-        with self._wake:
-            if turn.generation_id in self._lost:
-                raise TurnLost
-            if self._count >= MAX_PENDING:
-                raise StorageFailed(f"{self._count} events are waiting")
+        if turn.generation_id in self._lost:
+            raise TurnLost
+        if self._count >= MAX_PENDING:
+            raise StorageFailed(f"{self._count} events are waiting")
 
     def begin(self, turn: StartedTurn, began: Began, content: str) -> None:
         """What computes `turn`, whose message is `content` so far. Never waits."""
         with self._wake:
             self._pending_of(turn, content).began = began
 
-    def append(self, turn: StartedTurn, seq: int, payload: dict[str, Any], content: str) -> None:
-        """Event `seq` of `turn`, after which the message's text is `content`. Never waits."""
+    def append(self, turn: StartedTurn, seq: int, payload: str, content: str) -> None:
+        """Event `seq` of `turn`, as JSON, after which the message's text is `content`. Never
+        waits."""
         with self._wake:
             pending = self._pending_of(turn, content)
             pending.events.append((seq, payload))
@@ -121,7 +121,7 @@ class EventLog:
             thread.join()
 
     def _run(self) -> None:
-        pause = BATCH_S
+        pause, beaten = BATCH_S, 0.0
         try:
             while True:
                 with self._wake:
@@ -132,7 +132,9 @@ class EventLog:
                     flushes, self._flushes = self._flushes, []
                     turns = list(self._turns)
                 began = time.monotonic()
-                self._write(batch, flushes, turns)
+                is_due = began - beaten >= HEARTBEAT_S
+                beaten = began if is_due else beaten
+                self._write(batch, flushes, turns if is_due else ())
                 took = time.monotonic() - began
                 pause = min(max(BATCH_S, took / WRITING_SHARE - took), LONGEST_BATCH_S)
                 if stopping:
@@ -150,10 +152,10 @@ class EventLog:
         self,
         batch: dict[uuid.UUID, Pending],
         flushes: list[Future[None]],
-        turns: Iterable[uuid.UUID],
+        turns: Collection[uuid.UUID],
     ) -> None:
         try:
-            lost = _store_all(batch, turns)
+            lost = _store_all(batch.values(), turns)
         except (IntegrityError, DataError):
             # One turn's rows are impossible: the others must not be held up by it.
             lost = {key for key, pending in batch.items() if not _store_alone(pending)}
@@ -188,26 +190,32 @@ class EventLog:
             self._wake.wait_for(lambda: self._stopping, timeout=RETRY_S)
 
 
-def _store_all(batch: dict[uuid.UUID, Pending], turns: Iterable[uuid.UUID]) -> set[uuid.UUID]:
-    """One transaction for all. Returns the generations whose message no longer exists."""
+def _store_all(batch: Iterable[Pending], turns: Collection[uuid.UUID]) -> set[uuid.UUID]:
+    """One transaction for all, and for the heartbeats of `turns`. Returns the generations whose
+    message no longer exists."""
     with transaction.atomic():
-        known = set(
-            Message.objects.filter(id__in=[p.turn.message_id for p in batch.values()]).values_list(
-                "id", flat=True
-            )
-        )
-        found = [pending for pending in batch.values() if pending.turn.message_id in known]
-        if found:
-            event_rows.write(found)
-        Generation.objects.filter(id__in=turns, status=Generation.Status.RUNNING).update(
-            heartbeat_at=timezone.now()
-        )
-    return {key for key, pending in batch.items() if pending.turn.message_id not in known}
+        lost: set[uuid.UUID] = set()
+        batch = list(batch)
+        if event_rows.write_texts(batch) < len(batch):
+            lost = _without_message(batch)
+        found = [each for each in batch if each.turn.generation_id not in lost]
+        event_rows.write_events(found)
+        event_rows.write_beginnings(found)
+        if turns:
+            running = Generation.objects.filter(id__in=turns, status=Generation.Status.RUNNING)
+            running.update(heartbeat_at=timezone.now())
+    return lost
+
+
+def _without_message(batch: Collection[Pending]) -> set[uuid.UUID]:
+    ids = [pending.turn.message_id for pending in batch]
+    known = set(Message.objects.filter(id__in=ids).values_list("id", flat=True))
+    return {each.turn.generation_id for each in batch if each.turn.message_id not in known}
 
 
 def _store_alone(pending: Pending) -> bool:
     try:
-        return not _store_all({pending.turn.generation_id: pending}, ())
+        return not _store_all([pending], ())
     except (IntegrityError, DataError) as error:
         _log.error("event_log_rows_refused", reason=str(error), turn=str(pending.turn))
         return False

@@ -1,13 +1,15 @@
-"""Rows of the event log, written many at a time: one statement for all deltas of all turns, one for
-all texts. The ORM's objects would cost more than the database. What computes a turn is written with
-its first token, so that its row says it however the turn ends."""
+"""Rows of the event log, written many at a time: a statement for many deltas of all turns, one for
+many texts. The ORM's objects would cost more than the database; and while a statement runs, however
+long, the event loop goes on. What computes a turn is written with its first token, so that its row
+says it however the turn ends."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 from django.db import connection, models
 from django.utils import timezone
@@ -16,31 +18,66 @@ from chat.models import Event, Generation, Message
 from chat.services import StartedTurn
 from inference.types import Began
 
+ROWS = 128
+"""The most of one statement: what every database takes."""
 _COLUMNS = ("session", "generation", "seq", "kind", "payload", "created_at")
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
 class Pending:
-    """What one turn has not stored yet: its text so far, deltas by number, and what began it."""
+    """What one turn has not stored yet: its text so far, deltas by number, each as JSON, and what
+    began it."""
 
     turn: StartedTurn
     content: str
-    events: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    events: list[tuple[int, str]] = field(default_factory=list)
     began: Began | None = None
 
 
-def write(batch: Sequence[Pending]) -> None:
+def write_texts(batch: Iterable[Pending]) -> int:
+    """Within the caller's transaction. Returns how many of their messages there are. Raises
+    DatabaseError."""
+    sql = _sql(
+        "UPDATE {0} SET {1} = its.column2 FROM (VALUES %s) AS its WHERE {0}.{2} = its.column1",
+        Message,
+        ("content",),
+        ("id",),
+    )
+    texts = ((_uuid(pending.turn.message_id), pending.content) for pending in batch)
+    return sum(_run(sql, rows) for rows in _many(texts))
+
+
+def write_events(batch: Iterable[Pending]) -> None:
     """Within the caller's transaction. Raises DatabaseError."""
-    insert = _sql("INSERT INTO {} ({}) VALUES (%s, %s, %s, %s, %s, %s)", Event, _COLUMNS)
-    update = _sql("UPDATE {0} SET {1} = %s WHERE {2} = %s", Message, ("content",), ("id",))
-    with connection.cursor() as cursor:
-        cursor.executemany(insert, [row for pending in batch for row in _rows(pending)])
-        cursor.executemany(update, [(p.content, _uuid(p.turn.message_id)) for p in batch])
+    sql = _sql("INSERT INTO {} ({}) VALUES %s", Event, _COLUMNS)
+    for rows in _many(row for pending in batch for row in _rows(pending)):
+        _run(sql, rows)
+
+
+def write_beginnings(batch: Sequence[Pending]) -> None:
+    """Within the caller's transaction. Raises DatabaseError."""
     for began in {pending.began for pending in batch if pending.began}:
         ids = [pending.turn.generation_id for pending in batch if pending.began == began]
         Generation.objects.filter(id__in=ids).update(
             engine=asdict(began.engine), deterministic=began.deterministic
         )
+
+
+def _run(statement: str, rows: Sequence[tuple[Any, ...]]) -> int:
+    """%s in the statement stands for the rows. Returns how many it touched."""
+    row = "(" + ", ".join(["%s"] * len(rows[0])) + ")"
+    with connection.cursor() as cursor:
+        values = [value for row in rows for value in row]
+        cursor.execute(statement.replace("%s", ", ".join([row] * len(rows))), values)
+        return int(cursor.rowcount)
+
+
+def _many(rows: Iterable[T]) -> Iterator[list[T]]:
+    left = iter(rows)
+    while some := list(islice(left, ROWS)):
+        yield some
 
 
 def _sql(statement: str, model: type[models.Model], *columns: Sequence[str]) -> str:
@@ -51,14 +88,11 @@ def _sql(statement: str, model: type[models.Model], *columns: Sequence[str]) -> 
 
 
 def _rows(pending: Pending) -> Iterable[tuple[Any, ...]]:
-    turn, now = pending.turn, _prepared("created_at", timezone.now())
+    turn = pending.turn
+    now = _column(Event, "created_at").get_db_prep_save(timezone.now(), connection)
     session, generation = _uuid(turn.session_id), _uuid(turn.generation_id)
     for seq, payload in pending.events:
-        yield session, generation, seq, "message.delta", _prepared("payload", payload), now
-
-
-def _prepared(name: str, value: Any) -> Any:
-    return _column(Event, name).get_db_prep_save(value, connection)
+        yield session, generation, seq, "message.delta", payload, now
 
 
 def _uuid(value: uuid.UUID) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -10,8 +9,8 @@ from contextlib import aclosing
 from django.utils.translation import gettext as _
 
 from chat.errors import InvalidRequest, wire
-from chat.follow import follow
-from chat.live import Frame
+from chat.follow import Reading, followed
+from chat.outlet import Composed, encode
 
 NUMBERED = ("turn.started", "message.delta", "message.end", "session.reset")
 """Frames that a reader may name as the last one it has. The others have no number of their own."""
@@ -35,16 +34,16 @@ async def event_stream(
     *, owner_id: uuid.UUID, session_id: uuid.UUID, after: int
 ) -> AsyncGenerator[bytes, None]:
     """Frames as they come; a comment as a ping while none comes; an error, then the end."""
-    reading = follow(owner_id=owner_id, session_id=session_id, after=after)
+    reading = followed(Reading(owner_id, session_id, after))
     try:
-        async with aclosing(reading) as frames:
-            async for event in frames:
+        async with aclosing(reading) as events:
+            async for event in events:
                 yield b": ping\n\n" if event is None else encoded(event)
     except Exception as error:
-        yield encoded({"v": 1, "type": "error", **wire(error).as_dict()})
+        told = {"v": 1, "type": "error", **wire(error).as_dict()}
+        yield encoded(Composed("error", 0, encode(told)))
 
 
-def encoded(event: Frame) -> bytes:
-    number = f"id: {event['seq']}\n" if event["type"] in NUMBERED else ""
-    data = json.dumps(event, ensure_ascii=False)
-    return f"{number}event: {event['type']}\ndata: {data}\n\n".encode()
+def encoded(event: Composed) -> bytes:
+    number = f"id: {event.seq}\n" if event.kind in NUMBERED else ""
+    return f"{number}event: {event.kind}\ndata: {event.text}\n\n".encode()

@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 
 from chat.database import in_database
 from chat.generation import turns
-from chat.live import Frame, LiveTurn, frame
+from chat.live import LiveTurn
+from chat.outlet import Composed, Outlet, Slot, composed, frame
 from chat.replay import is_known, replay
 from chat.selectors import session_get
 from chat.signals import Listener, listening
 
 
-async def follow(
-    *, owner_id: uuid.UUID, session_id: uuid.UUID, after: int, opened: bool = True
-) -> AsyncGenerator[Frame | None, None]:
-    """Every frame above `after`, without gap or repetition, for as long as the reader stays.
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Who reads which session, above which event. opened: whether session.opened is wanted."""
 
-    Begins with session.opened (unless `opened` is false). A number that no event carries gets
-    session.reset, and the end. None is yielded now and then while nothing happens, so that a
-    connection can be kept warm. Raises SessionNotFound, also when the session is deleted.
+    owner_id: uuid.UUID
+    session_id: uuid.UUID
+    after: int
+    opened: bool = True
+
+
+async def follow(outlet: Outlet, reading: Reading) -> None:
+    """Give `outlet` every frame, without gap or repetition, for as long as this runs.
+
+    Begins with session.opened, if wanted. A number that no event carries gets session.reset, and
+    the end. None is given now and then while nothing happens, so that a connection can be kept
+    warm. Raises SessionNotFound, also when the session is deleted.
     """
+    owner_id, session_id, after = reading.owner_id, reading.session_id, reading.after
     async with listening(session_id) as listener:
         session = await in_database(session_get, owner_id=owner_id, session_id=session_id)
         live = turns().get(session_id)
@@ -29,37 +40,40 @@ async def follow(
         known = (live is not None and live.has(after)) or await in_database(
             is_known, session_id=session_id, seq=after, last_seq=last
         )
+        name = str(session_id)
         if not known:
-            yield frame("session.reset", seq=last, session_id=str(session_id))
+            outlet.take(composed(frame("session.reset", seq=last, session_id=name)))
             return
-        if opened:
-            yield frame(
-                "session.opened", seq=last, session_id=str(session_id), live=live is not None
-            )
-        async for event in _events(owner_id, session_id, after, listener):
-            yield event
+        if reading.opened:
+            is_live = live is not None
+            opened = frame("session.opened", seq=last, session_id=name, live=is_live)
+            outlet.take(composed(opened))
+        await _follow(outlet, reading, listener)
 
 
-async def _events(
-    owner_id: uuid.UUID, session_id: uuid.UUID, after: int, listener: Listener
-) -> AsyncGenerator[Frame | None, None]:
-    cursor = after
+def followed(reading: Reading) -> AsyncGenerator[Composed | None, None]:
+    """What `follow` gives, for whoever can only iterate."""
+    slot = Slot()
+    return slot.filled_by(follow(slot, reading))
+
+
+async def _follow(outlet: Outlet, reading: Reading, listener: Listener) -> None:
+    session_id, seq = reading.session_id, reading.after
     while True:
         live = turns().get(session_id)
         until = live.started.seq if live else None
-        if live is None or cursor < live.started.seq:
+        if live is None or seq < live.started.seq:
             for past in await in_database(
-                replay, owner_id=owner_id, session_id=session_id, after=cursor, until=until
+                replay, owner_id=reading.owner_id, session_id=session_id, after=seq, until=until
             ):
-                cursor = past["seq"]
-                yield past
-        if live is not None and _has_more(live, cursor):
-            async for present in live.frames(cursor):
-                cursor = max(cursor, present["seq"])
-                yield present
+                await outlet.room()
+                outlet.take(composed(past))
+                seq = past["seq"]
+        if live is not None and _has_more(live, seq):
+            seq = await live.read(outlet, seq)
         elif not await listener.wait():
-            yield None
+            outlet.take(None)
 
 
-def _has_more(live: LiveTurn, cursor: int) -> bool:
-    return live.ended is None or live.ended["seq"] > cursor
+def _has_more(live: LiveTurn, seq: int) -> bool:
+    return live.ended is None or live.ended["seq"] > seq

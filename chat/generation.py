@@ -23,6 +23,7 @@ from chat.live import LiveTurn
 from chat.middleware import request_id
 from chat.process_mark import ProcessMark
 from chat.prompting import continue_prompt
+from chat.pulse import Pulse
 from chat.services import StartedTurn, TurnPlan
 from chat.signals import announce
 from chat.submission import (
@@ -62,6 +63,7 @@ class Turns:
     def __init__(self) -> None:
         self.log = EventLog()
         self._mark = ProcessMark()
+        self._pulse = Pulse()
         self._live: dict[uuid.UUID, LiveTurn] = {}
         self._streams: dict[uuid.UUID, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -216,7 +218,9 @@ class Turns:
         async def begin() -> Accepted:
             started = await start
             asked = replace(request, session=str(started.session_id))
-            turn = self._live[started.session_id] = LiveTurn(started, request.request_id)
+            turn = self._live[started.session_id] = LiveTurn(
+                started, self._pulse, request.request_id
+            )
             self.log.open(started)
             self._keep(asyncio.create_task(self._run(turn, asked)))
             if attended:

@@ -8,28 +8,35 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from json.encoder import encode_basestring as quoted
 from typing import Any
 
 from chat.errors import WireError
 from chat.live_blocks import LiveBlocks
+from chat.outlet import Composed, Frame, Outlet, composed, encode, frame
+from chat.pulse import Pulse
 from chat.readers import Readers
 from chat.services import StartedTurn
 from inference.types import Began, Delta, Finished, Loading, Queued, Waiting
 
-FRAME_INTERVAL_S = 0.025
 
-Frame = dict[str, Any]
+@dataclass(slots=True, eq=False)
+class _Reader:
+    """seq: of the last event it has. blocks: number up to which it knows the blocks, None: none of
+    them. told: what it was last told while nothing was written."""
 
-
-def frame(kind: str, *, seq: int, **fields: Any) -> Frame:
-    return {"v": 1, "type": kind, "seq": seq, **fields}
+    outlet: Outlet
+    seq: int
+    done: asyncio.Future[None]
+    blocks: int | None = None
+    told: Waiting | None = None
 
 
 class LiveTurn:
     """Event numbers: `started.seq` is turn.started's, each delta takes the next one."""
 
-    def __init__(self, started: StartedTurn, request_id: str = "") -> None:
+    def __init__(self, started: StartedTurn, pulse: Pulse, request_id: str = "") -> None:
         self.started, self.request_id = started, request_id
         self.text = started.content
         self.seq = started.seq
@@ -44,12 +51,16 @@ class LiveTurn:
         self._delta_offsets: list[int] = []
         self._waiting: Waiting | None = None
         self._end: Frame | None = None
-        self._changed, self._over = asyncio.Event(), asyncio.Event()
+        self._over = asyncio.Event()
+        self._pulse = pulse
+        self._reading: list[_Reader] = []
+        self._told: dict[tuple[int, int | None, bool], Composed] = {}
         self._blocks = LiveBlocks(started.content, started.seq)
         self._ids = {
             "session_id": str(started.session_id),
             "message_id": str(started.message_id),
         }
+        self._head = encode(self._ids)[1:-1]
         self.readers = Readers()
 
     @property
@@ -66,29 +77,27 @@ class LiveTurn:
         self._waiting = event
         self._notify()
 
-    def grow(self, delta: Delta) -> dict[str, Any] | None:
-        """Take more of the answer. Returns the payload of the new event `self.seq`, or None while
-        the tokens so far make no text; those tokens go into the next event."""
+    def grow(self, delta: Delta) -> str | None:
+        """Take more of the answer. Returns the payload of the new event `self.seq` as JSON, or None
+        while the tokens so far make no text; those tokens go into the next event."""
         self.token_ids += delta.token_ids
         self.token_offsets += delta.offsets
         if not delta.text:
             return None
-        if self.first_text_at is None:
-            self.first_text_at = time.monotonic()
-        offset = len(self.text)
+        offset, is_first = len(self.text), self.first_text_at is None
         self._delta_offsets.append(offset)
         self.text += delta.text
         self.seq += 1
         first, self._logged_tokens = self._logged_tokens, len(self.token_ids)
         self._waiting = None
-        self._notify()
-        return {
-            "message_id": str(self.started.message_id),
-            "offset": offset,
-            "text": delta.text,
-            "ids": self.token_ids[first:],
-            "offsets": self.token_offsets[first:],
-        }
+        if is_first:
+            self.first_text_at = time.monotonic()
+            self._pulse.now(self._tell)
+        else:
+            self._notify()
+        payload = f'{{"message_id":"{self._ids["message_id"]}","offset":{offset},'
+        payload += f'"text":{quoted(delta.text)},"ids":{self.token_ids[first:]},'
+        return payload + f'"offsets":{self.token_offsets[first:]}}}'
 
     def end(self, payload: dict[str, Any], seq: int) -> None:
         """Tell every reader that it is over. Nothing may be taken afterwards."""
@@ -96,48 +105,67 @@ class LiveTurn:
         self._over.set()
         self._notify()
 
-    async def frames(self, after: int) -> AsyncGenerator[Frame, None]:
-        """Everything that follows event `after` (turn.started or later), ending with message.end.
+    async def read(self, outlet: Outlet, after: int) -> int:
+        """Give `outlet` all that follows event `after` (turn.started or later), ending with
+        message.end. Returns the number of that.
 
-        The first delta comes at once, later ones at most every FRAME_INTERVAL_S. A reader's first
+        The first delta goes out at once, later ones at the beats of the pulse. A reader's first
         frame carries all blocks, so it needs no memory of how earlier ones were rendered. Later
         ones carry those that changed, where they were due (`chat/live_blocks.py`), else none: the
         next frame with blocks makes good for it, at the latest the end.
         """
+        reader = _Reader(outlet, after, asyncio.get_running_loop().create_future())
+        self._reading.append(reader)
         LiveBlocks.reading(1)
         try:
             with self.readers.one():
-                async for event in self._frames(after):
-                    yield event
+                self._pulse.now(self._tell)
+                await reader.done
         finally:
+            self._reading.remove(reader)
             LiveBlocks.reading(-1)
+        return reader.seq
 
-    async def _frames(self, after: int) -> AsyncGenerator[Frame, None]:
-        cursor, seen_blocks, told = after, None, None
-        next_at = 0.0
-        while True:
-            changed = self._changed
-            if self.seq > cursor:
-                if (wait := next_at - time.monotonic()) > 0:
-                    await asyncio.sleep(wait)
-                seq = self.seq
-                delta = self._delta(cursor)
-                if seen_blocks is None or self._blocks.are_due:
-                    delta["blocks"] = self._blocks.changed(self.text, seq, seen_blocks)
-                    seen_blocks = seq
-                cursor = seq
-                next_at = time.monotonic() + FRAME_INTERVAL_S
-                yield delta
-            elif self._end is not None:
-                if self._end["seq"] > cursor:
-                    blocks = self._blocks.finished(self.text, self.seq, seen_blocks)
-                    yield {**self._end, "blocks": blocks}
-                return
-            elif self._waiting is not told and self._waiting is not None:
-                told = self._waiting
-                yield self._waiting_frame(told)
-            else:
-                await changed.wait()
+    def _tell(self) -> bool:
+        """Give every reader what is due. Returns whether somebody could not take it."""
+        is_behind, with_blocks = False, self._blocks.are_due
+        self._told.clear()
+        for reader in self._reading:
+            try:
+                is_behind = self._tell_one(reader, with_blocks) or is_behind
+            except Exception as error:
+                if not reader.done.done():
+                    reader.done.set_exception(error)
+        return is_behind
+
+    def _tell_one(self, reader: _Reader, with_blocks: bool) -> bool:
+        while not reader.done.done():
+            if reader.outlet.is_full:
+                return True
+            event = self._next(reader, with_blocks)
+            if event is None:
+                break
+            reader.outlet.take(event)
+            if event.kind == "message.end":
+                reader.done.set_result(None)
+        return False
+
+    def _next(self, reader: _Reader, with_blocks: bool) -> Composed | None:
+        """What is due to a reader; it counts as told."""
+        if self.seq > reader.seq:
+            with_blocks = with_blocks or reader.blocks is None
+            event = self._delta(reader.seq, reader.blocks, with_blocks)
+            reader.seq = self.seq
+            reader.blocks = self.seq if with_blocks else reader.blocks
+            return event
+        if self._end is not None:
+            blocks = self._blocks.finished(self.text, self.seq, reader.blocks)
+            reader.seq = self._end["seq"]
+            return composed({**self._end, "blocks": blocks})
+        if self._waiting is None or self._waiting is reader.told:
+            return None
+        reader.told = self._waiting
+        return self._waiting_frame(self._waiting)
 
     async def wait_end(self) -> Frame:
         await self._over.wait()
@@ -150,16 +178,26 @@ class LiveTurn:
         return self.started.seq <= seq <= self.seq or seq == last
 
     def _notify(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
+        if self._reading:
+            self._pulse.soon(self._tell)
 
-    def _delta(self, after: int) -> Frame:
-        offset = self._delta_offsets[after - self.started.seq]
-        text = self.text[offset:]
-        return frame("message.delta", seq=self.seq, **self._ids, offset=offset, text=text)
+    def _delta(self, after: int, blocks: int | None, with_blocks: bool) -> Composed:
+        """message.delta, composed once for all readers at one place. Written out, since this is
+        what a site with many readers does most."""
+        key = (after, blocks, with_blocks)
+        if key not in self._told:
+            offset = self._delta_offsets[after - self.started.seq]
+            text = f'{{"v":1,"type":"message.delta","seq":{self.seq},{self._head},'
+            text += f'"offset":{offset},"text":{quoted(self.text[offset:])}'
+            if with_blocks:
+                text += f',"blocks":{encode(self._blocks.changed(self.text, self.seq, blocks))}'
+            self._told[key] = Composed("message.delta", self.seq, text + "}")
+        return self._told[key]
 
-    def _waiting_frame(self, event: Waiting) -> Frame:
+    def _waiting_frame(self, event: Waiting) -> Composed:
         if isinstance(event, Queued):
-            return frame("queue.position", seq=self.seq, **self._ids, position=event.position)
+            fields = {"position": event.position}
+            return composed(frame("queue.position", seq=self.seq, **self._ids, **fields))
         kind = "model.loading" if isinstance(event, Loading) else "prompt.progress"
-        return frame(kind, seq=self.seq, **self._ids, done=event.done, total=event.total)
+        fields = {"done": event.done, "total": event.total}
+        return composed(frame(kind, seq=self.seq, **self._ids, **fields))

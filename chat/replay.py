@@ -7,8 +7,8 @@ from itertools import groupby
 from typing import Any
 
 from chat.error_words import retold
-from chat.live import Frame, frame
 from chat.models import Event, Message
+from chat.outlet import Frame, frame
 from chat.rendering import render_blocks
 from chat.selectors import session_get
 from chat.services import CRASH_STEP

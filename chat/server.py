@@ -10,7 +10,7 @@ from typing import Any
 from daphne.server import Server
 from twisted.internet import defer, reactor
 
-from chat.site_socket import STALLED_S, SiteSocket
+from chat.site_socket import OUTLET, STALLED_S, SiteSocket, SocketOutlet
 
 MAX_FRAME = 16 * 1024 * 1024
 """Bytes of one websocket message. Text over the site's own limit is refused in words; beyond
@@ -66,6 +66,11 @@ class SiteServer(Server):  # type: ignore[misc]
         self.ws_factory.protocol = SiteSocket
         reactor.adoptStreamPort(self._listener.fileno(), self._listener.family, self.http_factory)
         self._listener.close()
+
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        if isinstance(protocol, SiteSocket):
+            scope = {**scope, "extensions": {OUTLET: SocketOutlet(protocol)}}
+        return super().create_application(protocol, scope)
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
         """Daphne's own never waits: a client that reads slowly would fill our memory. Whoever

@@ -1,17 +1,19 @@
 """One websocket as Daphne's protocol, with what Daphne's own lacks: it knows when its client does
-not keep up, and writes a text frame without ceremony. Why: ADR 10."""
+not keep up (ADR 10), and writes a text frame without ceremony (ADR 12)."""
 
 from __future__ import annotations
 
 import asyncio
+import struct
 import time
 from typing import Any
 
 import structlog
-from autobahn.websocket.protocol import PreparedMessage
 from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
+
+from chat.outlet import Composed
 
 MAX_UNSENT = 256 * 1024
 """Bytes that may wait to be written to one socket. A frame that is on its way is still taken, and
@@ -21,7 +23,21 @@ STALLED_S = 30.0
 STALLED = 4002
 STALLED_REASON = "nothing was read for too long"
 
+TEXT = 0x81
+"""The first byte of a message in one frame: the last of it, and text (RFC 6455, 5.2)."""
+OUTLET = "tinyllm.outlet"
+"""The extension of the ASGI scope under which a consumer finds its socket's `SocketOutlet`."""
+
 _log = structlog.get_logger(__name__)
+
+
+def text_head(size: int) -> bytes:
+    """What a server puts in front of a text message of so many bytes: one frame, not masked."""
+    if size < 126:
+        return bytes((TEXT, size))
+    if size < 1 << 16:
+        return struct.pack("!BBH", TEXT, 126, size)
+    return struct.pack("!BBQ", TEXT, 127, size)
 
 
 @implementer(IPushProducer)
@@ -69,8 +85,7 @@ class SiteSocket(WebSocketProtocol):  # type: ignore[misc]
             super().serverSend(content, binary)
             return
         payload = content.encode() if isinstance(content, str) else content
-        frame = PreparedMessage(payload, isBinary=False, applyMask=False, doNotCompress=True)
-        data = frame.payloadHybi
+        data = text_head(len(payload)) + payload
         self._written += len(data)
         # Almost always the system takes all of it, and nobody has to wait for a writable socket.
         taken = 0 if self.unsent else self.transport.writeSomeData(data)
@@ -98,3 +113,22 @@ class SiteSocket(WebSocketProtocol):  # type: ignore[misc]
         if not unsent or taken > self._most_taken:
             self._most_taken, self._taken_at = taken, now
         return now - self._taken_at > STALLED_S
+
+
+class SocketOutlet:
+    """See `chat.outlet.Outlet`. What is given to it is on its way when `take` returns, past the
+    layers through which an ASGI application sends otherwise."""
+
+    def __init__(self, line: SiteSocket) -> None:
+        self._line = line
+
+    @property
+    def is_full(self) -> bool:
+        return self._line.is_full
+
+    def take(self, event: Composed | None) -> None:
+        if event is not None:
+            self._line.serverSend(event.text)
+
+    async def room(self) -> None:
+        await self._line.room()

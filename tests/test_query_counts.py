@@ -54,21 +54,33 @@ def test_a_turn_s_queries(django_assert_num_queries: Counted) -> None:
         start(owner, turn.session_id)
 
 
-def test_a_batch_of_the_log_is_two_statements_or_three_however_large(
+def test_a_batch_of_the_log_is_two_statements_however_many_its_turns(
     django_assert_num_queries: Counted,
 ) -> None:
     owner = local_user().id
     turns = [start(owner) for _ in range(20)]
     batch = [
-        Pending(turn, "ab", [(turn.seq + 1, {"text": "a"}), (turn.seq + 2, {"text": "b"})])
+        Pending(turn, "ab", [(turn.seq + 1, '{"text":"a"}'), (turn.seq + 2, '{"text":"b"}')])
         for turn in turns
     ]
     with django_assert_num_queries(2):
-        event_rows.write(batch)
+        assert event_rows.write_texts(batch) == 20
+        event_rows.write_events(batch)
     first = [Pending(turn, "", began=Began(SETUP, deterministic=True)) for turn in turns]
-    with django_assert_num_queries(3):
-        event_rows.write([*first[:15], Pending(turns[15], "")])
+    with django_assert_num_queries(1):
+        event_rows.write_beginnings([*first[:15], Pending(turns[15], "")])
     assert Generation.objects.filter(engine=asdict(SETUP), deterministic=True).count() == 15
     assert Event.objects.filter(kind="message.delta").count() == 40
-    assert Message.objects.filter(content="ab").count() == 4
+    assert Message.objects.filter(content="ab").count() == 20
     assert Event.objects.get(session_id=turns[3].session_id, seq=3).payload == {"text": "b"}
+
+
+def test_rows_beyond_what_a_statement_takes_go_into_the_next(
+    django_assert_num_queries: Counted,
+) -> None:
+    turn = start(local_user().id)
+    events = [(turn.seq + 1 + n, f'{{"text":"{n}"}}') for n in range(event_rows.ROWS + 1)]
+    with django_assert_num_queries(2):
+        event_rows.write_events([Pending(turn, "", events)])
+    logged = Event.objects.filter(kind="message.delta").order_by("seq")
+    assert [event.payload["text"] for event in logged] == [f"{n}" for n in range(len(events))]
