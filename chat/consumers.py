@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 from autobahn.exception import Disconnected
+from channels.consumer import get_handler_name
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.http import HttpRequest
 from django.utils import translation
@@ -33,6 +34,11 @@ MAX_TASKS = 64
 
 class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     owner_id: uuid.UUID
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Channels' own first asks a thread to close connections to the database that are too old,
+        for every frame. Ours belong to the threads of `chat.database`."""
+        await getattr(self, get_handler_name(message))(message)
 
     async def connect(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
@@ -67,7 +73,7 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def _answer(self, parsed: frames.ClientFrame) -> None:
         match parsed:
             case SessionOpen():
-                self._follow(parsed.session_id, parsed.after, opened=True)
+                self._follow(Reading(self.owner_id, parsed.session_id, parsed.after))
             case TurnSubmit():
                 await self._submit(parsed)
             case TurnStop():
@@ -95,16 +101,16 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     def _show(self, accepted: Accepted) -> None:
         """Make the sender a reader like any other, unless it is one already."""
         if accepted.session_id not in self._follows:
-            self._follow(accepted.session_id, accepted.seq - 1, opened=False)
+            session_id, after = accepted.session_id, accepted.seq - 1
+            self._follow(Reading(self.owner_id, session_id, after, is_sender=True))
 
-    def _follow(self, session_id: uuid.UUID, after: int, *, opened: bool) -> None:
-        """Read a session from `after` on, instead of from where this socket read it before."""
+    def _follow(self, reading: Reading) -> None:
+        """Read a session from there on, instead of from where this socket read it before."""
+        session_id = reading.session_id
         old = self._follows.pop(session_id, None)
         if old is not None:
             old.cancel()
-        task = self._follows[session_id] = self._start(
-            self._read(session_id, after, opened=opened), None
-        )
+        task = self._follows[session_id] = self._start(self._read(reading), None)
 
         def forget(done: asyncio.Task[None]) -> None:
             if self._follows.get(session_id) is done:
@@ -112,8 +118,7 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
 
         task.add_done_callback(forget)
 
-    async def _read(self, session_id: uuid.UUID, after: int, *, opened: bool) -> None:
-        reading = Reading(self.owner_id, session_id, after, opened)
+    async def _read(self, reading: Reading) -> None:
         outlet = self.scope.get("extensions", {}).get(OUTLET)
         if outlet is not None:
             return await follow(outlet, reading)

@@ -7,7 +7,7 @@ import asyncio
 import uuid
 from collections.abc import Collection, Coroutine
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
 
@@ -15,27 +15,18 @@ import structlog
 from django.conf import settings
 
 from chat import engine, forgetting, sampling, selectors, services
+from chat.beginning import Begun, Run, begin_turn, continue_turn
 from chat.database import in_database, write_database
 from chat.ending import Ending, end_turn
-from chat.errors import ModelChanged, ShuttingDown
+from chat.errors import ShuttingDown
 from chat.event_log import EventLog
 from chat.live import LiveTurn
 from chat.middleware import request_id
 from chat.process_mark import ProcessMark
-from chat.prompting import continue_prompt
 from chat.pulse import Pulse
-from chat.services import StartedTurn, TurnPlan
 from chat.signals import announce
-from chat.submission import (
-    Submission,
-    check_text,
-    context_of,
-    default_sampling,
-    prompt_of,
-    same_tokens,
-)
-from inference.errors import ContextLengthExceeded
-from inference.types import Began, Delta, Finished, GenerateRequest, SamplingParams
+from chat.submission import Submission, check_text, default_sampling
+from inference.types import Began, Delta, Finished, GenerateRequest
 
 READERS_S = 1.0
 """How long the end of the server waits for readers to be told of the end of their turn."""
@@ -84,31 +75,16 @@ class Turns:
         if not self._accepting:
             raise ShuttingDown
         check_text(submission.text)
-        if submission.client_id:
-            known = await in_database(
-                selectors.turn_of_client_id, owner_id=owner_id, client_id=submission.client_id
-            )
-            if known:
-                return Accepted(known[0], known[1], self.get(known[0]))
-        codec = await engine.client().codec(submission.model)
-        params = sampling.seeded(
-            sampling.merged(default_sampling(submission.model), submission.sampling)
-        )
-        context = await context_of(owner_id, submission)
-        messages = [*context.messages, {"role": "user", "content": submission.text}]
-        ids = await prompt_of(codec, submission.model, context.previous, messages)
-        plan = self._plan(submission.model, codec, ids, params)
+        run = await self._run_with(submission.model)
+        given = sampling.merged(default_sampling(submission.model), submission.sampling)
         start = write_database(
-            services.turn_start,
+            begin_turn,
+            run,
             owner_id=owner_id,
-            session_id=submission.session_id,
-            parent_id=context.parent_id,
-            client_id=submission.client_id,
-            text=submission.text,
-            plan=plan,
+            submission=submission,
+            params=sampling.seeded(given),
         )
-        request = _request(owner_id, plan, params, None)
-        return await self._launch(start, request, attended=submission.attended)
+        return await self._launch(start, attended=submission.attended)
 
     async def resume(
         self, *, owner_id: uuid.UUID, session_id: uuid.UUID, message_id: uuid.UUID
@@ -122,25 +98,11 @@ class Turns:
             session_id=session_id,
             message_id=message_id,
         )
-        previous = context.previous
-        codec = await engine.client().codec(previous.model)
-        if not same_tokens(codec, previous):
-            raise ModelChanged(previous.model)
-        ids, answer_start = continue_prompt(
-            previous.prompt_ids, previous.output_ids, answer_start=context.answer_start
-        )
-        if len(ids) >= codec.context_length:
-            raise ContextLengthExceeded(len(ids), codec.context_length)
-        params = sampling.from_json(context.sampling)
-        plan = self._plan(previous.model, codec, ids, params)
+        run = await self._run_with(context.previous.model)
         start = write_database(
-            services.turn_continue,
-            owner_id=owner_id,
-            session_id=session_id,
-            message_id=message_id,
-            plan=plan,
+            continue_turn, run, owner_id=owner_id, session_id=session_id, context=context
         )
-        return await self._launch(start, _request(owner_id, plan, params, answer_start))
+        return await self._launch(start)
 
     async def stop(self, *, owner_id: uuid.UUID, session_id: uuid.UUID) -> LiveTurn | None:
         """End the session's live turn, if it has one, and keep its text. Raises SessionNotFound."""
@@ -193,40 +155,28 @@ class Turns:
         await asyncio.to_thread(self.log.stop)
         self._mark.release()
 
-    def _plan(
-        self, model: str, codec: engine.PromptCodec, ids: list[int], params: SamplingParams
-    ) -> TurnPlan:
+    async def _run_with(self, model: str) -> Run:
+        """Raises ModelNotFound, ModelUnavailable."""
         bound = structlog.contextvars.get_contextvars().get("request_id")
-        return TurnPlan(
-            model=model,
-            prompt_ids=ids,
-            sampling=sampling.as_json(params),
-            fingerprint=engine.fingerprint(codec),
-            process=self.process,
-            request_id=request_id(bound),
-        )
+        return Run(await engine.client().codec(model), self.process, request_id(bound))
 
     async def _launch(
-        self,
-        start: Coroutine[Any, Any, StartedTurn],
-        request: GenerateRequest,
-        *,
-        attended: bool = False,
+        self, start: Coroutine[Any, Any, Begun], *, attended: bool = False
     ) -> Accepted:
         """Write the rows and begin. A sender that leaves in between takes neither back."""
 
         async def begin() -> Accepted:
-            started = await start
-            asked = replace(request, session=str(started.session_id))
-            turn = self._live[started.session_id] = LiveTurn(
-                started, self._pulse, request.request_id
-            )
+            begun = await start
+            session_id, started, request = begun.session_id, begun.started, begun.request
+            if started is None or request is None:
+                return Accepted(session_id, begun.seq, self.get(session_id))
+            turn = self._live[session_id] = LiveTurn(started, self._pulse, request.request_id)
             self.log.open(started)
-            self._keep(asyncio.create_task(self._run(turn, asked)))
+            self._keep(asyncio.create_task(self._run(turn, request)))
             if attended:
                 self._keep(asyncio.create_task(self._watch(turn)))
-            await announce(started.session_id)
-            return Accepted(started.session_id, started.seq, turn)
+            await announce(session_id)
+            return Accepted(session_id, begun.seq, turn)
 
         return await asyncio.shield(self._keep(asyncio.create_task(begin())))
 
@@ -285,17 +235,3 @@ class Turns:
 def turns() -> Turns:
     """This process's turns, made at their first use."""
     return Turns()
-
-
-def _request(
-    owner_id: uuid.UUID, plan: TurnPlan, params: SamplingParams, answer_start: int | None
-) -> GenerateRequest:
-    return GenerateRequest(
-        request_id=plan.request_id,
-        model=plan.model,
-        prompt_ids=tuple(plan.prompt_ids),
-        sampling=params,
-        answer_start=answer_start,
-        tenant=str(owner_id),
-        deadline_s=settings.TINYLLM_DEADLINE_S or None,
-    )

@@ -67,6 +67,7 @@ class PreviousTurn:
 class ContinueContext:
     """answer_start: the index in the prompt at which the answer begins, its earlier parts too."""
 
+    message_id: uuid.UUID
     previous: PreviousTurn
     sampling: dict[str, Any]
     answer_start: int
@@ -227,7 +228,8 @@ def continue_context(
     previous = _previous(latest)
     if latest is None or previous is None or not latest.can_continue:
         raise CannotContinue(message_id)
-    return ContinueContext(previous, latest.sampling, len(unpack(generations[0].prompt_ids)))
+    answer_start = len(unpack(generations[0].prompt_ids))
+    return ContinueContext(message_id, previous, latest.sampling, answer_start)
 
 
 def turn_of_client_id(*, owner_id: uuid.UUID, client_id: str) -> tuple[uuid.UUID, int] | None:

@@ -37,7 +37,7 @@ class TurnPlan:
 
 @dataclass(frozen=True, slots=True)
 class StartedTurn:
-    """The rows of a turn that has begun. seq: the number of its turn.started event. content: the
+    """The rows of a turn that has begun. seq and payload: of its turn.started event. content: the
     answer's text so far (empty unless it is being continued)."""
 
     session_id: uuid.UUID
@@ -45,6 +45,7 @@ class StartedTurn:
     generation_id: uuid.UUID
     seq: int
     content: str
+    payload: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +81,23 @@ def turn_start(
     session_id None makes a session. Raises SessionNotFound, MessageNotFound, TurnInProgress.
     """
     if session_id is None:
-        session = Session.objects.create(owner_id=owner_id, model=plan.model)
+        session = Session(owner_id=owner_id)
     else:
         session = _locked_session(owner_id=owner_id, session_id=session_id)
         _refuse_second_turn(session)
     if parent_id and not Message.objects.filter(id=parent_id, session=session).exists():
         raise MessageNotFound(parent_id)
-    user = Message.objects.create(
+    session.title = session.title or title_of(text)
+    _advance(session, plan)
+    user = Message(
         session=session,
         parent_id=parent_id,
         role=Message.Role.USER,
         content=text,
         client_id=client_id,
     )
-    answer = Message.objects.create(session=session, parent=user, role=Message.Role.ASSISTANT)
-    session.title = session.title or title_of(text)
+    answer = Message(session=session, parent=user, role=Message.Role.ASSISTANT)
+    Message.objects.bulk_create([user, answer])
     told = {"id": str(user.id), "parent_id": str(parent_id) if parent_id else None, "text": text}
     return _begin(session=session, answer=answer, plan=plan, client_id=client_id, user_message=told)
 
@@ -109,6 +112,7 @@ def turn_continue(
     if answer is None:
         raise MessageNotFound(message_id)
     _refuse_second_turn(session)
+    _advance(session, plan)
     return _begin(session=session, answer=answer, plan=plan, client_id=None, user_message=None)
 
 
@@ -122,6 +126,15 @@ def _locked_session(*, owner_id: uuid.UUID, session_id: uuid.UUID) -> Session:
 def _refuse_second_turn(session: Session) -> None:
     if session.generations.filter(status=Generation.Status.RUNNING).exists():
         raise TurnInProgress(session.id)
+
+
+def _advance(session: Session, plan: TurnPlan) -> None:
+    """To the number of the turn's first event. A session that is new is written here."""
+    session.last_seq += 1
+    session.model = plan.model
+    session.updated_at = timezone.now()
+    is_new = session._state.adding
+    session.save(update_fields=None if is_new else ["last_seq", "model", "title", "updated_at"])
 
 
 def _begin(
@@ -147,18 +160,17 @@ def _begin(
         )
     except IntegrityError:
         raise TurnInProgress(session.id) from None
-    session.last_seq += 1
-    session.model = plan.model
-    session.updated_at = timezone.now()
-    session.save(update_fields=["last_seq", "model", "title", "updated_at"])
+    payload = _started_payload(session, answer, plan, client_id, user_message)
     Event.objects.create(
         session=session,
         generation=generation,
         seq=session.last_seq,
         kind="turn.started",
-        payload=_started_payload(session, answer, plan, client_id, user_message),
+        payload=payload,
     )
-    return StartedTurn(session.id, answer.id, generation.id, session.last_seq, answer.content)
+    return StartedTurn(
+        session.id, answer.id, generation.id, session.last_seq, answer.content, payload
+    )
 
 
 def _started_payload(

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from chat import engine, selectors
-from chat.database import in_database
+from chat import engine
 from chat.errors import MAX_TEXT, EmptyInput, InputTooLong, check_unicode
 from chat.prompting import first_prompt, next_prompt
-from chat.selectors import PreviousTurn, PromptContext
+from chat.selectors import PreviousTurn
 from inference.types import SamplingParams
-
-SHORT = 4000
-"""Characters of a conversation whose prompt is made on the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,32 +42,6 @@ def default_sampling(model: str) -> SamplingParams:
     """What the catalogue says for this model."""
     infos = engine.client().models()
     return next((info.defaults for info in infos if info.name == model), SamplingParams())
-
-
-async def context_of(owner_id: uuid.UUID, submission: Submission) -> PromptContext:
-    """What the message answers. Raises SessionNotFound, MessageNotFound."""
-    if submission.session_id is None:
-        return PromptContext(None, [], None)
-    return await in_database(
-        selectors.prompt_context,
-        owner_id=owner_id,
-        session_id=submission.session_id,
-        parent_id=submission.parent_id,
-        newest=submission.newest,
-    )
-
-
-async def prompt_of(
-    codec: engine.PromptCodec,
-    model: str,
-    previous: PreviousTurn | None,
-    messages: list[dict[str, str]],
-) -> list[int]:
-    """`prompt_ids`, off the event loop where it is long: about a millisecond of work is done at
-    once, since a thread costs as much."""
-    if sum(len(message["content"]) for message in messages) <= SHORT:
-        return prompt_ids(codec, model, previous, messages)
-    return await asyncio.to_thread(prompt_ids, codec, model, previous, messages)
 
 
 def prompt_ids(

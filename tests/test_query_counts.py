@@ -46,11 +46,11 @@ def test_a_turn_s_queries(django_assert_num_queries: Counted) -> None:
     with django_assert_num_queries(1):
         assert turn_of_client_id(owner_id=owner, client_id="none") is None
     # two of each are the savepoint that stands for the transaction
-    with django_assert_num_queries(8):
+    with django_assert_num_queries(6):
         turn = start(owner)
     with django_assert_num_queries(6):
         finish(turn)
-    with django_assert_num_queries(9):
+    with django_assert_num_queries(8):
         start(owner, turn.session_id)
 
 
