@@ -234,6 +234,8 @@ def continue_context(
 
 def turn_of_client_id(*, owner_id: uuid.UUID, client_id: str) -> tuple[uuid.UUID, int] | None:
     """(session, number of turn.started) of the message already taken under this name, or None."""
+    if not Message.objects.filter(client_id=client_id).exists():  # as it almost always is: cheap
+        return None
     found = Event.objects.filter(
         kind="turn.started",
         session__owner_id=owner_id,
