@@ -23,21 +23,23 @@ def join(waiting: deque[Said], new: Said) -> None:
 
 
 class Mailbox:
-    """Holds what its reader has not taken yet."""
+    """Holds what its reader has not taken yet. It has one reader, which is woken once for all that
+    has come meanwhile."""
 
     def __init__(self) -> None:
         self._events: deque[Said] = deque()
-        self._arrived = asyncio.Event()
+        self._reader: asyncio.Future[None] | None = None
 
     def put(self, event: Said) -> None:
         join(self._events, event)
-        self._arrived.set()
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
 
     async def get(self) -> EngineEvent | Report:
         """The next event; an error is raised in its place."""
         while not self._events:
-            self._arrived.clear()
-            await self._arrived.wait()
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
         event = self._events.popleft()
         if isinstance(event, EngineError):
             raise event
