@@ -13,6 +13,7 @@ from chat.error_words import retold
 from chat.errors import CannotContinue, MessageNotFound, SessionNotFound
 from chat.models import Event, Generation, Message, Session
 from chat.packing import of_shown_text, unpack
+from chat.rows import has
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +235,7 @@ def continue_context(
 
 def turn_of_client_id(*, owner_id: uuid.UUID, client_id: str) -> tuple[uuid.UUID, int] | None:
     """(session, number of turn.started) of the message already taken under this name, or None."""
-    if not Message.objects.filter(client_id=client_id).exists():  # as it almost always is: cheap
+    if not has(Message, "client_id", client_id):  # as almost always, and cheap
         return None
     found = Event.objects.filter(
         kind="turn.started",

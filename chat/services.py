@@ -16,6 +16,7 @@ from django.utils import timezone
 from chat.errors import MessageNotFound, SessionNotFound, TurnInProgress, TurnLost
 from chat.models import Event, Generation, Message, Session, can_continue
 from chat.packing import pack
+from chat.rows import insert
 
 TITLE_LENGTH = 60
 CRASH_STEP = 1_000_000
@@ -97,7 +98,7 @@ def turn_start(
         client_id=client_id,
     )
     answer = Message(session=session, parent=user, role=Message.Role.ASSISTANT)
-    Message.objects.bulk_create([user, answer])
+    insert(user, answer)
     told = {"id": str(user.id), "parent_id": str(parent_id) if parent_id else None, "text": text}
     return _begin(session=session, answer=answer, plan=plan, client_id=client_id, user_message=told)
 
@@ -133,8 +134,10 @@ def _advance(session: Session, plan: TurnPlan) -> None:
     session.last_seq += 1
     session.model = plan.model
     session.updated_at = timezone.now()
-    is_new = session._state.adding
-    session.save(update_fields=None if is_new else ["last_seq", "model", "title", "updated_at"])
+    if session._state.adding:
+        insert(session)
+    else:
+        session.save(update_fields=["last_seq", "model", "title", "updated_at"])
 
 
 def _begin(
@@ -145,29 +148,25 @@ def _begin(
     client_id: str | None,
     user_message: dict[str, Any] | None,
 ) -> StartedTurn:
+    generation = Generation(
+        session=session,
+        message=answer,
+        model=plan.model,
+        fingerprint=plan.fingerprint,
+        sampling=plan.sampling,
+        seed=plan.sampling.get("seed"),
+        prompt_ids=pack(plan.prompt_ids),
+        prompt_tokens=len(plan.prompt_ids),
+        owner=plan.process,
+        request_id=plan.request_id,
+    )
     try:
-        generation = Generation.objects.create(
-            session=session,
-            message=answer,
-            model=plan.model,
-            fingerprint=plan.fingerprint,
-            sampling=plan.sampling,
-            seed=plan.sampling.get("seed"),
-            prompt_ids=pack(plan.prompt_ids),
-            prompt_tokens=len(plan.prompt_ids),
-            owner=plan.process,
-            request_id=plan.request_id,
-        )
+        insert(generation)
     except IntegrityError:
         raise TurnInProgress(session.id) from None
     payload = _started_payload(session, answer, plan, client_id, user_message)
-    Event.objects.create(
-        session=session,
-        generation=generation,
-        seq=session.last_seq,
-        kind="turn.started",
-        payload=payload,
-    )
+    its = {"session": session, "generation": generation, "payload": payload}
+    insert(Event(seq=session.last_seq, kind="turn.started", **its))
     return StartedTurn(
         session.id, answer.id, generation.id, session.last_seq, answer.content, payload
     )
