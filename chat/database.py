@@ -5,12 +5,13 @@ Channels' own helper shares one thread among all sockets: there, one locked writ
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import ParamSpec, TypeVar
 
-from asgiref.sync import sync_to_async
 from django.db import connection
 
 P = ParamSpec("P")
@@ -50,7 +51,9 @@ async def _run(pool: ThreadPoolExecutor, function: Callable[[], R]) -> R:
             if connection.errors_occurred:
                 connection.close()
 
-    return await sync_to_async(call, thread_sensitive=False, executor=pool)()
+    # asgiref's own hop also brings changed variables back, which nobody here needs.
+    context = contextvars.copy_context()
+    return await asyncio.get_running_loop().run_in_executor(pool, context.run, call)
 
 
 def close() -> None:
