@@ -154,7 +154,7 @@ def _opening(story: Story, plot: Plot, size: float) -> str:
     if premise and draws.chance(PREMISES) and story.can_say(premise.lines):
         sentences.append(story.tell(premise.lines))
         story.happen(premise)
-        if f" {story.cast['A'].kind}" not in sentences[0] and draws.chance(0.4):
+        if story.cast["A"].kind not in sentences[0] and draws.chance(0.4):  # said once
             sentences.append(story.tell(pools["intro after"]))
         story.ahead = False
         return story.joined(sentences)
