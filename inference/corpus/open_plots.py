@@ -18,10 +18,11 @@ _KEPT = ("act", "act2", "noise", "wish", "fear", "treat")
 _THING = {
     "ao": "a {oadj} {thing}",
     "fullo": "a {oadj} {thing} with {mark} / a {oadj} {thing} that had {mark}",
-    "o": "(seen) the {thing} / (seen) the {thing} / (seen) the {oadj} {thing} / (!seen) {fullo}",
-    "ao2": "(!seen2) a {oadj2} {thing2} / (seen2) the {thing2} / (seen2) the {oadj2} {thing2}",
-    "myo": "(seen) {his} {thing} / (seen) the {oadj} {thing} / (!seen) {his} {oadj} {thing} / "
-    "(!seen) {his} {oadj} {thing} with {mark}",
+    "o": "(seen) the {thing} / (seen) the {thing} / (seen) the {thing} / (seen) the {thing} / "
+    "(seen) the {oadj} {thing} / (!seen) {fullo}",
+    "ao2": "(!seen2) a {oadj2} {thing2} / (seen2) the {thing2} / (seen2) the {thing2} / "
+    "(seen2) the {oadj2} {thing2}",
+    "myo": "(seen) {his} {thing} / (seen) the {thing} / (!seen) {his} {oadj} {thing} with {mark}",
 }
 
 
