@@ -105,8 +105,9 @@ def _who(story: Story) -> list[str]:
 
 
 def ending(story: Story, told: str) -> str:
-    """The hero is named in the end."""
+    """The hero is named in the end, and nobody comes who was not there before."""
     draws, pools = story.draws, story.tables.pools
+    story.facts -= {role for role, person in story.cast.items() if not person.shown}
     sentences = []
     story.name_all()
     named = story.cast["A"].name.lower() in told[len(told) * 3 // 4 :].lower()
