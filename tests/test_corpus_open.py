@@ -40,9 +40,11 @@ def test_there_are_many_plots_and_beginnings() -> None:
     tables = load("en")
     assert len(tables.open_plots) >= 30
     hooks = [b for plot in tables.open_plots for b in plot.beats if b.name == "hook"]
-    assert len(hooks) == len(tables.open_plots)
-    beginnings = len(tables.pools["open begin"]) + sum(len(hook.lines) for hook in hooks)
-    assert beginnings >= 250
+    premises = [b for plot in tables.open_plots for b in plot.beats if b.name == "premise"]
+    assert len(hooks) == len(premises) == len(tables.open_plots)
+    assert all(len(premise.lines) >= 10 for premise in premises)
+    beginnings = len(tables.pools["open begin"]) + sum(len(b.lines) for b in hooks + premises)
+    assert beginnings >= 700
 
 
 def test_half_of_the_stories_have_open_plots() -> None:

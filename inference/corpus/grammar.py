@@ -66,7 +66,8 @@ def retell(plot: Plot, draws: Draws, language: str) -> str:
 
 
 def _told(language: str, draws: Draws, plot: Plot, *, reserved: bool) -> tuple[str, Story]:
-    size = draws.pick(SIZES)
+    # An open plot has no optional beats, and each leads to the next: none is an aside.
+    size = draws.pick(SIZES[1:] if plot.open else SIZES)
     if plot.open:
         story = open_plots.set_out(load(language), draws, plot)
         told = [open_plots.opening(story, plot), *_middle(story, plot, size)]

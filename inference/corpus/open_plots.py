@@ -18,10 +18,11 @@ _KEPT = ("act", "act2", "noise", "wish", "fear", "treat")
 _THING = {
     "ao": "a {oadj} {thing}",
     "fullo": "a {oadj} {thing} with {mark} / a {oadj} {thing} that had {mark}",
-    "o": "(seen) the {thing} / (seen) the {thing} / (seen) the {oadj} {thing} / (!seen) {fullo}",
-    "ao2": "(!seen2) a {oadj2} {thing2} / (seen2) the {thing2} / (seen2) the {oadj2} {thing2}",
-    "myo": "(seen) {his} {thing} / (seen) the {oadj} {thing} / (!seen) {his} {oadj} {thing} / "
-    "(!seen) {his} {oadj} {thing} with {mark}",
+    "o": "(seen) the {thing} / (seen) the {thing} / (seen) the {thing} / (seen) the {thing} / "
+    "(seen) the {oadj} {thing} / (!seen) {fullo}",
+    "ao2": "(!seen2) a {oadj2} {thing2} / (seen2) the {thing2} / (seen2) the {thing2} / "
+    "(seen2) the {oadj2} {thing2}",
+    "myo": "(seen) {his} {thing} / (seen) the {thing} / (!seen) {his} {oadj} {thing} with {mark}",
 }
 
 
@@ -104,8 +105,9 @@ def _who(story: Story) -> list[str]:
 
 
 def ending(story: Story, told: str) -> str:
-    """The hero is named in the end."""
+    """The hero is named in the end, and nobody comes who was not there before."""
     draws, pools = story.draws, story.tables.pools
+    story.facts -= {role for role, person in story.cast.items() if not person.shown}
     sentences = []
     story.name_all()
     named = story.cast["A"].name.lower() in told[len(told) * 3 // 4 :].lower()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _START = re.compile(r"(?:^|[.!?…] |\n)([a-z])", re.MULTILINE)
-_A = re.compile(r"\b([Aa]) (?=(\w+))")
+_A = re.compile(r"\b([Aa])n? (?=(\w+))")
 _AN_WORDS = re.compile(r"(?:hour|honest|heir)", re.IGNORECASE)
 _A_WORDS = re.compile(r"(?:uni(?!n)|use|usu|eu|ewe|one\b|once\b|ukulele)", re.IGNORECASE)
 _COMMAS = re.compile(r"，+([，。！？])")
@@ -27,7 +27,7 @@ def _article(text: str) -> str:
     def right(match: re.Match[str]) -> str:
         word = match[2]
         vowel = word[0] in "aeiouAEIOU" and not _A_WORDS.match(word)
-        return f"{match[1]}n " if vowel or _AN_WORDS.match(word) else match[0]
+        return f"{match[1]}n " if vowel or _AN_WORDS.match(word) else f"{match[1]} "
 
     return _A.sub(right, text)
 
