@@ -34,7 +34,7 @@ ASIDES = frozenset((
 # premise says in a sentence or two who the hero is and what the story is about, as a person may
 # begin who wants it told.
 BEGINNINGS = frozenset(("hook", "premise"))
-PREMISES = 0.5
+PREMISES = 0.6
 # How much of the optional beats, of interludes and of the frame a story has.
 SIZES = (0.08, 0.35, 0.6, 0.95)
 # How many of the stories have open plots, in a language that has them.
