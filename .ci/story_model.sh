@@ -9,23 +9,24 @@
 # Needs a Python with torch, tokenizers, safetensors, numpy, jinja2, tqdm and matplotlib; no Django.
 # evaluate runs the engine, and needs requirements.txt and matplotlib.
 #   PYTHON=python3         WORK=var/story       LANGUAGES=en, or "en zh"
-#   TOKENS=40000000        of the corpus, of each source
+#   TOKENS=400000000       of the corpus, of each source
 #   CORPUS=                more arguments of inference.corpus, such as other sources
 #   MINUTES=9              of one call of sweep or train, which then stops with a checkpoint
-#   STEPS=1800  SWEEP_STEPS=600                 of 131,072 tokens each; 1800 are six passes
-#                          over 40 million tokens, and more overfit (docs/training.md)
+#   STEPS=18000  SWEEP_STEPS=1500               of 131,072 tokens each; 18,000 are six passes over
+#                          400 million tokens, and a quarter of an hour of an H100 (docs/training.md)
 #   REFERENCE, JUDGE       models to compare with, "NAME=FOLDER …", and one to read the stories
 #   WITHOUT                runs that did not see a source: "SOURCE=RUN …"
 set -eu
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3} WORK=${WORK:-var/story} LANGUAGES=${LANGUAGES:-en}
-TOKENS=${TOKENS:-40000000} MINUTES=${MINUTES:-9} STEPS=${STEPS:-1800}
-SWEEP_STEPS=${SWEEP_STEPS:-600}
+TOKENS=${TOKENS:-400000000} MINUTES=${MINUTES:-9} STEPS=${STEPS:-18000}
+SWEEP_STEPS=${SWEEP_STEPS:-1500}
 case "$LANGUAGES" in
 en) recipe=story; texts="$WORK/corpus/*-en-*.jsonl.gz"; chinese=0 ;;
 *) recipe=story-bilingual; texts="$WORK/corpus"; chinese=0.25 ;;
 esac
 here=$WORK/$recipe
+cores=$("$PYTHON" -c 'import os; print(os.cpu_count())') # nproc says what OpenMP may have
 gpus=$("$PYTHON" -c 'import torch; print(max(1, torch.cuda.device_count()))')
 train="$PYTHON -m inference.training"
 if [ "$gpus" -gt 1 ]; then
@@ -35,7 +36,7 @@ fi
 corpus() {
     # shellcheck disable=SC2086
     "$PYTHON" -m inference.corpus --out "$WORK/corpus" --tokens "$TOKENS" --chinese "$chinese" \
-        --processes "$(nproc)" ${CORPUS:-}
+        --processes "$cores" ${CORPUS:-}
 }
 
 tokens() {

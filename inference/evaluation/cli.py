@@ -20,7 +20,7 @@ HELP = (
     "Judge a story model beside others: how well it foresees held-out texts, what its stories are "
     "like, what it copied. Or count what people found who compared two models blindly."
 )
-CHARACTERS = 200_000
+CHARACTERS = 60_000
 # Tokens of the KV cache for each of so many stories at once.
 _AT_ONCE, _LONGEST = 128, 512
 

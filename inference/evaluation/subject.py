@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import kernels
 from inference.config import ModelConfig
 from inference.engine import StepEvents
 from inference.errors import EngineError
@@ -19,7 +20,7 @@ from inference.weights import weight_files
 # As `story` is sampled on the site, without penalties, which would hide what a model repeats. Some
 # models write the end of a story out as text.
 ENDS = ("<|endoftext|>", "<|end_story|>")
-SAMPLING = SamplingParams(temperature=0.8, top_p=0.95, max_tokens=250, stop=ENDS)
+SAMPLING = SamplingParams(temperature=0.6, top_p=0.9, max_tokens=250, stop=ENDS)
 _MOST_CONTEXT = 1024
 
 
@@ -65,10 +66,16 @@ class Subject:
         return ids
 
     def loss(self, text: str) -> tuple[float, int]:
-        """In nats, over all tokens of a text, and how many these are."""
+        """In nats, over all tokens of a text, and how many these are. Products are the fast ones:
+        a text is read alone, so there is no company that could change what comes out."""
         runner, ids = self._model.runner, self.begun(text)
         assert isinstance(runner, ForwardRunner)
-        return text_loss(runner, ids, self._context, self._device), len(ids) - 1
+        products = kernels.products()
+        kernels.use_products(replace(products, invariant=False))
+        try:
+            return text_loss(runner, ids, self._context, self._device), len(ids) - 1
+        finally:
+            kernels.use_products(products)
 
     def tell(self, prompts: Sequence[str], seed: int) -> list[Story]:
         """A continuation of each prompt, drawn with seed, seed + 1, … Raises EngineError."""
