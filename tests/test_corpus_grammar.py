@@ -8,8 +8,9 @@ from functools import cache
 
 import pytest
 
-from inference.corpus import grammar, quality
+from inference.corpus import grammar, invented, quality
 from inference.corpus.draws import Draws
+from inference.corpus.filters import unsuitable
 from inference.corpus.polish import chinese, english
 from inference.corpus.story import Story
 from inference.corpus.tables import Plot, load
@@ -176,3 +177,15 @@ def test_chinese_speech_has_one_mark_at_its_end() -> None:
     assert chinese("它说：“好。”。") == "它说：“好。”"
     for text, _ in told("zh"):
         assert not re.search(r"[。！？]”[。，]|，[，。]|的的|地地", text), text
+
+
+def test_invented_names_are_many_and_for_children() -> None:
+    draws = Draws("names")
+    for language, least in (("en", 1500), ("zh", 700)):
+        for gender in "mfn":
+            names = [invented.name(draws, language, gender) for _ in range(2000)]
+            assert len(set(names)) > least, (language, gender, len(set(names)))
+            for name in names:
+                assert 2 <= len(name) <= 8
+                assert language == "zh" or (name[0].isupper() and name[1:].islower())
+                assert not unsuitable(name)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from inference.corpus import invented
 from inference.corpus.draws import Draws
 from inference.corpus.people import Person
 from inference.corpus.tables import Row, Tables, load
@@ -100,8 +101,9 @@ def _gender(draws: Draws, row: Row, form: str, cast: Sequence[Person]) -> str:
 
 def _name(draws: Draws, language: str, world: str, gender: str, taken: Sequence[str]) -> str:
     names = _names(language, "person" if world in ("child", "person") else "thing", gender)
+    is_new = draws.chance(invented.SHARE)
     while True:
-        name = draws.pick(names)
+        name = invented.name(draws, language, gender) if is_new else draws.pick(names)
         if all(name[0] != other[0] for other in taken):
             return name
 

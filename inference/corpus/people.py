@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from inference.corpus import invented
 from inference.corpus.draws import Draws
 from inference.corpus.tables import Row, Tables, load
 
@@ -22,6 +23,8 @@ PRONOUNS = {
 ELDERS = ("kin", "elder", "expert")
 # In the table of names: somebody who is called by what they are, such as "the fox".
 NAMELESS = "*"
+# Invented ones of which one is taken: enough that one does not begin like another of the cast.
+_INVENTED = 8
 
 
 @dataclass(slots=True)
@@ -44,9 +47,8 @@ def hero(draws: Draws, tables: Tables, worlds: Sequence[str], *, reserved: bool)
     world = draws.pick(worlds)
     gender = draws.pick("mf")
     kind = draws.pick(_kinds(tables.language, world, gender))
-    return _person(
-        "hero", draws.pick(_names(tables.language, world, gender, reserved)), kind, gender
-    )
+    names = _names(tables.language, world, gender, reserved)
+    return _person("hero", _given(draws, tables, names, gender, reserved=reserved), kind, gender)
 
 
 def companion(
@@ -69,7 +71,18 @@ def companion(
         taken = {person.kind for person in cast}
         kinds = [row for row in kinds if row["kind"] not in taken]
     names = [n for n in _names(tables.language, first.world, gender, False) if n != NAMELESS]
+    if draws.chance(invented.SHARE):
+        names = [invented.name(draws, tables.language, gender) for _ in range(_INVENTED)]
     return _person(role, _unlike(draws, names, cast), draws.pick(kinds), gender)
+
+
+def _given(
+    draws: Draws, tables: Tables, names: Sequence[str], gender: str, *, reserved: bool
+) -> str:
+    """One of the names, or one that nobody has had yet."""
+    if reserved or not draws.chance(invented.SHARE):
+        return draws.pick(names)
+    return invented.name(draws, tables.language, gender)
 
 
 def _person(role: str, name: str, kind: Row, gender: str) -> Person:
