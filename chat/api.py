@@ -6,6 +6,7 @@ import uuid
 from dataclasses import asdict
 from typing import Any
 
+from csp.decorators import csp_update
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
@@ -42,7 +43,14 @@ async def _owner(request: HttpRequest) -> uuid.UUID:
     return owner
 
 
-api = NinjaAPI(title="TinyLLM", version="1", auth=_owner, docs_url="/docs")
+api = NinjaAPI(
+    title="TinyLLM",
+    version="1",
+    auth=_owner,
+    docs_url="/docs",
+    # Swagger's stylesheet has its icons in itself.
+    docs_decorator=csp_update({"img-src": ["data:"]}),
+)
 
 
 @api.post("/chat", response={200: ChatOut, **_REFUSALS})

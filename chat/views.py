@@ -10,8 +10,9 @@ from django import forms
 from django.contrib.auth.password_validation import password_validators_help_text_html
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import ValidationError
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseServerError
 from django.shortcuts import redirect, render
+from django.template.loader import get_template
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
@@ -153,3 +154,9 @@ def setup(request: HttpRequest, token: str) -> HttpResponse:
         else:
             return redirect("admin:index")
     return render(request, "chat/setup.html", {"form": form})
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Django's own leaves out the request, and with it the nonce of the page's script. No context
+    processors here: what they ask may be what broke."""
+    return HttpResponseServerError(get_template("500.html").render({"request": request}))

@@ -27,6 +27,7 @@ LOCKS = ("requirements.txt", *(f"{name}.txt" for name in ADDED))
 PIN = re.compile(r'[a-z0-9-]+(\[ctk\])?==[0-9][0-9a-z.]*(; platform_machine == "x86_64")?')
 # Distribution name -> the name it is imported by, where they differ.
 IMPORTED_AS = {
+    "django-csp": "csp",
     "django-environ": "environ",
     "django-ninja": "ninja",
     "django-unfold": "unfold",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.templatetags.static import static
 from django.utils.translation import gettext_lazy as _
 
 from tinyllm_site import env
@@ -69,8 +70,10 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "chat.middleware.RequestIdMiddleware",
-    "chat.api_edge.ApiEdgeMiddleware",
+    # In front of whoever answers by himself: a refusal and a file have these headers too.
+    "tinyllm_site.content_policy.ContentPolicyMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "chat.api_edge.ApiEdgeMiddleware",
     "tinyllm_site.static_files.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
@@ -160,7 +163,21 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TINYLLM_BEHIND_
 # Subdomains and the browsers' preload list commit a whole domain, which is not ours to commit.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
-UNFOLD = {"SITE_TITLE": "TinyLLM", "SITE_HEADER": "TinyLLM"}
+UNFOLD = {
+    "SITE_TITLE": "TinyLLM",
+    "SITE_HEADER": "TinyLLM",
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": lambda request: static("chat/favicon.svg"),
+        }
+    ],
+    # None of its own: it would write them into a style element, which its policy does not allow.
+    "COLORS": lambda request: {},
+    "STYLES": [lambda request: static("chat/admin.css")],
+    "SCRIPTS": [lambda request: static("chat/admin.js")],
+}
 
 LOGGING_CONFIG = None
 configure()

@@ -7,6 +7,8 @@ from django.urls import include, path
 
 from chat.api import api
 
+handler500 = "chat.views.server_error"
+
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", api.urls),

@@ -27,6 +27,8 @@ from playwright.sync_api import (
 )
 from websockets.sync.client import connect
 
+from tests.browser.violations import watch_violations
+
 ROOT = Path(__file__).resolve().parents[2]
 OUTPUT = ROOT / "test-output"
 CHROMIUM_FLAGS = [
@@ -170,8 +172,8 @@ def _made_greedy(text: str) -> str:
 
 @pytest.fixture
 def new_context(browser: Browser) -> Iterator[Callable[..., BrowserContext]]:
-    """Makes browser contexts. A console error or warning, an exception or a failed request in any
-    of their pages fails the test."""
+    """Makes browser contexts. A console error or warning, an exception, a failed request or a
+    violation of the Content-Security-Policy in any of their pages fails the test."""
     troubles: list[str] = []
     contexts: list[BrowserContext] = []
 
@@ -180,6 +182,7 @@ def new_context(browser: Browser) -> Iterator[Callable[..., BrowserContext]]:
         context = browser.new_context(viewport=size, **options)  # type: ignore[arg-type]
         context.set_default_timeout(PATIENCE_MS)
         context.on("page", lambda page: _watch(page, troubles))
+        watch_violations(context, troubles)
         WIRES[context] = Wire(context)
         contexts.append(context)
         return context

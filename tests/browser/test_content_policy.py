@@ -1,0 +1,112 @@
+"""The policy in a real browser: the pages do nothing against it, and what is smuggled in fails."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
+
+from tests.browser.conftest import OUTPUT, ROOT, Chat, Site
+from tests.browser.violations import watch_violations
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture(scope="module")
+def administrator(site: Site) -> str:
+    """The name of an account that the admin lets in."""
+    subprocess.run(
+        [sys.executable, "manage.py", "createsuperuser", "--noinput", "--email", "a@example.com"],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "TINYLLM_DATA_DIR": str(site.database.parent),
+            "DJANGO_SUPERUSER_USERNAME": "ada",
+            "DJANGO_SUPERUSER_PASSWORD": PASSWORD,
+        },
+        check=True,
+    )
+    return "ada"
+
+
+def sign_in(page: Page, site: Site, name: str) -> None:
+    page.goto(f"{site.url}/admin/")
+    page.fill("[name=username]", name)
+    page.fill("[name=password]", PASSWORD)
+    page.press("[name=password]", "Enter")
+    page.wait_for_url(f"{site.url}/admin/")
+
+
+# What somebody could get into a page if a sanitiser failed, and the directive that stops it.
+SMUGGLED = {
+    "an inline script": ("script-src-elem", "<script>window.ran = true</script>"),
+    "a file of this site": (
+        "script-src-elem",
+        "<script src='/static/ninja/swagger-ui-bundle.js'></script>",
+    ),
+    "an event handler": ("script-src-attr", "<svg onload='window.ran = true'></svg>"),
+    "a link that is a script": ("script-src-elem", "<a href='javascript:window.ran = true'>x</a>"),
+    "a style attribute": ("style-src-attr", "<p style='color: red'>x</p>"),
+    "a style sheet": ("style-src-elem", "<style>body { color: red }</style>"),
+    "a picture of another site": ("img-src", "<img src='http://other.example/x.png'>"),
+    "another base": ("base-uri", "<base href='http://other.example/'>"),
+    "a frame": ("frame-src", "<iframe src='/'></iframe>"),
+    "a form to another site": ("form-action", "<form action='http://other.example/'></form>"),
+}
+
+
+@pytest.mark.parametrize("name", SMUGGLED)
+def test_what_is_smuggled_in_is_refused(browser: Browser, site: Site, name: str) -> None:
+    directive, html = SMUGGLED[name]
+    found: list[str] = []
+    with browser.new_context() as context:
+        watch_violations(context, found)
+        page = context.new_page()
+        # The page as it is, with the smuggled part in it: parsed as the browser parses any page.
+        page.route(f"{site.url}/", lambda route: smuggle(route, html))
+        page.goto(f"{site.url}/")
+        page.evaluate("document.querySelector('body > a[href^=javascript]')?.click()")
+        page.evaluate("document.querySelector('body > form[action]')?.submit()")
+        for _ in range(100):
+            if found:
+                break
+            page.wait_for_timeout(50)
+        assert [each.split(" refused ")[0] for each in found] == [directive]
+        assert page.evaluate("window.ran") is None
+
+
+def smuggle(route: Route, html: str) -> None:
+    answer = route.fetch()
+    route.fulfill(response=answer, body=answer.text().replace("<body>", f"<body>{html}"))
+
+
+def test_a_page_does_not_break_its_policy(context: BrowserContext, site: Site) -> None:
+    """Pages that no other browser test opens; the context fails on any violation."""
+    page = context.new_page()
+    page.goto(f"{site.url}/api/docs")
+    expect(page.locator(".opblock-summary").first).to_be_visible()
+    page.locator(".opblock-summary").first.click()
+    expect(page.locator(".opblock-body").first).to_be_visible()
+    page.screenshot(path=OUTPUT / "policy-api-docs.png")
+
+
+def test_the_admin_does_not_break_its_own(
+    context: BrowserContext, site: Site, administrator: str
+) -> None:
+    chat = Chat.open(context, site)
+    chat.send("Say hello.")
+    chat.wait_end()
+    page = context.new_page()
+    sign_in(page, site, administrator)
+    page.screenshot(path=OUTPUT / "policy-admin.png")
+    for name in ("user", "session", "message", "generation"):
+        page.goto(f"{site.url}/admin/chat/{name}/")
+        page.locator("#result_list input[type=checkbox]").first.check()
+        expect(page.locator("#changelist-actions")).to_be_visible()
+        page.screenshot(path=OUTPUT / f"policy-admin-{name}.png")
+        page.locator("#result_list tbody a").first.click()
+        page.wait_for_url("**/change/**")
+    page.screenshot(path=OUTPUT / "policy-admin-change.png")
