@@ -1,7 +1,7 @@
 """What a page may load, run and ask the browser for: a header on every answer that Django gives.
 
 Two policies: a strict one for everything, and a second one for the admin, whose templates are not
-ours (docs/adr/0014-admin-policy.md). docs/security.md says what each line is for.
+ours (docs/adr/0013-admin-policy.md). docs/security.md says what each line is for.
 """
 
 from __future__ import annotations
