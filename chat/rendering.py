@@ -23,6 +23,8 @@ from markdown_it.rules_inline.state_inline import Scanned
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 
+from chat import formulas
+from chat.formula_marks import add_formulas
 from chat.highlighting import CLASSES, highlight_code
 
 # Parsing is not linear in the worst case: a longer paragraph is shown as it was written.
@@ -40,13 +42,13 @@ _TAGS = {
 }
 # fmt: on
 _SANITISER = nh3.Cleaner(
-    tags=_TAGS,
-    attributes={"a": {"href", "title"}, "ol": {"start"}},
+    tags=_TAGS | formulas.TAGS,
+    attributes={"a": {"href", "title"}, "ol": {"start"}, **formulas.ATTRIBUTES},
     allowed_classes={
         "code": {"highlight"},
         "div": {"table"},
         "figure": {"code"},
-        "span": set(CLASSES),
+        "span": {"formula", *CLASSES},
         "td": {"left", "center", "right"},
         "th": {"left", "center", "right"},
     },
@@ -223,6 +225,7 @@ def _parser() -> MarkdownIt:
     md.add_render_rule("softbreak", _soft_break)
     md.add_render_rule("table_open", _table_open)
     md.add_render_rule("table_close", _table_close)
+    add_formulas(md)
     return md
 
 

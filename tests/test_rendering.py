@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chat import formulas
 from chat.rendering import StreamRenderer, render_blocks
 
 # fmt: off
@@ -19,6 +20,7 @@ PIECES = st.sampled_from([
     "\r", "\0", "---", "===", "|", "| a | b |\n", "|--|--:|\n", "x", "word ", "def f(): ",
     "重点：", "正文", "“引”", "<b>", "</p>", "&amp;", "&lt;", "<script>", "javascript:",
     "http://e.com ", "😀", "é", "\\", "    code", "[x]: http://e.com\n", "\n    ", "\n  ",
+    "$", "$$", "$$\n", "\\(", "\\)", "\\[\n", "\\]", "$x$", "x^2", "\\frac", "{", "}", "&", "\\\\",
 ])
 # fmt: on
 TEXT = st.lists(PIECES, max_size=30).map("".join)
@@ -123,6 +125,7 @@ ALLOWED = {
     "span": {"class"}, "strong": set(),
     "table": set(), "tbody": set(), "td": {"class"}, "th": {"class"}, "thead": set(),
     "tr": set(), "ul": set(),
+    **{tag: formulas.ATTRIBUTES.get(tag, set()) for tag in formulas.TAGS},
 }  # fmt: skip
 
 
