@@ -10,6 +10,7 @@ import re
 from functools import lru_cache
 from html import unescape
 from itertools import accumulate
+from unicodedata import category
 from xml.etree.ElementTree import Element, tostring
 
 from latex2mathml.converter import Converter
@@ -53,10 +54,12 @@ _ENVIRONMENTS = {
 }
 # fmt: on
 _PLAIN_ENVIRONMENT = re.compile(r"\\(?:begin|end)\s*\{(?:equation|displaymath|math)\*?\}")
-_ENVIRONMENT = re.compile(r"\\(begin|end)\s*\{([^{}]*)\}")
+_ENVIRONMENT = re.compile(r"\\(begin|end)\s*\{([^{}]*)\}(?:\s*\[[tcb]\])?")
 _LABEL = re.compile(r"\\label\s*\{[^{}]*\}")
 _ESCAPED = re.compile(r"\\.", re.DOTALL)
 _PERCENT = re.compile(r"((?<!\\)(?:\\\\)*)%")
+# Symbols that stand for themselves, and so have no space around them as + and = have.
+_NO_OPERATORS = "∞∅|◻"
 _CHILDREN = {"mfrac": 2, "mroot": 2, "msub": 2, "msup": 2, "munder": 2, "mover": 2}
 _CHILDREN |= {"msubsup": 3, "munderover": 3}
 
@@ -111,5 +114,7 @@ def _settle(element: Element, depth: int = 0) -> None:
     element.text = unescape(text)
     if element.tag == "mi" and text.startswith("&") and re.fullmatch("[a-zA-Z]", element.text):
         element.set("mathvariant", "normal")  # \mathrm{d}: upright, as a lone letter is not
+    if element.tag in ("mi", "mo") and len(element.text) == 1 and category(element.text) == "Sm":
+        element.tag = "mi" if element.text in _NO_OPERATORS else "mo"
     for child in element:
         _settle(child, depth + 1)

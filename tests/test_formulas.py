@@ -132,9 +132,10 @@ def test_shapes(latex: str, expected: list[str]) -> None:
     assert shapes(whole(f"${latex}$")) == expected
 
 
+@pytest.mark.parametrize("place", ["", "[t]"])
 @pytest.mark.parametrize("name", ["aligned", "align", "align*", "split", "eqnarray"])
-def test_lines_are_aligned(name: str) -> None:
-    html = whole(rf"$$\begin{{{name}}}a&=b\\c&=d\end{{{name}}}$$")
+def test_lines_are_aligned(name: str, place: str) -> None:
+    html = whole(rf"$$\begin{{{name}}}{place}a&=b\\c&=d\end{{{name}}}$$")
     assert shapes(html).count("mtr") == 2
     assert html.count('columnalign="right"') == html.count('columnalign="left"') == 2
 
@@ -160,6 +161,20 @@ def test_every_character_is_there(latex: str, text: str) -> None:
 
 def test_a_letter_that_is_set_upright_says_so() -> None:
     assert '<mi mathvariant="normal">d</mi><mi>x</mi>' in whole(r"$\mathrm{d}x$")
+
+
+@pytest.mark.parametrize(
+    ("latex", "html"),
+    [
+        (r"\pm", "<mo>±</mo>"),
+        (r"\implies", "<mo>⟹</mo>"),
+        (r"\le", "<mo>≤</mo>"),
+        (r"\infty", "<mi>∞</mi>"),
+        (r"\alpha", "<mi>α</mi>"),
+    ],
+)
+def test_operators_are_set_apart_and_symbols_are_not(latex: str, html: str) -> None:
+    assert html in whole(f"${latex}$")
 
 
 # --- What is no LaTeX -----------------------------------------------------------------------
