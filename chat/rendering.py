@@ -18,11 +18,12 @@ from markdown_it import MarkdownIt
 from markdown_it.parser_inline import ParserInline
 from markdown_it.renderer import RendererHTML
 from markdown_it.rules_core import StateCore
-from markdown_it.rules_inline import StateInline
-from markdown_it.rules_inline.state_inline import Scanned
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 
+from chat import formulas
+from chat.cjk import CjkState, soft_break
+from chat.formula_marks import add_formulas
 from chat.highlighting import CLASSES, highlight_code
 
 # Parsing is not linear in the worst case: a longer paragraph is shown as it was written.
@@ -30,7 +31,6 @@ MAX_INLINE = 20_000
 MAX_NESTING = 60  # counts a list and its items as two
 
 _LINE_END = re.compile(r"\r\n?|\n")
-_CJK = re.compile("[　-〿぀-ヿ㐀-䶿一-鿿가-힯豈-﫿＀-｠￠-￦\U00020000-\U0003134f]")
 
 # fmt: off
 _TAGS = {
@@ -40,13 +40,13 @@ _TAGS = {
 }
 # fmt: on
 _SANITISER = nh3.Cleaner(
-    tags=_TAGS,
-    attributes={"a": {"href", "title"}, "ol": {"start"}},
+    tags=_TAGS | formulas.TAGS,
+    attributes={"a": {"href", "title"}, "ol": {"start"}, **formulas.ATTRIBUTES},
     allowed_classes={
         "code": {"highlight"},
         "div": {"table"},
         "figure": {"code"},
-        "span": set(CLASSES),
+        "span": {"formula", *CLASSES},
         "td": {"left", "center", "right"},
         "th": {"left", "center", "right"},
     },
@@ -123,21 +123,6 @@ def _blocks(text: str) -> Iterator[tuple[int, str]]:
         yield lines[0], _SANITISER.clean(html).strip("\n")
 
 
-class _CjkState(StateInline):
-    """`**重点：**正文` is bold: beside a CJK character the marks need only touch their text.
-
-    CommonMark's rule looks for spaces or punctuation around words, which CJK text does not have.
-    """
-
-    def scanDelims(self, start: int, canSplitWord: bool) -> Scanned:  # noqa: N802, N803
-        scanned = super().scanDelims(start, canSplitWord)
-        before = self.src[start - 1] if start > 0 else " "
-        after = self.src[end] if (end := start + scanned.length) < self.posMax else " "
-        if not canSplitWord or not (_CJK.match(before) or _CJK.match(after)):
-            return scanned
-        return Scanned(not after.isspace(), not before.isspace(), scanned.length)
-
-
 class _Inline(ParserInline):
     def parse(self, src: str, md: MarkdownIt, env: EnvType, tokens: list[Token]) -> list[Token]:
         if len(src) > MAX_INLINE:
@@ -145,7 +130,7 @@ class _Inline(ParserInline):
             text.content = src
             tokens.append(text)
             return tokens
-        state = _CjkState(src, md, env, tokens)
+        state = CjkState(src, md, env, tokens)
         self.tokenize(state)
         for rule in self.ruler2.getRules(""):
             rule(state)
@@ -195,14 +180,6 @@ def _code(
     )
 
 
-def _soft_break(
-    _: RendererHTML, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType
-) -> str:
-    """A line break in the source is a space, but not between two CJK characters."""
-    before, after = tokens[index - 1].content[-1:], tokens[index + 1 : index + 2]
-    return "" if after and _CJK.match(before) and _CJK.match(after[0].content) else "\n"
-
-
 def _table_open(*_: Any) -> str:
     return '<div class="table"><table>'
 
@@ -220,9 +197,10 @@ def _parser() -> MarkdownIt:
     md.core.ruler.push("class_for_alignment", _class_for_alignment)
     md.add_render_rule("fence", _code)
     md.add_render_rule("code_block", _code)
-    md.add_render_rule("softbreak", _soft_break)
+    md.add_render_rule("softbreak", soft_break)
     md.add_render_rule("table_open", _table_open)
     md.add_render_rule("table_close", _table_close)
+    add_formulas(md)
     return md
 
 

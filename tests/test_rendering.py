@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chat import formulas
 from chat.rendering import StreamRenderer, render_blocks
 
 # fmt: off
@@ -19,6 +20,7 @@ PIECES = st.sampled_from([
     "\r", "\0", "---", "===", "|", "| a | b |\n", "|--|--:|\n", "x", "word ", "def f(): ",
     "重点：", "正文", "“引”", "<b>", "</p>", "&amp;", "&lt;", "<script>", "javascript:",
     "http://e.com ", "😀", "é", "\\", "    code", "[x]: http://e.com\n", "\n    ", "\n  ",
+    "$", "$$", "$$\n", "\\(", "\\)", "\\[\n", "\\]", "$x$", "x^2", "\\frac", "{", "}", "&", "\\\\",
 ])
 # fmt: on
 TEXT = st.lists(PIECES, max_size=30).map("".join)
@@ -84,23 +86,6 @@ def test_table_alignment_is_a_class_because_a_strict_policy_refuses_style() -> N
     assert "style" not in html
 
 
-@pytest.mark.parametrize(
-    ("text", "html"),
-    [
-        ("**重点：**正文", "<strong>重点：</strong>正文"),
-        ("这是**“重点”**。", "这是<strong>“重点”</strong>。"),
-        ("これは**「重要」**です", "これは<strong>「重要」</strong>です"),
-        ("이것은 **중요(重要)**합니다", "<strong>중요(重要)</strong>합니다"),
-        ("~~删除。~~正文", "<s>删除。</s>正文"),
-        ("第一行\n第二行", "<p>第一行第二行</p>"),
-        ("one\ntwo", "<p>one\ntwo</p>"),
-        ("2 * 3 * 4 a** b**", "2 * 3 * 4 a** b**"),
-    ],
-)
-def test_cjk_text_needs_no_spaces_around_marks(text: str, html: str) -> None:
-    assert html in whole(text)
-
-
 def test_code_is_highlighted_by_class_and_keeps_every_character() -> None:
     code = '\n\ndef f(x):\n    return "<é>" & 1  # 注\n\n'
     html = whole(f"```python\n{code}```")
@@ -123,6 +108,7 @@ ALLOWED = {
     "span": {"class"}, "strong": set(),
     "table": set(), "tbody": set(), "td": {"class"}, "th": {"class"}, "thead": set(),
     "tr": set(), "ul": set(),
+    **{tag: formulas.ATTRIBUTES.get(tag, set()) for tag in formulas.TAGS},
 }  # fmt: skip
 
 

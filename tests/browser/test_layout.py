@@ -50,7 +50,7 @@ def overflow(page: Page) -> int:
     width: int = page.evaluate(
         """() => Math.max(0, document.documentElement.scrollWidth - innerWidth,
             ...[...document.querySelectorAll("main *")]
-                .filter(e => !e.closest("pre, .table, .sr"))
+                .filter(e => !e.closest("pre, .table, .sr, math"))
                 .map(e => Math.round(e.getBoundingClientRect().right - innerWidth)))"""
     )
     return width
