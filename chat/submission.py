@@ -29,6 +29,16 @@ class Submission:
     sampling: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Regeneration:
+    """Another answer beside `message_id`, by any model."""
+
+    session_id: uuid.UUID
+    message_id: uuid.UUID
+    model: str
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+
+
 def check_text(text: str) -> None:
     """Raises EmptyInput, InputTooLong, InvalidRequest."""
     if len(text) > MAX_TEXT:

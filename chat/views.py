@@ -88,6 +88,7 @@ def _context(owner: uuid.UUID, conversation: selectors.Conversation | None) -> d
             "session": {"id": current.id, "model": current.model} if current else None,
             "models": [_described(each) for each in models],
             "messages": [_state(message) for message in messages],
+            "running": conversation.running if conversation else None,
         },
         "strings": page_strings(),
     }
