@@ -100,7 +100,7 @@ def turn_start(
     )
     answer = Message(session=session, parent=user, role=Message.Role.ASSISTANT)
     insert(user, answer)
-    told = {"id": str(user.id), "parent_id": str(parent_id) if parent_id else None, "text": text}
+    told = {**_named(user), "text": text}
     return _begin(session, answer, plan, client_id=client_id, user_message=told)
 
 
@@ -186,11 +186,7 @@ def _begin(
         "client_id": client_id,
         "title": session.title,
         "user_message": user_message,
-        "message": {
-            "id": str(answer.id),
-            "parent_id": str(answer.parent_id) if answer.parent_id else None,
-            "model": plan.model,
-        },
+        "message": {**_named(answer), "model": plan.model},
         "continued": continued,
     }
     its = {"session": session, "generation": generation, "payload": payload}
@@ -198,6 +194,11 @@ def _begin(
     return StartedTurn(
         session.id, answer.id, generation.id, session.last_seq, answer.content, payload
     )
+
+
+def _named(message: Message) -> dict[str, Any]:
+    parent = str(message.parent_id) if message.parent_id else None
+    return {"id": str(message.id), "parent_id": parent}
 
 
 @transaction.atomic

@@ -3,6 +3,8 @@
 import { listenForCopying } from "./clipboard.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
+import { Editor } from "./editor.js";
+import { ModelMenu } from "./model_menu.js";
 import { Models } from "./models.js";
 import { Retry } from "./retry.js";
 import { Scroll } from "./scroll.js";
@@ -12,11 +14,13 @@ import { Socket } from "./socket.js";
 import { Status } from "./status.js";
 import { say } from "./strings.js";
 import { listenForTheme } from "./theme.js";
+import { listenForVersions } from "./versions.js";
 
 const byId = (id) => document.getElementById(id);
 const pageState = (page) => JSON.parse(page.getElementById("page-state").textContent);
 
 const state = pageState(document);
+let rewinds = 0;
 const conversation = new Conversation(byId("conversation"), state);
 const scroll = new Scroll(byId("scroll"), byId("newest"));
 const retry = new Retry(byId("retry"));
@@ -31,6 +35,9 @@ const sidebar = new Sidebar({
   failed: (message) => status.error(message),
 });
 const socket = new Socket({ frame: apply, error: refused, connected: (is) => status.connected(is) });
+const editor = new Editor(edit);
+const menu = new ModelMenu(state.models.filter(({ ready }) => ready), regenerate);
+const stayed = listenForVersions(byId("scroll"), showBranch);
 conversation.onMismatch = rewind;
 
 function submit(text) {
@@ -63,6 +70,8 @@ function stop() {
 
 function apply(frame) {
   if (frame.type === "session.reset") return rewind();
+  if (frame.type === "session.opened") return branchShown(frame.shown);
+  if (frame.type === "branch.shown") return branchShown(frame.message_id);
   conversation.apply(frame);
   if (frame.type === "turn.started") started(frame);
   if (frame.type === "queue.position") status.say(say("queue", { n: frame.position }));
@@ -85,6 +94,46 @@ function ended({ status: how, message_id, error }) {
   retry.offer(error.retry_after_s, () => goOn(message_id));
 }
 
+function edit(message, text, client_id) {
+  if (isBusy()) return false;
+  status.clear();
+  socket.send("turn.submit", {
+    client_id,
+    session_id: socket.session,
+    text,
+    model: models.current.name,
+    parent_id: conversation.parentOf(message),
+  });
+  return true;
+}
+
+function regenerate(message, model) {
+  if (!message || isBusy()) return;
+  status.clear();
+  socket.send("turn.regenerate", { session_id: socket.session, message_id: message.id, model });
+}
+
+/** One answer at a time; says so where it is in the way. */
+function isBusy() {
+  if (conversation.running) status.error(say("busy"));
+  return Boolean(conversation.running);
+}
+
+function regenerateLast() {
+  const message = conversation.find(conversation.lastId);
+  regenerate(message, message?.model);
+}
+
+/** Returns whether it was asked for: without a connection it cannot be. */
+function showBranch(message_id) {
+  return socket.send("branch.show", { session_id: socket.session, message_id });
+}
+
+/** end: the message at the end of what the server shows. */
+function branchShown(end) {
+  if (end && end !== conversation.end) rewind();
+}
+
 function goOn(message_id) {
   status.clear();
   scroll.toNewest();
@@ -98,6 +147,9 @@ function showBusy() {
 }
 
 function started(frame) {
+  const lost = editor.answered(frame.client_id) ? "" : editor.orphaned();
+  if (lost) composer.restore(lost);
+  if (document.activeElement === document.body) focusComposer();
   composer.setBusy(true);
   status.say(say("thinking"));
   const { session_id, title, message } = frame;
@@ -112,9 +164,18 @@ function started(frame) {
   composer.renameDraft(session_id);
 }
 
+/** Not on a phone, where the keyboard would cover what the person came to read. */
+function focusComposer() {
+  if (matchMedia("(hover: hover)").matches) composer.area.focus();
+}
+
 function refused(frame) {
   status.say("");
   status.error(frame.message);
+  if (editor.answered(frame.client_id)) {
+    if (frame.retry_after_s) retry.offer(frame.retry_after_s, () => editor.send());
+    return;
+  }
   const text = conversation.withdraw(frame.client_id);
   if (text) composer.restore(text);
   if (text && frame.retry_after_s) {
@@ -128,21 +189,33 @@ function refused(frame) {
 
 /** The server says that our copy cannot be right: take its page instead, and go on from there. */
 async function rewind() {
+  const which = ++rewinds;
   const reply = await fetch(location.href, { headers: { Accept: "text/html" } });
   if (!reply.ok) return status.error(say("gone"));
   const page = new DOMParser().parseFromString(await reply.text(), "text/html");
+  if (which !== rewinds) return; // a later one knows better
   const fresh = page.getElementById("conversation");
+  const reopen = editor.keep();
+  const pending = conversation.root.querySelectorAll(".pending");
   conversation.root.replaceWith(fresh);
   conversation.adopt(fresh, pageState(page));
+  fresh.append(...pending);
+  reopen((id) => conversation.find(id), (text) => composer.restore(text));
   composer.setBusy(Boolean(conversation.running));
   scroll.watch();
+  if (stayed(byId("scroll"))) scroll.stay();
   socket.follow(state.session.id, Number(fresh.dataset.after));
 }
 
 composer.stopButton.addEventListener("click", stop);
 byId("scroll").addEventListener("click", (event) => {
-  const message = event.target.closest(".continue")?.closest(".message").message;
-  if (message) goOn(message.id);
+  const button = event.target.closest(".tool");
+  const message = button?.closest(".message").message;
+  if (!message) return;
+  if (button.matches(".continue")) goOn(message.id);
+  if (button.matches(".edit")) editor.open(message);
+  if (button.matches(".regenerate")) regenerate(message, message.model);
+  if (button.matches(".other-model")) menu.toggle(button, message);
 });
 byId("welcome").addEventListener("click", (event) => {
   if (!event.target.matches(".examples button")) return;
@@ -157,11 +230,11 @@ listenForShortcuts({
   find: () => sidebar.find(),
   sidebar: () => sidebar.toggle(),
   help: () => byId("help").showModal(),
+  regenerate: regenerateLast,
   stop: () => sidebar.closeDrawer() || stop(),
 });
 
 models.show();
 composer.setBusy(Boolean(conversation.running));
 if (state.session) socket.follow(state.session.id, Number(conversation.root.dataset.after));
-// On a phone, the keyboard would cover what the person came to read.
-if (matchMedia("(hover: hover)").matches) composer.area.focus();
+focusComposer();
