@@ -1,10 +1,9 @@
 // Brings the rooms of the page together; each has its own file and one purpose.
 
+import { Branching } from "./branching.js";
 import { listenForCopying } from "./clipboard.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
-import { Editor } from "./editor.js";
-import { ModelMenu } from "./model_menu.js";
 import { Models } from "./models.js";
 import { Retry } from "./retry.js";
 import { Scroll } from "./scroll.js";
@@ -14,7 +13,6 @@ import { Socket } from "./socket.js";
 import { Status } from "./status.js";
 import { say } from "./strings.js";
 import { listenForTheme } from "./theme.js";
-import { listenForVersions } from "./versions.js";
 
 const byId = (id) => document.getElementById(id);
 const pageState = (page) => JSON.parse(page.getElementById("page-state").textContent);
@@ -35,9 +33,8 @@ const sidebar = new Sidebar({
   failed: (message) => status.error(message),
 });
 const socket = new Socket({ frame: apply, error: refused, connected: (is) => status.connected(is) });
-const editor = new Editor(edit);
-const menu = new ModelMenu(state.models.filter(({ ready }) => ready), regenerate);
-const stayed = listenForVersions(byId("scroll"), showBranch);
+const rooms = { conversation, socket, status, composer, models, retry, scroll };
+const branching = new Branching(byId("scroll"), rooms);
 conversation.onMismatch = rewind;
 
 function submit(text) {
@@ -94,41 +91,6 @@ function ended({ status: how, message_id, error }) {
   retry.offer(error.retry_after_s, () => goOn(message_id));
 }
 
-function edit(message, text, client_id) {
-  if (isBusy()) return false;
-  status.clear();
-  socket.send("turn.submit", {
-    client_id,
-    session_id: socket.session,
-    text,
-    model: models.current.name,
-    parent_id: conversation.parentOf(message),
-  });
-  return true;
-}
-
-function regenerate(message, model) {
-  if (!message || isBusy()) return;
-  status.clear();
-  socket.send("turn.regenerate", { session_id: socket.session, message_id: message.id, model });
-}
-
-/** One answer at a time; says so where it is in the way. */
-function isBusy() {
-  if (conversation.running) status.error(say("busy"));
-  return Boolean(conversation.running);
-}
-
-function regenerateLast() {
-  const message = conversation.find(conversation.lastId);
-  regenerate(message, message?.model);
-}
-
-/** Returns whether it was asked for: without a connection it cannot be. */
-function showBranch(message_id) {
-  return socket.send("branch.show", { session_id: socket.session, message_id });
-}
-
 /** end: the message at the end of what the server shows. */
 function branchShown(end) {
   if (end && end !== conversation.end) rewind();
@@ -147,8 +109,7 @@ function showBusy() {
 }
 
 function started(frame) {
-  const lost = editor.answered(frame.client_id) ? "" : editor.orphaned();
-  if (lost) composer.restore(lost);
+  branching.started(frame.client_id);
   if (document.activeElement === document.body) focusComposer();
   composer.setBusy(true);
   status.say(say("thinking"));
@@ -172,10 +133,7 @@ function focusComposer() {
 function refused(frame) {
   status.say("");
   status.error(frame.message);
-  if (editor.answered(frame.client_id)) {
-    if (frame.retry_after_s) retry.offer(frame.retry_after_s, () => editor.send());
-    return;
-  }
+  if (branching.refused(frame)) return;
   const text = conversation.withdraw(frame.client_id);
   if (text) composer.restore(text);
   if (text && frame.retry_after_s) {
@@ -195,27 +153,21 @@ async function rewind() {
   const page = new DOMParser().parseFromString(await reply.text(), "text/html");
   if (which !== rewinds) return; // a later one knows better
   const fresh = page.getElementById("conversation");
-  const reopen = editor.keep();
-  const pending = conversation.root.querySelectorAll(".pending");
-  conversation.root.replaceWith(fresh);
-  conversation.adopt(fresh, pageState(page));
-  fresh.append(...pending);
-  reopen((id) => conversation.find(id), (text) => composer.restore(text));
+  branching.across(() => {
+    const pending = conversation.root.querySelectorAll(".pending");
+    conversation.root.replaceWith(fresh);
+    conversation.adopt(fresh, pageState(page));
+    fresh.append(...pending);
+  });
   composer.setBusy(Boolean(conversation.running));
   scroll.watch();
-  if (stayed(byId("scroll"))) scroll.stay();
   socket.follow(state.session.id, Number(fresh.dataset.after));
 }
 
 composer.stopButton.addEventListener("click", stop);
 byId("scroll").addEventListener("click", (event) => {
-  const button = event.target.closest(".tool");
-  const message = button?.closest(".message").message;
-  if (!message) return;
-  if (button.matches(".continue")) goOn(message.id);
-  if (button.matches(".edit")) editor.open(message);
-  if (button.matches(".regenerate")) regenerate(message, message.model);
-  if (button.matches(".other-model")) menu.toggle(button, message);
+  const message = event.target.closest(".continue")?.closest(".message").message;
+  if (message) goOn(message.id);
 });
 byId("welcome").addEventListener("click", (event) => {
   if (!event.target.matches(".examples button")) return;
@@ -230,7 +182,7 @@ listenForShortcuts({
   find: () => sidebar.find(),
   sidebar: () => sidebar.toggle(),
   help: () => byId("help").showModal(),
-  regenerate: regenerateLast,
+  regenerate: () => branching.regenerateLast(),
   stop: () => sidebar.closeDrawer() || stop(),
 });
 
