@@ -182,8 +182,10 @@ def test_what_is_being_edited_outlives_a_choice_made_elsewhere(
 
 
 def test_another_model_is_chosen_from_a_menu(chat: Chat) -> None:
-    chat.send(SHORT)
-    chat.wait_end()
+    chat.send("Once upon a time, in a village by the sea,")
+    chat.wait_text(20)
+    chat.page.locator("#stop").click()
+    chat.wait_end("STOPPED")
     button = chat.answer.locator(".other-model")
     button.focus()
     chat.page.keyboard.press("Enter")
