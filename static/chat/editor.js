@@ -59,6 +59,7 @@ export class Editor {
     if (ours) {
       this.sending = null;
       this.#freeze(false);
+      if (!this.isOpen) this.form = null; // its message made way for the new version
     }
     return ours;
   }

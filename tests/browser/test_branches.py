@@ -225,6 +225,7 @@ def test_versions_on_a_phone(new_context: Callable[..., BrowserContext], site: S
     chat.answer.locator(".regenerate").tap()
     expect(which(chat.answer)).to_have_text("2/2")
     chat.wait_end()
+    expect(chat.text).to_have_value("")
     chat.screenshot("branches-phone")
     wide = chat.page.evaluate("document.documentElement.scrollWidth")
     assert wide <= 390
