@@ -21,6 +21,7 @@ from chat.errors import ChatError, InvalidRequest, SessionNotFound, WireError, w
 from chat.event_stream import event_stream, last_event
 from chat.generation import turns
 from chat.schemas import (
+    BranchIn,
     ChatIn,
     ChatOut,
     EngineStatusOut,
@@ -91,10 +92,21 @@ async def sessions(request: HttpRequest) -> Any:
 
 @api.get("/sessions/{session_id}", response={200: SessionDetailOut, 401: ErrorOut, 404: ErrorOut})
 async def session(request: HttpRequest, session_id: str) -> Any:
-    """One session with the messages of its newest branch, an unfinished answer included."""
-    found = await in_database(
-        selectors.conversation, owner_id=_owner_of(request), session_id=_uuid(session_id)
-    )
+    """One session with the messages of the branch that is shown, an unfinished answer included."""
+    return await _detail(_owner_of(request), _uuid(session_id))
+
+
+@api.put("/sessions/{session_id}/branch", response={200: SessionDetailOut, **_REFUSALS})
+async def show_branch(request: HttpRequest, session_id: str, body: BranchIn) -> Any:
+    """Show another branch: the one through this message that was shown last. POST /api/chat goes
+    on with it, and open pages follow."""
+    owner, known = _owner_of(request), _uuid(session_id)
+    await turns().show(owner_id=owner, session_id=known, message_id=body.message_id)
+    return await _detail(owner, known)
+
+
+async def _detail(owner: uuid.UUID, session_id: uuid.UUID) -> dict[str, Any]:
+    found = await in_database(selectors.conversation, owner_id=owner, session_id=session_id)
     messages = [*found.messages, *([found.live_message] if found.live_message else [])]
     row = found.session
     return {

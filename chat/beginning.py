@@ -16,7 +16,7 @@ from chat.errors import ModelChanged
 from chat.prompting import continue_prompt
 from chat.selectors import ContinueContext, PromptContext
 from chat.services import StartedTurn, TurnPlan
-from chat.submission import Submission, prompt_ids, same_tokens
+from chat.submission import Regeneration, Submission, prompt_ids, same_tokens
 from inference.errors import ContextLengthExceeded
 from inference.types import GenerateRequest, SamplingParams
 
@@ -60,6 +60,19 @@ def begin_turn(
         text=submission.text,
         plan=plan,
     )
+    return _begun(owner_id, started, plan, params, None)
+
+
+def regenerate_turn(
+    run: Run, *, owner_id: uuid.UUID, regeneration: Regeneration, params: SamplingParams
+) -> Begun:
+    """Raises as `begin_turn` does."""
+    its = {"owner_id": owner_id, "session_id": regeneration.session_id}
+    context = selectors.regenerate_context(**its, message_id=regeneration.message_id)
+    assert context.parent_id is not None
+    ids = prompt_ids(run.codec, regeneration.model, context.previous, context.messages)
+    plan = _plan(run, regeneration.model, ids, params)
+    started = services.turn_regenerate(**its, parent_id=context.parent_id, plan=plan)
     return _begun(owner_id, started, plan, params, None)
 
 

@@ -21,12 +21,19 @@ from chat import frames, identity
 from chat.database import in_database
 from chat.errors import InvalidRequest, NotSignedIn, wire
 from chat.follow import Reading, follow, followed
-from chat.frames import SessionOpen, TurnContinue, TurnStop, TurnSubmit
+from chat.frames import (
+    BranchShow,
+    SessionOpen,
+    TurnContinue,
+    TurnRegenerate,
+    TurnStop,
+    TurnSubmit,
+)
 from chat.generation import Accepted, turns
 from chat.middleware import request_id
 from chat.outlet import encode
 from chat.site_socket import OUTLET
-from chat.submission import Submission
+from chat.submission import Regeneration, Submission
 
 MAX_TASKS = 64
 """Frames being worked on and sessions followed, per socket."""
@@ -86,6 +93,24 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
                         message_id=parsed.message_id,
                     )
                 )
+
+            case TurnRegenerate():
+                await self._regenerate(parsed)
+            case BranchShow():
+                await turns().show(
+                    owner_id=self.owner_id,
+                    session_id=parsed.session_id,
+                    message_id=parsed.message_id,
+                )
+
+    async def _regenerate(self, parsed: TurnRegenerate) -> None:
+        regeneration = Regeneration(
+            session_id=parsed.session_id,
+            message_id=parsed.message_id,
+            model=parsed.model,
+            sampling=parsed.sampling,
+        )
+        self._show(await turns().regenerate(owner_id=self.owner_id, regeneration=regeneration))
 
     async def _submit(self, parsed: TurnSubmit) -> None:
         submission = Submission(

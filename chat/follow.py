@@ -12,7 +12,7 @@ from chat.generation import turns
 from chat.live import LiveTurn
 from chat.outlet import Composed, Frame, Outlet, Slot, composed, frame
 from chat.replay import is_known, replay, started_frame
-from chat.selectors import session_get
+from chat.selectors import session_position
 from chat.signals import Listener, listening
 
 SHORT = 1000
@@ -38,24 +38,54 @@ async def follow(outlet: Outlet, reading: Reading) -> None:
     SessionNotFound, also when the session is deleted.
     """
     async with listening(reading.session_id) as listener:
-        if reading.is_sender or await _open(outlet, reading):
-            await _follow(outlet, reading, listener)
+        at = _Place(outlet, reading, reading.after)
+        if reading.is_sender or await _open(at):
+            await _follow(at, listener)
 
 
-async def _open(outlet: Outlet, reading: Reading) -> bool:
+@dataclass(slots=True)
+class _Place:
+    """How far a reader has come. seq: of the last event it has. shown: the end of the branch that
+    it was last told of."""
+
+    outlet: Outlet
+    reading: Reading
+    seq: int
+    shown: str | None = None
+
+    async def take(self, event: Frame) -> None:
+        await self.outlet.room()
+        self.outlet.take(composed(event))
+        self.seq = event["seq"]
+        if event["type"] == "turn.started" and not event["continued"]:
+            self.shown = event["message"]["id"]
+
+    async def show(self, message_id: str | None) -> None:
+        if message_id is not None and message_id != self.shown:
+            ids = {"session_id": str(self.reading.session_id), "message_id": message_id}
+            await self.take(frame("branch.shown", seq=self.seq, **ids))
+            self.shown = message_id
+
+
+async def _open(at: _Place) -> bool:
     """Whether there is something to follow from there."""
-    session_id, after = reading.session_id, reading.after
-    session = await in_database(session_get, owner_id=reading.owner_id, session_id=session_id)
+    reading, after = at.reading, at.seq
+    session_id = reading.session_id
+    last, shown = await in_database(
+        session_position, owner_id=reading.owner_id, session_id=session_id
+    )
+    at.shown = str(shown) if shown else None
     live = turns().get(session_id)
-    seq = live.seq if live else session.last_seq
+    seq = live.seq if live else last
     known = (live is not None and live.has(after)) or await in_database(
         is_known, session_id=session_id, seq=after, last_seq=seq
     )
     if known:
-        event = frame("session.opened", seq=seq, session_id=str(session_id), live=live is not None)
+        told = {"session_id": str(session_id), "live": live is not None, "shown": at.shown}
+        event = frame("session.opened", seq=seq, **told)
     else:
         event = frame("session.reset", seq=seq, session_id=str(session_id))
-    outlet.take(composed(event))
+    at.outlet.take(composed(event))
     return known
 
 
@@ -65,23 +95,26 @@ def followed(reading: Reading) -> AsyncGenerator[Composed | None, None]:
     return slot.filled_by(follow(slot, reading))
 
 
-async def _follow(outlet: Outlet, reading: Reading, listener: Listener) -> None:
-    session_id, seq = reading.session_id, reading.after
+async def _follow(at: _Place, listener: Listener) -> None:
     while True:
-        live = turns().get(session_id)
-        if live is None or seq < live.started.seq:
-            for past in await _past(reading, seq, live):
-                await outlet.room()
-                outlet.take(composed(past))
-                seq = past["seq"]
-        if live is not None and _has_more(live, seq):
-            seq = await live.read(outlet, seq)
+        live = turns().get(at.reading.session_id)
+        if live is None or at.seq < live.started.seq:
+            past, shown = await _past(at.reading, at.seq, live)
+            for event in past:
+                await at.take(event)
+            await at.show(shown)
+        if live is not None and _has_more(live, at.seq):
+            at.seq = await live.read(at.outlet, at.seq)
+            at.shown = live.shown or at.shown
         elif not await listener.wait():
-            outlet.take(None)
+            at.outlet.take(None)
 
 
-async def _past(reading: Reading, after: int, live: LiveTurn | None) -> list[Frame]:
-    """Up to the beginning of the live turn, of which the memory knows as well as the log."""
+async def _past(
+    reading: Reading, after: int, live: LiveTurn | None
+) -> tuple[list[Frame], str | None]:
+    """Up to the beginning of the live turn, of which the memory knows as well as the log, and the
+    end of the branch that is shown, where that had to be looked up."""
     if live is None or after < live.started.seq - 1:
         return await in_database(
             replay,
@@ -93,8 +126,8 @@ async def _past(reading: Reading, after: int, live: LiveTurn | None) -> list[Fra
     seq, payload = live.started.seq, live.started.payload
     said = payload["user_message"]
     if said is None or len(said["text"]) <= SHORT:
-        return [started_frame(seq, payload)]
-    return [await asyncio.to_thread(started_frame, seq, payload)]
+        return [started_frame(seq, payload)], None
+    return [await asyncio.to_thread(started_frame, seq, payload)], None
 
 
 def _has_more(live: LiveTurn, seq: int) -> bool:

@@ -44,7 +44,21 @@ class TurnContinue:
     message_id: UUID
 
 
-ClientFrame = SessionOpen | TurnSubmit | TurnStop | TurnContinue
+@dataclass(frozen=True, slots=True)
+class TurnRegenerate:
+    session_id: UUID
+    message_id: UUID
+    model: str
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BranchShow:
+    session_id: UUID
+    message_id: UUID
+
+
+ClientFrame = SessionOpen | TurnSubmit | TurnStop | TurnContinue | TurnRegenerate | BranchShow
 
 
 def parse(text: str) -> ClientFrame:
@@ -72,6 +86,11 @@ def parse(text: str) -> ClientFrame:
             return TurnStop(fields.uuid("session_id"))
         case "turn.continue":
             return TurnContinue(fields.uuid("session_id"), fields.uuid("message_id"))
+        case "turn.regenerate":
+            ids = fields.uuid("session_id"), fields.uuid("message_id")
+            return TurnRegenerate(*ids, fields.text("model"), fields.sampling())
+        case "branch.show":
+            return BranchShow(fields.uuid("session_id"), fields.uuid("message_id"))
         case other:
             raise InvalidRequest(
                 _("There is no frame of type %(type)s.") % {"type": repr(other)[:40]}, param="type"
@@ -91,16 +110,13 @@ def _submit(fields: _Fields) -> TurnSubmit:
     name = fields.text("client_id")
     if not 0 < len(name) <= MAX_CLIENT_ID:
         raise fields.wrong("client_id", _("1 to 64 characters"))
-    sampling = fields.data.get("sampling") or {}
-    if not isinstance(sampling, dict):
-        raise fields.wrong("sampling", _("an object"))
     return TurnSubmit(
         client_id=name,
         session_id=fields.optional_uuid("session_id"),
         text=fields.text("text"),
         model=fields.text("model"),
         parent_id=fields.optional_uuid("parent_id"),
-        sampling=sampling,
+        sampling=fields.sampling(),
     )
 
 
@@ -118,6 +134,12 @@ class _Fields:
         if not isinstance(value, str):
             raise self.wrong(name, _("text"))
         check_unicode(name, value)
+        return value
+
+    def sampling(self) -> dict[str, Any]:
+        value = self.data.get("sampling") or {}
+        if not isinstance(value, dict):
+            raise self.wrong("sampling", _("an object"))
         return value
 
     def uuid(self, name: str) -> UUID:

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import structlog
 from django.conf import settings
 
-from chat import engine, forgetting, sampling, selectors, services
-from chat.beginning import Begun, Run, begin_turn, continue_turn
+from chat import branches, engine, forgetting, sampling, selectors, services
+from chat.beginning import Begun, Run, begin_turn, continue_turn, regenerate_turn
 from chat.database import in_database, write_database
 from chat.ending import Ending, end_turn
 from chat.errors import ShuttingDown
@@ -25,8 +25,8 @@ from chat.middleware import request_id
 from chat.process_mark import ProcessMark
 from chat.pulse import Pulse
 from chat.signals import announce
-from chat.submission import Submission, check_text, default_sampling
-from inference.types import Began, Delta, Finished, GenerateRequest
+from chat.submission import Regeneration, Submission, check_text, default_sampling
+from inference.types import Began, Delta, Finished, GenerateRequest, SamplingParams
 
 READERS_S = 1.0
 """How long the end of the server waits for readers to be told of the end of their turn."""
@@ -76,15 +76,34 @@ class Turns:
             raise ShuttingDown
         check_text(submission.text)
         run = await self._run_with(submission.model)
-        given = sampling.merged(default_sampling(submission.model), submission.sampling)
+        params = _sampling(submission)
         start = write_database(
-            begin_turn,
-            run,
-            owner_id=owner_id,
-            submission=submission,
-            params=sampling.seeded(given),
+            begin_turn, run, owner_id=owner_id, submission=submission, params=params
         )
         return await self._launch(start, attended=submission.attended)
+
+    async def regenerate(self, *, owner_id: uuid.UUID, regeneration: Regeneration) -> Accepted:
+        """Begin another answer beside one that is there. Raises ChatError, EngineError."""
+        if not self._accepting:
+            raise ShuttingDown
+        run = await self._run_with(regeneration.model)
+        params = _sampling(regeneration)
+        start = write_database(
+            regenerate_turn, run, owner_id=owner_id, regeneration=regeneration, params=params
+        )
+        return await self._launch(start)
+
+    async def show(
+        self, *, owner_id: uuid.UUID, session_id: uuid.UUID, message_id: uuid.UUID
+    ) -> None:
+        """Show another branch, and tell the readers. An answer that is being written goes on.
+        Raises SessionNotFound, MessageNotFound."""
+        ids = {"session_id": session_id, "message_id": message_id}
+        end = await write_database(branches.branch_show, owner_id=owner_id, **ids)
+        turn = self.get(session_id)
+        if turn is not None:
+            turn.show(str(end))
+        await announce(session_id)
 
     async def resume(
         self, *, owner_id: uuid.UUID, session_id: uuid.UUID, message_id: uuid.UUID
@@ -229,6 +248,10 @@ class Turns:
                     turn.finished = event
                 else:
                     turn.wait(event)
+
+
+def _sampling(asked: Submission | Regeneration) -> SamplingParams:
+    return sampling.seeded(sampling.merged(default_sampling(asked.model), asked.sampling))
 
 
 @cache

@@ -24,17 +24,20 @@ from inference.types import Began, Delta, Finished, Loading, Queued, Waiting
 @dataclass(slots=True, eq=False)
 class _Reader:
     """seq: of the last event it has. blocks: number up to which it knows the blocks, None: none of
-    them. told: what it was last told while nothing was written."""
+    them. told: what it was last told while nothing was written. shown: the end of the branch that
+    it was last told of."""
 
     outlet: Outlet
     seq: int
     done: asyncio.Future[None]
     blocks: int | None = None
     told: Waiting | None = None
+    shown: str | None = None
 
 
 class LiveTurn:
-    """Event numbers: `started.seq` is turn.started's, each delta takes the next one."""
+    """Event numbers: `started.seq` is turn.started's, each delta takes the next one. shown: the end
+    of the branch that is shown, where another was chosen since the turn began."""
 
     def __init__(self, started: StartedTurn, pulse: Pulse, request_id: str = "") -> None:
         self.started, self.request_id = started, request_id
@@ -44,6 +47,7 @@ class LiveTurn:
         self.token_offsets: list[int] = []
         self.began: Began | None = None
         self.finished: Finished | None = None
+        self.shown: str | None = None
         self.failure: WireError | None = None
         self.began_at = time.monotonic()
         self.first_text_at: float | None = None
@@ -75,6 +79,11 @@ class LiveTurn:
 
     def wait(self, event: Waiting) -> None:
         self._waiting = event
+        self._notify()
+
+    def show(self, message_id: str) -> None:
+        """Tell every reader which branch is shown from now on, by the message at its end."""
+        self.shown = message_id
         self._notify()
 
     def grow(self, delta: Delta) -> str | None:
@@ -152,6 +161,10 @@ class LiveTurn:
 
     def _next(self, reader: _Reader, with_blocks: bool) -> Composed | None:
         """What is due to a reader; it counts as told."""
+        if self.shown is not None and self.shown != reader.shown:
+            reader.shown = self.shown
+            its = {"session_id": self._ids["session_id"], "message_id": self.shown}
+            return composed(frame("branch.shown", seq=reader.seq, **its))
         if self.seq > reader.seq:
             with_blocks = with_blocks or reader.blocks is None
             event = self._delta(reader.seq, reader.blocks, with_blocks)

@@ -64,7 +64,8 @@ class Session(models.Model):
 
 class Message(models.Model):
     """One node of a session's tree. client_id: the sender's own name for it, so that sending the
-    same message again after a lost connection is recognised."""
+    same message again after a lost connection is recognised. shown_at: when it was last the end of
+    the branch that is shown (`chat.branches`)."""
 
     class Role(models.TextChoices):
         USER = "user", _("user")
@@ -86,6 +87,7 @@ class Message(models.Model):
     content = models.TextField(_("content"), blank=True)
     client_id = models.CharField(max_length=64, null=True, blank=True, editable=False)  # noqa: DJ001
     created_at = models.DateTimeField(_("created"), default=timezone.now)
+    shown_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
         verbose_name = _("message")

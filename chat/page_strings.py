@@ -12,6 +12,10 @@ def page_strings() -> dict[str, str]:
         "write_chat": _("Write a message"),
         "write_story": _("Begin a story, or go on with it"),
         **_status(),
+        "version": _("Version {n} of {total}"),
+        "busy": _(
+            "An answer is still being written in this session. Wait for it, or stop it first."
+        ),
         "copy": _("Copy"),
         "copied": _("Copied"),
         "copy_code": _("Copy this code"),

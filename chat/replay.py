@@ -10,7 +10,7 @@ from chat.error_words import retold
 from chat.models import Event, Message
 from chat.outlet import Frame, frame
 from chat.rendering import render_blocks
-from chat.selectors import session_get
+from chat.selectors import session_position
 from chat.services import CRASH_STEP
 
 _Row = tuple[int, str, dict[str, Any], uuid.UUID]
@@ -18,24 +18,27 @@ _Row = tuple[int, str, dict[str, Any], uuid.UUID]
 
 def replay(
     *, owner_id: uuid.UUID, session_id: uuid.UUID, after: int, until: int | None
-) -> list[Frame]:
-    """Events above `after`, up to `until` (None: all) as frames. Raises SessionNotFound.
+) -> tuple[list[Frame], str | None]:
+    """Events above `after`, up to `until` (None: all) as frames, and the end of the branch that is
+    shown. Raises SessionNotFound.
 
-    Events are read before the messages: a text may be longer than its events say, never shorter.
+    Events are read before the messages: a text may be longer than its events say, never shorter;
+    and before the branch: it may be one that later events began, never one before them.
     """
-    session_get(owner_id=owner_id, session_id=session_id)
     events = Event.objects.filter(session_id=session_id, seq__gt=after)
     if until is not None:
         events = events.filter(seq__lte=until)
     rows = list(
         events.order_by("seq").values_list("seq", "kind", "payload", "generation__message_id")
     )
+    _last, shown = session_position(owner_id=owner_id, session_id=session_id)
     ids = {row[3] for row in rows}
     texts = dict(Message.objects.filter(id__in=ids).values_list("id", "content"))
-    return [
+    frames = [
         _frame(kind, list(group), texts.get(message_id, ""), session_id)
         for (kind, message_id), group in groupby(rows, key=lambda row: (row[1], row[3]))
     ]
+    return frames, str(shown) if shown else None
 
 
 def is_known(*, session_id: uuid.UUID, seq: int, last_seq: int) -> bool:

@@ -78,6 +78,9 @@ class MessageOut(Schema):
     role: str
     content: str
     created_at: datetime
+    versions: list[uuid.UUID] = Field(
+        description="The messages in this place of the tree, this one among them, oldest first."
+    )
     model: str
     status: str
     finish_reason: str
@@ -107,6 +110,10 @@ class ModelStatusOut(Schema):
 class EngineStatusOut(Schema):
     models: list[ModelStatusOut]
     budget: int = Field(description="Bytes that all models together may take.")
+
+
+class BranchIn(Schema):
+    message_id: uuid.UUID = Field(description="Any message of the session.")
 
 
 class SessionDetailOut(SessionOut):

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, QuerySet, Subquery
 
+from chat.branches import branch, versions
 from chat.error_words import retold
 from chat.errors import CannotContinue, MessageNotFound, SessionNotFound
 from chat.models import Event, Generation, Message, Session
@@ -18,13 +19,15 @@ from chat.rows import has
 
 @dataclass(frozen=True, slots=True)
 class MessageView:
-    """A message as a page or the API shows it; the numbers are its latest generation's."""
+    """A message as a page or the API shows it; the numbers are its latest generation's. versions:
+    the messages in the same place of the tree, itself among them, oldest first."""
 
     id: uuid.UUID
     parent_id: uuid.UUID | None
     role: str
     content: str
     created_at: Any
+    versions: list[uuid.UUID]
     model: str = ""
     status: str = ""
     finish_reason: str = ""
@@ -38,16 +41,18 @@ class MessageView:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """One branch, oldest message first, without the answer that is being written.
+    """The branch that is shown, oldest message first, without the answer that is being written.
 
     after: the number from which a reader follows to get the rest. live_message: the answer being
-    written, if one is, with the text that is stored so far.
+    written, if one is in this branch, with the text that is stored so far. running: the id of the
+    answer being written, in whichever branch.
     """
 
     session: Session
     messages: list[MessageView]
     after: int
     live_message: MessageView | None
+    running: uuid.UUID | None
 
     @property
     def live_message_id(self) -> uuid.UUID | None:
@@ -97,8 +102,20 @@ def session_get(*, owner_id: uuid.UUID, session_id: uuid.UUID) -> Session:
     return session
 
 
+def session_position(*, owner_id: uuid.UUID, session_id: uuid.UUID) -> tuple[int, uuid.UUID | None]:
+    """(number of the last event once no turn is live, end of the branch that is shown). Raises
+    SessionNotFound."""
+    shown = Message.objects.filter(session=OuterRef("pk")).order_by("-shown_at").values("id")[:1]
+    found = Session.objects.filter(id=session_id, owner_id=owner_id)
+    position = found.values_list("last_seq", Subquery(shown)).first()
+    if position is None:
+        raise SessionNotFound(session_id)
+    last_seq, end = position
+    return last_seq, end
+
+
 def conversation(*, owner_id: uuid.UUID, session_id: uuid.UUID) -> Conversation:
-    """The newest branch of a session. Raises SessionNotFound.
+    """The branch of a session that is shown. Raises SessionNotFound.
 
     The position is read before the messages: what happens in between is then told twice, and
     never missed.
@@ -111,28 +128,21 @@ def conversation(*, owner_id: uuid.UUID, session_id: uuid.UUID) -> Conversation:
         .values_list("seq", "generation__message_id")
         .first()
     )
-    live = started[1] if started else None
-    branch = _branch(Message.objects.filter(session=session))
+    began, running = started or (session.last_seq, None)
+    messages = list(Message.objects.filter(session=session))
     latest = _latest_generations(Generation.objects.filter(session=session))
-    views = [_view(message, latest.get(message.id)) for message in branch]
+    beside = versions(messages)
+    shown = branch(messages)
+    views = [_view(each, beside[each.parent_id], latest.get(each.id)) for each in shown]
+    live = next((view for view in views if view.id == running), None)
     return Conversation(
         session=session,
-        messages=[view for view in views if view.id != live],
-        after=started[0] - 1 if started else session.last_seq,
-        live_message=next((view for view in views if view.id == live), None),
+        messages=[view for view in views if view.id != running],
+        # What an answer elsewhere has begun is not to be shown here.
+        after=began - 1 if live else began,
+        live_message=live,
+        running=running,
     )
-
-
-def _branch(messages: Iterable[Message], leaf: uuid.UUID | None = None) -> list[Message]:
-    """From the root to `leaf`, or to the newest message."""
-    by_id = {message.id: message for message in messages}
-    newest = max(by_id.values(), key=lambda message: message.created_at, default=None)
-    at = by_id.get(leaf) if leaf else newest
-    path: list[Message] = []
-    while at is not None:
-        path.append(at)
-        at = by_id.get(at.parent_id) if at.parent_id else None
-    return path[::-1]
 
 
 def _latest_generations(generations: QuerySet[Generation]) -> dict[uuid.UUID, Generation]:
@@ -140,12 +150,13 @@ def _latest_generations(generations: QuerySet[Generation]) -> dict[uuid.UUID, Ge
     return {row.message_id: row for row in rows}
 
 
-def _view(message: Message, generation: Generation | None) -> MessageView:
+def _view(message: Message, beside: list[uuid.UUID], generation: Generation | None) -> MessageView:
     base = (message.id, message.parent_id, message.role, message.content, message.created_at)
     if generation is None:
-        return MessageView(*base)
+        return MessageView(*base, beside)
     return MessageView(
         *base,
+        beside,
         model=generation.model,
         status=generation.status,
         finish_reason=generation.finish_reason,
@@ -165,21 +176,39 @@ def _view(message: Message, generation: Generation | None) -> MessageView:
 def prompt_context(
     *, owner_id: uuid.UUID, session_id: uuid.UUID, parent_id: uuid.UUID | None, newest: bool
 ) -> PromptContext:
-    """The branch that ends in `parent_id` (or, if `newest`, in the newest message) and the
+    """The branch that ends in `parent_id` (or, if `newest`, the one that is shown) and the
     generation that wrote its end. Raises SessionNotFound, MessageNotFound."""
     session = session_get(owner_id=owner_id, session_id=session_id)
     if not newest and parent_id is None:
         return PromptContext(None, [], None)
-    branch = _branch(Message.objects.filter(session=session), None if newest else parent_id)
-    if not branch:
+    path = branch(list(Message.objects.filter(session=session)), None if newest else parent_id)
+    if not path:
         if newest:
             return PromptContext(None, [], None)
         raise MessageNotFound(parent_id)
-    leaf = branch[-1]
+    return _built_on(path, path[-1])
+
+
+def regenerate_context(
+    *, owner_id: uuid.UUID, session_id: uuid.UUID, message_id: uuid.UUID
+) -> PromptContext:
+    """The branch that ends in what the answer `message_id` answers (or in `message_id`, of the
+    user's), and the generation before that. Raises SessionNotFound, MessageNotFound."""
+    session = session_get(owner_id=owner_id, session_id=session_id)
+    path = branch(list(Message.objects.filter(session=session)), message_id)
+    if path and path[-1].role == Message.Role.ASSISTANT:
+        path.pop()
+    if not path:
+        raise MessageNotFound(message_id)
+    return _built_on(path, path[-2] if len(path) > 1 else None)
+
+
+def _built_on(path: list[Message], answer: Message | None) -> PromptContext:
+    generation = answer.generations.order_by("created_at").last() if answer else None
     return PromptContext(
-        parent_id=leaf.id,
-        messages=[{"role": message.role, "content": message.content} for message in branch],
-        previous=_previous(leaf.generations.order_by("created_at").last()),
+        parent_id=path[-1].id,
+        messages=[{"role": message.role, "content": message.content} for message in path],
+        previous=_previous(generation),
     )
 
 

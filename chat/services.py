@@ -89,7 +89,8 @@ def turn_start(
     if parent_id and not Message.objects.filter(id=parent_id, session=session).exists():
         raise MessageNotFound(parent_id)
     session.title = session.title or title_of(text)
-    _advance(session, plan)
+    session.model = plan.model
+    _advance(session)
     user = Message(
         session=session,
         parent_id=parent_id,
@@ -99,8 +100,24 @@ def turn_start(
     )
     answer = Message(session=session, parent=user, role=Message.Role.ASSISTANT)
     insert(user, answer)
-    told = {"id": str(user.id), "parent_id": str(parent_id) if parent_id else None, "text": text}
-    return _begin(session=session, answer=answer, plan=plan, client_id=client_id, user_message=told)
+    told = {**_named(user), "text": text}
+    return _begin(session, answer, plan, client_id=client_id, user_message=told)
+
+
+@transaction.atomic
+def turn_regenerate(
+    *, owner_id: uuid.UUID, session_id: uuid.UUID, parent_id: uuid.UUID, plan: TurnPlan
+) -> StartedTurn:
+    """One more answer to the message `parent_id`. The session keeps its model, whichever this one
+    is of. Raises as `turn_start` does."""
+    session = _locked_session(owner_id=owner_id, session_id=session_id)
+    _refuse_second_turn(session)
+    if not Message.objects.filter(id=parent_id, session=session).exists():
+        raise MessageNotFound(parent_id)
+    _advance(session)
+    answer = Message(session=session, parent_id=parent_id, role=Message.Role.ASSISTANT)
+    insert(answer)
+    return _begin(session, answer, plan)
 
 
 @transaction.atomic
@@ -113,8 +130,8 @@ def turn_continue(
     if answer is None:
         raise MessageNotFound(message_id)
     _refuse_second_turn(session)
-    _advance(session, plan)
-    return _begin(session=session, answer=answer, plan=plan, client_id=None, user_message=None)
+    _advance(session)
+    return _begin(session, answer, plan, continued=True)
 
 
 def _locked_session(*, owner_id: uuid.UUID, session_id: uuid.UUID) -> Session:
@@ -129,10 +146,9 @@ def _refuse_second_turn(session: Session) -> None:
         raise TurnInProgress(session.id)
 
 
-def _advance(session: Session, plan: TurnPlan) -> None:
+def _advance(session: Session) -> None:
     """To the number of the turn's first event. A session that is new is written here."""
     session.last_seq += 1
-    session.model = plan.model
     session.updated_at = timezone.now()
     if session._state.adding:
         insert(session)
@@ -141,12 +157,13 @@ def _advance(session: Session, plan: TurnPlan) -> None:
 
 
 def _begin(
-    *,
     session: Session,
     answer: Message,
     plan: TurnPlan,
-    client_id: str | None,
-    user_message: dict[str, Any] | None,
+    *,
+    client_id: str | None = None,
+    user_message: dict[str, Any] | None = None,
+    continued: bool = False,
 ) -> StartedTurn:
     generation = Generation(
         session=session,
@@ -164,7 +181,14 @@ def _begin(
         insert(generation)
     except IntegrityError:
         raise TurnInProgress(session.id) from None
-    payload = _started_payload(session, answer, plan, client_id, user_message)
+    payload = {
+        "session_id": str(session.id),
+        "client_id": client_id,
+        "title": session.title,
+        "user_message": user_message,
+        "message": {**_named(answer), "model": plan.model},
+        "continued": continued,
+    }
     its = {"session": session, "generation": generation, "payload": payload}
     insert(Event(seq=session.last_seq, kind="turn.started", **its))
     return StartedTurn(
@@ -172,25 +196,9 @@ def _begin(
     )
 
 
-def _started_payload(
-    session: Session,
-    answer: Message,
-    plan: TurnPlan,
-    client_id: str | None,
-    user_message: dict[str, Any] | None,
-) -> dict[str, Any]:
-    return {
-        "session_id": str(session.id),
-        "client_id": client_id,
-        "title": session.title,
-        "user_message": user_message,
-        "message": {
-            "id": str(answer.id),
-            "parent_id": str(answer.parent_id) if answer.parent_id else None,
-            "model": plan.model,
-        },
-        "continued": user_message is None,
-    }
+def _named(message: Message) -> dict[str, Any]:
+    parent = str(message.parent_id) if message.parent_id else None
+    return {"id": str(message.id), "parent_id": parent}
 
 
 @transaction.atomic

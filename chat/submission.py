@@ -16,8 +16,9 @@ from inference.types import SamplingParams
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A message on its way in. newest: answer the newest message instead of `parent_id`. attended:
-    the answer is for a caller who waits for it, and is not written on for nobody."""
+    """A message on its way in. newest: answer the end of what is shown instead of
+    `parent_id`. attended: the answer is for a caller who waits for it, and is not written on for
+    nobody."""
 
     text: str
     model: str
@@ -26,6 +27,16 @@ class Submission:
     newest: bool = False
     attended: bool = False
     client_id: str | None = None
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Regeneration:
+    """Another answer beside `message_id`, by any model."""
+
+    session_id: uuid.UUID
+    message_id: uuid.UUID
+    model: str
     sampling: Mapping[str, Any] = field(default_factory=dict)
 
 

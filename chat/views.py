@@ -81,6 +81,7 @@ def _context(owner: uuid.UUID, conversation: selectors.Conversation | None) -> d
         "session": current,
         "sessions": selectors.session_list(owner_id=owner),
         "models": [each for each in models if _is_offered(each)],
+        "several_models": sum(each.state == "ready" for each in models) > 1,
         "kind": kind if current else "",
         "messages": [_row(message, kind) for message in messages],
         "after": conversation.after if conversation else 0,
@@ -88,6 +89,7 @@ def _context(owner: uuid.UUID, conversation: selectors.Conversation | None) -> d
             "session": {"id": current.id, "model": current.model} if current else None,
             "models": [_described(each) for each in models],
             "messages": [_state(message) for message in messages],
+            "running": conversation.running if conversation else None,
         },
         "strings": page_strings(),
     }
@@ -110,6 +112,7 @@ def _described(model: ModelInfo) -> dict[str, Any]:
         "title": model.title,
         "kind": model.kind,
         "languages": model.languages,
+        "ready": model.state == "ready",
     }
 
 

@@ -96,3 +96,8 @@ class Page:
             if frame["type"] in kinds:
                 return frame
             assert frame["type"] != "error", frame
+
+    async def until_error(self) -> Frame:
+        while (frame := await self.receive())["type"] != "error":
+            pass
+        return frame

@@ -68,6 +68,7 @@ ENDPOINTS = {
     ("get", "/api/sessions"): (200, 200, 200, 401),
     ("get", "/api/sessions/{session_id}"): (200, 404, 404, 401),
     ("delete", "/api/sessions/{session_id}"): (204, 404, 404, 401),
+    ("put", "/api/sessions/{session_id}/branch"): (200, 404, 404, 401),
     ("get", "/api/sessions/{session_id}/events"): (200, 404, 404, 401),
     ("get", "/api/engine"): (403, 403, 200, 401),
 }
@@ -84,8 +85,9 @@ async def test_endpoints(scene: Scene, endpoint: tuple[str, str], person: str) -
     method, path = endpoint
     call = getattr(scene.clients[person], method)
     path = path.format(session_id=scene.session_id)
-    if method == "post":
-        body = json.dumps({"input": "Hi", "session_id": str(scene.session_id)})
+    if method in ("post", "put"):
+        ids = {"session_id": str(scene.session_id), "message_id": str(scene.message_id)}
+        body = json.dumps({"input": "Hi", **ids})
         answer = await call(path, body, content_type="application/json")
     else:
         answer = await call(path)
@@ -105,7 +107,11 @@ FRAMES: dict[str, tuple[dict[str, Any], str]] = {
     "turn.submit": ({"client_id": "c", "text": "Hi", "model": "chat"}, "turn.started"),
     "turn.stop": ({}, ""),
     "turn.continue": ({}, "cannot_continue"),
+    "turn.regenerate": ({"model": "chat"}, "turn.started"),
+    "branch.show": ({}, ""),
 }
+WRITTEN = {"turn.submit": 2, "turn.regenerate": 1}
+"""Messages that come of what the owner may do."""
 
 
 def test_every_frame_is_in_the_matrix() -> None:
@@ -143,11 +149,11 @@ async def test_frames(scene: Scene, kind: str, person: str) -> None:
         wanted = expected if person == "owner" else "session_not_found"
         assert wanted in (told["type"], told.get("code"))
         assert person == "owner" or "Secret" not in str(told)
-    if kind == "turn.submit" and person == "owner":
+    written = WRITTEN.get(kind, 0) if person == "owner" else 0
+    if written:
         await page.until("message.end")
     await page.socket.disconnect()
-    allowed = kind == "turn.submit" and person == "owner"
-    assert await in_database(Message.objects.count) == (4 if allowed else 2)
+    assert await in_database(Message.objects.count) == 2 + written
 
 
 async def test_nobody_gets_no_socket(scene: Scene) -> None:

@@ -10,11 +10,14 @@ export class Conversation {
   }
 
   /** Take over a conversation that the server rendered. */
-  adopt(root, { messages }) {
+  adopt(root, { messages, running }) {
     this.root = root;
+    this.running = running; // the id of the answer being written, in whichever branch
     for (const record of messages) {
       const element = this.#element(record.id);
       const message = new Message(element, { text: record.text, plain: this.#plain(record.role) });
+      message.versions = record.versions;
+      message.model = record.model;
       if (record.role === "assistant") message.end(record);
     }
   }
@@ -27,14 +30,20 @@ export class Conversation {
     return this.root.childElementCount === 0;
   }
 
-  get running() {
-    return this.root.querySelector('[data-status="RUNNING"]')?.message;
-  }
-
   /** The id that the next message follows, or null in a new session. */
   get lastId() {
     const elements = this.root.querySelectorAll('.message:not(.pending)[data-role="assistant"]');
     return elements.length ? elements[elements.length - 1].dataset.messageId : null;
+  }
+
+  /** The id of the message at the end of what is shown. */
+  get end() {
+    return [...this.root.querySelectorAll(".message:not(.pending)")].at(-1)?.dataset.messageId;
+  }
+
+  /** The id of the message that `message` follows, or null for the first. */
+  parentOf(message) {
+    return message.element.previousElementSibling?.dataset.messageId ?? null;
   }
 
   find(id) {
@@ -67,19 +76,48 @@ export class Conversation {
     }
   }
 
-  #started({ client_id, user_message, message }) {
+  #started({ client_id, user_message, message, continued }) {
+    this.running = message.id;
+    const pending = this.#pending(client_id)?.message;
     if (user_message && !this.find(user_message.id)) {
-      const pending = this.#pending(client_id)?.message;
+      const versions = this.#follows(user_message);
+      if (!versions) return;
       const shown = pending ?? this.#append("user", user_message.text);
+      this.root.append(shown.element);
       shown.id = user_message.id;
+      shown.versions = versions;
       if (!pending) shown.content.textContent = user_message.text;
-    }
-    const answer = this.find(message.id) ?? this.#append("assistant", "");
+    } else if (user_message) pending?.element.remove();
+    const known = this.find(message.id);
+    // Gone on with where nobody looks: it is shown when somebody goes there.
+    const versions = known?.versions ?? (continued ? null : this.#follows(message));
+    if (!versions) return;
+    const answer = known ?? this.#append("assistant", "");
     answer.id = message.id;
+    answer.model = message.model;
+    answer.versions = versions;
     answer.status = "RUNNING";
   }
 
+  /**
+   * Make room after the parent of a new message: what stood there is another branch from now on.
+   * Returns the versions in the new one's place, or null if the parent is not shown here.
+   */
+  #follows({ id, parent_id }) {
+    const parent = parent_id && this.#element(parent_id);
+    if (parent_id && !parent) {
+      this.onMismatch();
+      return null;
+    }
+    const settled = [...this.root.querySelectorAll(".message:not(.pending)")];
+    const rest = settled.slice(parent ? settled.indexOf(parent) + 1 : 0);
+    const versions = rest.length ? rest[0].message.versions : [];
+    for (const element of rest) element.remove();
+    return [...versions, id];
+  }
+
   #ended(frame) {
+    this.running = null;
     const message = this.find(frame.message_id);
     if (!message) return;
     if (!message.plain) message.replaceBlocks(frame.blocks);

@@ -1,5 +1,6 @@
 // Brings the rooms of the page together; each has its own file and one purpose.
 
+import { Branching } from "./branching.js";
 import { listenForCopying } from "./clipboard.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
@@ -17,6 +18,7 @@ const byId = (id) => document.getElementById(id);
 const pageState = (page) => JSON.parse(page.getElementById("page-state").textContent);
 
 const state = pageState(document);
+let rewinds = 0;
 const conversation = new Conversation(byId("conversation"), state);
 const scroll = new Scroll(byId("scroll"), byId("newest"));
 const retry = new Retry(byId("retry"));
@@ -31,6 +33,8 @@ const sidebar = new Sidebar({
   failed: (message) => status.error(message),
 });
 const socket = new Socket({ frame: apply, error: refused, connected: (is) => status.connected(is) });
+const rooms = { conversation, socket, status, composer, models, retry, scroll };
+const branching = new Branching(byId("scroll"), rooms);
 conversation.onMismatch = rewind;
 
 function submit(text) {
@@ -63,6 +67,8 @@ function stop() {
 
 function apply(frame) {
   if (frame.type === "session.reset") return rewind();
+  if (frame.type === "session.opened") return branchShown(frame.shown);
+  if (frame.type === "branch.shown") return branchShown(frame.message_id);
   conversation.apply(frame);
   if (frame.type === "turn.started") started(frame);
   if (frame.type === "queue.position") status.say(say("queue", { n: frame.position }));
@@ -85,6 +91,11 @@ function ended({ status: how, message_id, error }) {
   retry.offer(error.retry_after_s, () => goOn(message_id));
 }
 
+/** end: the message at the end of what the server shows. */
+function branchShown(end) {
+  if (end && end !== conversation.end) rewind();
+}
+
 function goOn(message_id) {
   status.clear();
   scroll.toNewest();
@@ -98,6 +109,8 @@ function showBusy() {
 }
 
 function started(frame) {
+  branching.started(frame.client_id);
+  if (document.activeElement === document.body) focusComposer();
   composer.setBusy(true);
   status.say(say("thinking"));
   const { session_id, title, message } = frame;
@@ -112,9 +125,15 @@ function started(frame) {
   composer.renameDraft(session_id);
 }
 
+/** Not on a phone, where the keyboard would cover what the person came to read. */
+function focusComposer() {
+  if (matchMedia("(hover: hover)").matches) composer.area.focus();
+}
+
 function refused(frame) {
   status.say("");
   status.error(frame.message);
+  if (branching.refused(frame)) return;
   const text = conversation.withdraw(frame.client_id);
   if (text) composer.restore(text);
   if (text && frame.retry_after_s) {
@@ -128,12 +147,18 @@ function refused(frame) {
 
 /** The server says that our copy cannot be right: take its page instead, and go on from there. */
 async function rewind() {
+  const which = ++rewinds;
   const reply = await fetch(location.href, { headers: { Accept: "text/html" } });
   if (!reply.ok) return status.error(say("gone"));
   const page = new DOMParser().parseFromString(await reply.text(), "text/html");
+  if (which !== rewinds) return; // a later one knows better
   const fresh = page.getElementById("conversation");
-  conversation.root.replaceWith(fresh);
-  conversation.adopt(fresh, pageState(page));
+  branching.across(() => {
+    const pending = conversation.root.querySelectorAll(".pending");
+    conversation.root.replaceWith(fresh);
+    conversation.adopt(fresh, pageState(page));
+    fresh.append(...pending);
+  });
   composer.setBusy(Boolean(conversation.running));
   scroll.watch();
   socket.follow(state.session.id, Number(fresh.dataset.after));
@@ -157,11 +182,11 @@ listenForShortcuts({
   find: () => sidebar.find(),
   sidebar: () => sidebar.toggle(),
   help: () => byId("help").showModal(),
+  regenerate: () => branching.regenerateLast(),
   stop: () => sidebar.closeDrawer() || stop(),
 });
 
 models.show();
 composer.setBusy(Boolean(conversation.running));
 if (state.session) socket.follow(state.session.id, Number(conversation.root.dataset.after));
-// On a phone, the keyboard would cover what the person came to read.
-if (matchMedia("(hover: hover)").matches) composer.area.focus();
+focusComposer();

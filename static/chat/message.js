@@ -2,6 +2,7 @@
 
 import { addCopyButtons } from "./clipboard.js";
 import { number, say } from "./strings.js";
+import { showVersions } from "./versions.js";
 
 export class Message {
   /** element: an <article class="message">. `element.message` leads back here. */
@@ -9,6 +10,7 @@ export class Message {
     this.element = element;
     this.content = element.querySelector(".content");
     this.plain = plain; // shown as it is, not as blocks of markdown
+    this.model = ""; // that wrote it
     this.text = text;
     this.characters = [...text].length; // as Python counts: code points
     this.content.classList.toggle("plain", plain);
@@ -24,6 +26,16 @@ export class Message {
     this.element.dataset.messageId = id;
     this.element.classList.remove("pending");
     delete this.element.dataset.clientId;
+  }
+
+  /** The messages in this place of the conversation, oldest first; this is one of them. */
+  get versions() {
+    return this.beside ?? [this.id];
+  }
+
+  set versions(ids) {
+    this.beside = ids;
+    showVersions(this.element, this.id, ids);
   }
 
   get status() {

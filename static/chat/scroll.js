@@ -28,6 +28,11 @@ export class Scroll {
     this.#look();
   }
 
+  /** Stay where the reader is, whatever comes. */
+  stay() {
+    this.#look();
+  }
+
   #down() {
     this.box.scrollTop = this.box.scrollHeight;
   }

@@ -1,6 +1,9 @@
 // Keys that work anywhere on the page. The list that a person reads is in dialogs.html.
 
-/** actions: newSession, find, sidebar, help, stop (returns whether there was something to stop). */
+/**
+ * actions: newSession, find, sidebar, help, regenerate, stop (returns whether there was something to
+ * stop).
+ */
 export function listenForShortcuts(actions) {
   addEventListener("keydown", (event) => {
     if (event.isComposing || event.altKey) return;
@@ -18,6 +21,6 @@ export function listenForShortcuts(actions) {
 
 function actionFor(event, actions) {
   const key = event.key.toLowerCase();
-  if (event.shiftKey) return key === "o" ? actions.newSession : null;
+  if (event.shiftKey) return { o: actions.newSession, enter: actions.regenerate }[key] ?? null;
   return { k: actions.find, b: actions.sidebar, "/": actions.help }[key] ?? null;
 }

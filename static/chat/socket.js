@@ -4,7 +4,12 @@ const VERSION = 1;
 const FIRST_WAIT = 250; // ms; doubles with each failure, up to LONGEST_WAIT
 const LONGEST_WAIT = 8000;
 // They carry the number of the event before them: they are news each time, and never logged.
-const UNNUMBERED = new Set(["queue.position", "model.loading", "prompt.progress"]);
+const UNNUMBERED = new Set([
+  "queue.position",
+  "model.loading",
+  "prompt.progress",
+  "branch.shown",
+]);
 
 export class Socket {
   /**

@@ -165,7 +165,7 @@ class Wire:
 
 def _made_greedy(text: str) -> str:
     frame = json.loads(text)
-    if frame["type"] == "turn.submit":
+    if frame["type"] in ("turn.submit", "turn.regenerate"):
         frame["sampling"] = GREEDY
     return json.dumps(frame)
 
