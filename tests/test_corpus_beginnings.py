@@ -14,7 +14,7 @@ from inference.corpus.story import Story
 from inference.corpus.tables import DATA, load
 
 LANGUAGES = ("en", "zh")
-TOLD = 1200
+TOLD = 900
 KINDS = {"", "thing", "sight", "food", "place", "person", "animal"}
 
 

@@ -6,6 +6,7 @@ situation named comes up again near the end.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -34,6 +35,7 @@ class Situation:
     """kind: of what is named: "food", "place", "person", "animal", "thing", or a "sight" that can
     only be remembered; "" where nothing is to come up again."""
 
+    text: str
     line: Line
     kind: str
     echo: tuple[Line, ...]
@@ -45,8 +47,9 @@ def situations(language: str) -> tuple[Situation, ...]:
     found = []
     for row in load(language).rows["situations"]:
         kind, _, echo = row["echo"].partition(" ")
-        line = parse_line(row["situation"])
-        found.append(Situation(line, kind.replace(_NO_ECHO, ""), alternatives(echo)))
+        text = row["situation"]
+        kind = kind.replace(_NO_ECHO, "")
+        found.append(Situation(text, parse_line(text), kind, alternatives(echo)))
     return tuple(found)
 
 
@@ -60,7 +63,7 @@ def situation(story: Story) -> str:
     hero.shown = True
     _furnish(story)
     chosen = draws.pick(situations(story.tables.language))
-    while not chosen.line.fits(story.facts):
+    while not chosen.line.fits(story.facts) or _mentions(chosen, story):
         chosen = draws.pick(situations(story.tables.language))
     sentences = [story.tell((chosen.line,))]
     if story.kept["scene"] in sentences[0]:
@@ -85,6 +88,16 @@ def echo(story: Story) -> str:
         return ""
     story.name_all()
     return story.tell(pool)
+
+
+def _mentions(chosen: Situation, story: Story) -> bool:
+    """Whether it speaks of somebody like one of the cast: where the moon is the hero, the moon
+    does not shine."""
+    kinds = [person.kind for person in story.cast.values()]
+    if story.tables.language == "zh":
+        return any(kind.removeprefix("小") in chosen.text for kind in kinds)
+    words = re.findall(r"\w+", chosen.text.lower())
+    return any(kind.split()[-1].lower() in words for kind in kinds)
 
 
 def _furnish(story: Story) -> None:
