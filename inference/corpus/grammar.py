@@ -5,7 +5,8 @@ Story i of a seed depends on the seed, the language and i alone.
 
 from __future__ import annotations
 
-from inference.corpus import open_plots
+from inference.corpus import beginnings, open_plots
+from inference.corpus.beginnings import PREMISES
 from inference.corpus.draws import Draws
 from inference.corpus.people import Person, companion, hero
 from inference.corpus.polish import POLISH
@@ -34,7 +35,6 @@ ASIDES = frozenset((
 # premise says in a sentence or two who the hero is and what the story is about, as a person may
 # begin who wants it told.
 BEGINNINGS = frozenset(("hook", "premise"))
-PREMISES = 0.6
 # How much of the optional beats, of interludes and of the frame a story has.
 SIZES = (0.08, 0.35, 0.6, 0.95)
 # How many of the stories have open plots, in a language that has them.
@@ -70,11 +70,14 @@ def _told(language: str, draws: Draws, plot: Plot, *, reserved: bool) -> tuple[s
     size = draws.pick(SIZES[1:] if plot.open else SIZES)
     if plot.open:
         story = open_plots.set_out(load(language), draws, plot)
-        told = [open_plots.opening(story, plot), *_middle(story, plot, size)]
+        begun = beginnings.situation(story) or open_plots.opening(story, plot)
+        told = [begun, *_middle(story, plot, size), beginnings.echo(story)]
         told.append(open_plots.ending(story, " ".join(told)))
     else:
         story = _set_out(load(language), draws, plot, reserved)
-        told = [_opening(story, plot, size), *_middle(story, plot, size)]
+        begun = "" if reserved else beginnings.situation(story)
+        told = [begun or _opening(story, plot, size), *_middle(story, plot, size)]
+        told.append(beginnings.echo(story))
         told.append(_ending(story, size, told))
     return POLISH[language](_laid_out(draws, language, [part for part in told if part])), story
 

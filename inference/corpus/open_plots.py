@@ -5,12 +5,12 @@ What the first sentences name comes back to the end: a reader can rely on it, an
 
 from __future__ import annotations
 
+from inference.corpus.beginnings import PREMISES
 from inference.corpus.draws import Draws
 from inference.corpus.open_cast import Thing, person, things
 from inference.corpus.story import Story
 from inference.corpus.tables import Plot, Tables
 
-PREMISES = 0.6
 WEATHERS = ("sun", "rain", "wind", "cloud", "fog", "snow", "heat", "storm")
 # Words that are drawn once for a story, from pools of the same name.
 _KEPT = ("act", "act2", "noise", "wish", "fear", "treat")
