@@ -23,12 +23,16 @@ from chat.generation import turns
 from chat.schemas import (
     ChatIn,
     ChatOut,
+    EditedOut,
+    EditIn,
     EngineStatusOut,
     ErrorOut,
     SessionDetailOut,
     SessionOut,
     UsageOut,
 )
+from chat.session_edits import Edit, edit
+from chat.session_pages import session_page
 from chat.submission import Submission
 from inference.errors import EngineError
 
@@ -83,10 +87,19 @@ async def chat(request: HttpRequest, body: ChatIn) -> ChatOut | HttpResponse:
     )
 
 
-@api.get("/sessions", response={200: list[SessionOut], 401: ErrorOut})
-async def sessions(request: HttpRequest) -> Any:
-    """The caller's sessions, the one used last first."""
-    return await in_database(lambda: list(selectors.session_list(owner_id=_owner_of(request))))
+@api.get("/sessions", response={200: list[SessionOut], 400: ErrorOut, 401: ErrorOut})
+async def sessions(
+    request: HttpRequest, limit: int | None = None, before: str = "", archived: bool = False
+) -> Any:
+    """All of the caller's sessions, the one used last first. With `limit` (1 to 200) a page as the
+    sidebar shows it: first the pinned ones, then so many others, archived ones apart; `before` is
+    the `position` of the last one of the page before."""
+    owner = _owner_of(request)
+    if limit is None:
+        return await in_database(lambda: list(selectors.session_list(owner_id=owner)))
+    return await in_database(
+        session_page, owner_id=owner, archived=archived, before=before, limit=limit
+    )
 
 
 @api.get("/sessions/{session_id}", response={200: SessionDetailOut, 401: ErrorOut, 404: ErrorOut})
@@ -97,14 +110,15 @@ async def session(request: HttpRequest, session_id: str) -> Any:
     )
     messages = [*found.messages, *([found.live_message] if found.live_message else [])]
     row = found.session
-    return {
-        "id": row.id,
-        "title": row.title,
-        "model": row.model,
-        "created_at": row.created_at,
-        "updated_at": row.updated_at,
-        "messages": messages,
-    }
+    shown = {name: getattr(row, name) for name in SessionOut.model_fields}
+    return {**shown, "messages": messages}
+
+
+@api.patch("/sessions/{session_id}", response={200: EditedOut, **_REFUSALS})
+async def edit_session(request: HttpRequest, session_id: str, body: EditIn) -> Any:
+    """Rename, pin, archive, or delete with a way back. All pages of the owner are told."""
+    changes = Edit(**body.model_dump())
+    return await edit(owner_id=_owner_of(request), session_id=_uuid(session_id), changes=changes)
 
 
 @api.delete("/sessions/{session_id}", response={204: None, 401: ErrorOut, 404: ErrorOut})

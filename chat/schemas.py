@@ -70,6 +70,26 @@ class SessionOut(Schema):
     model: str
     created_at: datetime
     updated_at: datetime
+    pinned: bool
+    archived: bool
+    position: str = Field(description="Its place in the list: what `before` takes.")
+
+
+class EditIn(Schema):
+    """What is to change; what is absent or null stays."""
+
+    title: str | None = Field(None, description="A person's own title, of 1 to 200 characters.")
+    pinned: bool | None = None
+    archived: bool | None = Field(None, description="An archived session is not pinned.")
+    deleted: bool | None = Field(
+        None,
+        description="true hides the session and deletes it half a minute later; false, until then, "
+        "takes that back.",
+    )
+
+
+class EditedOut(SessionOut):
+    deleted: bool
 
 
 class MessageOut(Schema):

@@ -88,7 +88,8 @@ def turn_start(
         _refuse_second_turn(session)
     if parent_id and not Message.objects.filter(id=parent_id, session=session).exists():
         raise MessageNotFound(parent_id)
-    session.title = session.title or title_of(text)
+    if not session.is_named:
+        session.title = session.title or title_of(text)
     _advance(session, plan)
     user = Message(
         session=session,
@@ -118,7 +119,8 @@ def turn_continue(
 
 
 def _locked_session(*, owner_id: uuid.UUID, session_id: uuid.UUID) -> Session:
-    session = Session.objects.select_for_update().filter(id=session_id, owner_id=owner_id).first()
+    mine = Session.objects.filter(id=session_id, owner_id=owner_id, deleted_at=None)
+    session = mine.select_for_update().first()
     if session is None:
         raise SessionNotFound(session_id)
     return session
@@ -134,10 +136,11 @@ def _advance(session: Session, plan: TurnPlan) -> None:
     session.last_seq += 1
     session.model = plan.model
     session.updated_at = timezone.now()
+    session.archived = False  # who speaks in it wants it back
     if session._state.adding:
         insert(session)
     else:
-        session.save(update_fields=["last_seq", "model", "title", "updated_at"])
+        session.save(update_fields=["last_seq", "model", "title", "updated_at", "archived"])
 
 
 def _begin(

@@ -24,6 +24,7 @@ from chat import setup as first_setup
 from chat.errors import NotSignedIn, SessionNotFound, SetupLinkInvalid
 from chat.page_strings import page_strings
 from chat.rendering import render_blocks
+from chat.session_pages import PAGE, session_page
 from inference.errors import EngineStopped
 from inference.types import ModelInfo, ModelKind
 
@@ -79,7 +80,8 @@ def _context(owner: uuid.UUID, conversation: selectors.Conversation | None) -> d
         messages.append(conversation.live_message)
     return {
         "session": current,
-        "sessions": selectors.session_list(owner_id=owner),
+        "sessions": session_page(owner_id=owner),
+        "page_size": PAGE,
         "models": [each for each in models if _is_offered(each)],
         "kind": kind if current else "",
         "messages": [_row(message, kind) for message in messages],

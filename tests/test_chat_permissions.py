@@ -68,9 +68,13 @@ ENDPOINTS = {
     ("get", "/api/sessions"): (200, 200, 200, 401),
     ("get", "/api/sessions/{session_id}"): (200, 404, 404, 401),
     ("delete", "/api/sessions/{session_id}"): (204, 404, 404, 401),
+    ("patch", "/api/sessions/{session_id}"): (200, 404, 404, 401),
     ("get", "/api/sessions/{session_id}/events"): (200, 404, 404, 401),
     ("get", "/api/engine"): (403, 403, 200, 401),
 }
+
+
+BODIES = {"post": {"input": "Hi"}, "patch": {"title": "Mine"}}
 
 
 def test_every_endpoint_is_in_the_matrix() -> None:
@@ -84,8 +88,8 @@ async def test_endpoints(scene: Scene, endpoint: tuple[str, str], person: str) -
     method, path = endpoint
     call = getattr(scene.clients[person], method)
     path = path.format(session_id=scene.session_id)
-    if method == "post":
-        body = json.dumps({"input": "Hi", "session_id": str(scene.session_id)})
+    if method in BODIES:
+        body = json.dumps({**BODIES[method], "session_id": str(scene.session_id)})
         answer = await call(path, body, content_type="application/json")
     else:
         answer = await call(path)

@@ -27,10 +27,16 @@ const composer = new Composer(byId("composer"), state.session?.id ?? "new", {
   changed: () => models.warn(),
 });
 const sidebar = new Sidebar({
-  deleted: (id) => id === socket.session && location.assign("/"),
+  leave: (path) => location.assign(path),
+  changed: (session) => session.id === socket.session && changed(session),
   failed: (message) => status.error(message),
 });
-const socket = new Socket({ frame: apply, error: refused, connected: (is) => status.connected(is) });
+const socket = new Socket({
+  frame: apply,
+  listed: (session) => sidebar.apply(session),
+  error: refused,
+  connected: (is) => status.connected(is),
+});
 conversation.onMismatch = rewind;
 
 function submit(text) {
@@ -101,15 +107,25 @@ function started(frame) {
   composer.setBusy(true);
   status.say(say("thinking"));
   const { session_id, title, message } = frame;
+  conversation.root.dataset.session = session_id;
   sidebar.touch(session_id, title, models.fixed || message.model);
-  byId("title").textContent = title;
-  document.title = `${title} · TinyLLM`;
+  showTitle(title);
   if (state.session) return;
   state.session = { id: session_id, model: message.model };
   history.replaceState(null, "", `/sessions/${session_id}/`);
-  conversation.root.dataset.session = session_id;
   models.fix(message.model);
   composer.renameDraft(session_id);
+}
+
+function showTitle(title) {
+  byId("title").textContent = title;
+  document.title = `${title} · TinyLLM`;
+}
+
+/** The session of this page was changed in the list, here or elsewhere. */
+function changed({ title, deleted }) {
+  showTitle(title);
+  if (deleted) status.error(say("gone"));
 }
 
 function refused(frame) {
