@@ -27,10 +27,12 @@ from chat.schemas import (
     EditIn,
     EngineStatusOut,
     ErrorOut,
+    HitOut,
     SessionDetailOut,
     SessionOut,
     UsageOut,
 )
+from chat.search import search
 from chat.session_edits import Edit, edit
 from chat.session_pages import session_page
 from chat.submission import Submission
@@ -100,6 +102,12 @@ async def sessions(
     return await in_database(
         session_page, owner_id=owner, archived=archived, before=before, limit=limit
     )
+
+
+@api.get("/search", response={200: list[HitOut], 400: ErrorOut, 401: ErrorOut})
+async def find(request: HttpRequest, q: str) -> Any:
+    """Titles and messages of the caller's sessions that have this text in them, newest first."""
+    return await in_database(search, owner_id=_owner_of(request), query=q)
 
 
 @api.get("/sessions/{session_id}", response={200: SessionDetailOut, 401: ErrorOut, 404: ErrorOut})

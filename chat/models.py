@@ -127,6 +127,18 @@ class Message(models.Model):
         return f"{self.role}: {self.content[:60]}"
 
 
+class SearchText(models.Model):
+    """What the search finds a message by, written when its turn has ended. The database keeps an
+    index over it, by triggers (SQLite) or of its own (PostgreSQL): see migration 0004."""
+
+    session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="+")
+    message = models.OneToOneField(Message, on_delete=models.CASCADE, related_name="+")
+    text = models.TextField()
+
+    def __str__(self) -> str:
+        return self.text[:60]
+
+
 class Generation(models.Model):
     """One run of a model that wrote (part of) an assistant's message, with all that repeats it.
 

@@ -33,6 +33,7 @@ def _sessions() -> dict[str, str]:
         "actions_named": _("Actions for {title}"),
         "title_of_session": _("Title of the session"),
         "deleted_named": _("“{title}” was deleted."),
+        "found": _("{n} found"),
         "not_changed": _("The session could not be changed. Try again."),
         "not_listed": _("The list could not be read. Try again."),
     }

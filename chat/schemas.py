@@ -88,6 +88,18 @@ class EditIn(Schema):
     )
 
 
+class HitOut(Schema):
+    session_id: uuid.UUID
+    title: str
+    archived: bool
+    message_id: uuid.UUID | None = Field(description="null where the title was found.")
+    role: str
+    at: datetime
+    before: str = Field(description="Plain text before what was found.")
+    match: str
+    after: str
+
+
 class EditedOut(SessionOut):
     deleted: bool
 

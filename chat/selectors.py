@@ -102,8 +102,11 @@ def session_get(*, owner_id: uuid.UUID, session_id: uuid.UUID) -> Session:
     return session
 
 
-def conversation(*, owner_id: uuid.UUID, session_id: uuid.UUID) -> Conversation:
-    """The newest branch of a session. Raises SessionNotFound.
+def conversation(
+    *, owner_id: uuid.UUID, session_id: uuid.UUID, with_message: uuid.UUID | None = None
+) -> Conversation:
+    """The newest branch of a session, or its newest with a message of it, unless an answer is being
+    written: then that one's. Raises SessionNotFound.
 
     The position is read before the messages: what happens in between is then told twice, and
     never missed.
@@ -117,7 +120,8 @@ def conversation(*, owner_id: uuid.UUID, session_id: uuid.UUID) -> Conversation:
         .first()
     )
     live = started[1] if started else None
-    branch = _branch(Message.objects.filter(session=session))
+    messages = list(Message.objects.filter(session=session))
+    branch = _branch(messages, None if live else _newest_below(messages, with_message))
     latest = _latest_generations(Generation.objects.filter(session=session))
     views = [_view(message, latest.get(message.id)) for message in branch]
     return Conversation(
@@ -138,6 +142,17 @@ def _branch(messages: Iterable[Message], leaf: uuid.UUID | None = None) -> list[
         path.append(at)
         at = by_id.get(at.parent_id) if at.parent_id else None
     return path[::-1]
+
+
+def _newest_below(messages: list[Message], root: uuid.UUID | None) -> uuid.UUID | None:
+    """The newest message that descends from this one, or itself; None where it is not there."""
+    below = {root} & {message.id for message in messages}
+    newest: uuid.UUID | None = root if below else None
+    for message in sorted(messages, key=lambda message: message.created_at) if below else ():
+        if message.parent_id in below:
+            below.add(message.id)
+            newest = message.id
+    return newest
 
 
 def _latest_generations(generations: QuerySet[Generation]) -> dict[uuid.UUID, Generation]:

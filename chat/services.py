@@ -17,6 +17,7 @@ from chat.errors import MessageNotFound, SessionNotFound, TurnInProgress, TurnLo
 from chat.models import Event, Generation, Message, Session, can_continue
 from chat.packing import pack
 from chat.rows import insert
+from chat.search_index import index_turn
 
 TITLE_LENGTH = 60
 CRASH_STEP = 1_000_000
@@ -221,6 +222,7 @@ def turn_finish(*, turn: StartedTurn, process: str, seq: int, outcome: Outcome) 
     if changed != 1:
         raise TurnLost
     Message.objects.filter(id=turn.message_id).update(content=outcome.content)
+    index_turn(message_id=turn.message_id)
     Session.objects.filter(id=turn.session_id).update(last_seq=seq, updated_at=timezone.now())
     Event.objects.create(
         session_id=turn.session_id,

@@ -56,9 +56,7 @@ def session(request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
 def _page(request: HttpRequest, session_id: uuid.UUID | None) -> HttpResponse:
     try:
         owner = identity.owner_id(request.user)
-        found = (
-            selectors.conversation(owner_id=owner, session_id=session_id) if session_id else None
-        )
+        found = _found(request, owner, session_id) if session_id else None
     except NotSignedIn:
         return redirect_to_login(request.get_full_path())
     except SessionNotFound as error:
@@ -67,6 +65,15 @@ def _page(request: HttpRequest, session_id: uuid.UUID | None) -> HttpResponse:
     # The back button must bring the conversation as it is now, not as it was.
     answer["Cache-Control"] = "no-store"
     return answer
+
+
+def _found(request: HttpRequest, owner: uuid.UUID, session_id: uuid.UUID) -> selectors.Conversation:
+    """With the message that the address asks for, say because the search has found it."""
+    try:
+        wanted = uuid.UUID(request.GET.get("message", ""))
+    except ValueError:
+        wanted = None
+    return selectors.conversation(owner_id=owner, session_id=session_id, with_message=wanted)
 
 
 def _context(owner: uuid.UUID, conversation: selectors.Conversation | None) -> dict[str, Any]:

@@ -56,6 +56,8 @@ class Rows:
             "created_at": _stored(datetime.now(UTC)),
         }
         self._insert("chat_message", values)
+        text = {"session_id": session.hex, "message_id": name.hex, "text": content}
+        self._insert("chat_searchtext", text)
         return name
 
     def _insert(self, table: str, values: Mapping[str, object]) -> None:

@@ -176,6 +176,11 @@ listenForShortcuts({
   stop: () => sidebar.closeDrawer() || stop(),
 });
 
+const found = conversation.find(new URLSearchParams(location.search).get("message") ?? "");
+if (found) {
+  found.element.classList.add("found");
+  scroll.show(found.element);
+}
 models.show();
 composer.setBusy(Boolean(conversation.running));
 if (state.session) socket.follow(state.session.id, Number(conversation.root.dataset.after));

@@ -65,16 +65,6 @@ export class SessionList {
     this.apply({ ...session, archived: false, deleted: false });
   }
 
-  filter(text) {
-    const wanted = text.trim().toLocaleLowerCase();
-    for (const item of this.items) {
-      const title = item.querySelector(".name").textContent.toLocaleLowerCase();
-      item.hidden = !title.includes(wanted);
-    }
-    for (const day of this.list.querySelectorAll(".day")) day.hidden = Boolean(wanted);
-    byId("no-match").hidden = !wanted || this.items.some((item) => !item.hidden);
-  }
-
   #place(session) {
     const item = filled(byId("session-template").content.firstElementChild.cloneNode(true), session);
     const before = this.items.find((other) => comesBefore(session, other.dataset));

@@ -1,5 +1,6 @@
 // The sidebar: opened and closed, a drawer on a narrow screen, with the list of sessions in it.
 
+import { Search } from "./search.js";
 import { SessionList } from "./session_list.js";
 import { SessionMenu } from "./session_menu.js";
 import { load, store } from "./storage.js";
@@ -17,7 +18,7 @@ export class Sidebar {
     this.search = byId("search");
     this.sessions = new SessionList(failed);
     this.undo = new Undo({ restored: (session, wasOpen) => this.#restored(session, wasOpen), failed });
-    this.search.addEventListener("input", () => this.sessions.filter(this.search.value));
+    new Search(this.search, failed);
     this.menu = new SessionMenu(this.sessions.list, {
       changed: (session) => this.apply(session),
       deleted: (session) => this.#deleted(session),
