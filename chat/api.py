@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 from csp.decorators import csp_update
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
+from django.core.serializers.json import DjangoJSONEncoder
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
 from ninja import NinjaAPI, Status
 from ninja.errors import HttpError, ValidationError
@@ -19,6 +22,7 @@ from chat import engine, identity, operator_key, selectors
 from chat.database import in_database
 from chat.errors import ChatError, InvalidRequest, SessionNotFound, WireError, wire
 from chat.event_stream import event_stream, last_event
+from chat.export import as_markdown, exported
 from chat.generation import turns
 from chat.schemas import (
     ChatIn,
@@ -134,6 +138,23 @@ async def delete_session(request: HttpRequest, session_id: str) -> Status[None]:
     """Delete a session and all its messages. An answer that is being written is stopped first."""
     await turns().delete(owner_id=_owner_of(request), session_id=_uuid(session_id))
     return Status(204, None)
+
+
+@api.get("/sessions/{session_id}/export", response={200: None, 401: ErrorOut, 404: ErrorOut})
+async def export(
+    request: HttpRequest, session_id: str, form: Literal["json", "markdown"] = "json"
+) -> HttpResponse:
+    """All branches of a session as a file, with numbers and times."""
+    owner, known = _owner_of(request), _uuid(session_id)
+    told = await in_database(exported, owner_id=owner, session_id=known)
+    name = told["session"]["title"][:60] or str(known)
+    if form == "json":
+        text = json.dumps(told, cls=DjangoJSONEncoder, ensure_ascii=False, indent=2) + "\n"
+        kind, end = "application/json", "json"
+    else:
+        text, kind, end = as_markdown(told), "text/markdown; charset=utf-8", "md"
+    disposition = content_disposition_header(True, f"{name}.{end}".replace("/", "-"))
+    return HttpResponse(text, kind, headers={"Content-Disposition": disposition})
 
 
 @api.get("/sessions/{session_id}/events", response={200: None, 401: ErrorOut, 404: ErrorOut})

@@ -31,11 +31,12 @@ def session_page(
             _("limit must be from 1 to %(most)d, not %(limit)d.") % {"most": MOST, "limit": limit},
             param="limit",
         )
-    rows = sessions_of(owner_id).filter(archived=archived).order_by("-updated_at", "-id")
-    others = rows.filter(pinned=False)
+    # In a list of one: Django writes `= False` as NOT, for which no index is used.
+    rows = sessions_of(owner_id).filter(archived__in=[archived]).order_by("-updated_at", "-id")
+    others = rows.filter(pinned__in=[False])
     if before:
         return list(_behind(others, before)[:limit])
-    return [*rows.filter(pinned=True), *others[:limit]]
+    return [*rows.filter(pinned__in=[True]), *others[:limit]]
 
 
 def _behind(rows: QuerySet[Session], position: str) -> QuerySet[Session]:

@@ -70,6 +70,7 @@ ENDPOINTS = {
     ("delete", "/api/sessions/{session_id}"): (204, 404, 404, 401),
     ("patch", "/api/sessions/{session_id}"): (200, 404, 404, 401),
     ("get", "/api/sessions/{session_id}/events"): (200, 404, 404, 401),
+    ("get", "/api/sessions/{session_id}/export"): (200, 404, 404, 401),
     ("get", "/api/search"): (200, 200, 200, 401),
     ("get", "/api/engine"): (403, 403, 200, 401),
 }

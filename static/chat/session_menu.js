@@ -18,7 +18,7 @@ export class SessionMenu {
       event.preventDefault();
       this.#open(button);
     });
-    this.menu.addEventListener("click", (event) => this.#choose(event.target.closest("[data-act]")));
+    this.menu.addEventListener("click", (event) => this.#choose(event.target.closest("[role=menuitem]")));
     this.menu.addEventListener("keydown", (event) => this.#move(event));
     this.menu.addEventListener("toggle", ({ newState }) => {
       if (newState === "closed") this.button?.setAttribute("aria-expanded", "false");
@@ -34,7 +34,7 @@ export class SessionMenu {
     Object.assign(shown, { archive: !archived, unarchive: archived });
     for (const entry of this.#entries(true)) entry.hidden = shown[entry.dataset.act] === false;
     for (const link of this.menu.querySelectorAll("a[data-form]")) {
-      link.href = `/sessions/${session}/export.${link.dataset.form}`;
+      link.href = `/api/sessions/${session}/export?form=${link.dataset.form}`;
     }
     this.menu.showPopover();
     button.setAttribute("aria-expanded", "true");
@@ -69,6 +69,7 @@ export class SessionMenu {
     if (!entry) return;
     this.menu.hidePopover();
     const act = entry.dataset.act;
+    if (!act) return; // a link: the browser does the rest
     if (act === "rename") return this.#rename(this.item);
     if (act === "delete") return this.#delete();
     if (act === "pin" || act === "unpin") return this.#edit({ pinned: act === "pin" });

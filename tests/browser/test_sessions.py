@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -190,3 +191,32 @@ def test_the_list_goes_on_when_it_is_scrolled(chat: Chat, rows: Rows) -> None:
         expect(seen).to_have_count(count)
     assert names(page) == [f"No. {number}" for number in range(120)]
     expect(page.locator("#older-sessions")).to_be_hidden()
+
+
+def test_a_session_is_saved_and_printed_whole(
+    new_context: Callable[..., BrowserContext], site: Site, rows: Rows
+) -> None:
+    session = rows.session("Long talk")
+    parent = None
+    for number in range(12):
+        role = "assistant" if number % 2 else "user"
+        text = f"Part {number}. " + "All of it must be on paper. " * 60
+        parent = rows.message(session, role, text, parent=parent)
+    page = Chat.open(new_context(color_scheme="dark"), site, f"/sessions/{session}/").page
+    for form, end in (("markdown", "md"), ("json", "json")):
+        item(page, "Long talk").hover()
+        item(page, "Long talk").locator(".more").click()
+        with page.expect_download() as download:
+            page.locator(f"#session-menu [data-form={form}]").click()
+        assert download.value.suggested_filename == f"Long talk.{end}"
+        assert "Part 11." in download.value.path().read_text()
+    page.emulate_media(media="print")
+    expect(page.locator("#title")).to_be_visible()
+    for name in ("#sidebar", ".dock", "#toggle-sidebar"):
+        expect(page.locator(name)).to_be_hidden()
+    for part in page.locator(".message .content").all():
+        expect(part).to_be_visible()
+    assert page.evaluate(LOW_CONTRAST) == []
+    page.screenshot(path="test-output/sessions-print.png")
+    # A page that is cut at its window's edge prints one sheet.
+    assert len(re.findall(rb"/Type\s*/Page\b", page.pdf(prefer_css_page_size=True))) >= 3
