@@ -102,7 +102,7 @@ def _short(own: QuerySet[SearchText], owner_id: uuid.UUID, wanted: str) -> list[
     )
 
 
-def _ids(statement: str, *values: object) -> list[int]:
+def _ids(statement: str, *values: str | int) -> list[int]:
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         return [row[0] for row in cursor.fetchall()]

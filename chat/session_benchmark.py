@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.db import connection, transaction
@@ -62,7 +63,8 @@ def _session(cursor: Any, owner: str, index: int, at: datetime, draw: random.Ran
         " last_seq, created_at, updated_at) VALUES (%s, %s, %s, 'chat', 0, %s, 0, 0, %s, %s)",
         [name, owner, _text(draw, 5), index % 4000 == 0, time_, time_],
     )
-    rows, parent = [], None
+    rows: list[tuple[str | None, ...]] = []
+    parent: str | None = None
     for number in range(PER_SESSION):
         own = uuid.UUID(int=draw.getrandbits(128)).hex
         rare = f" {RARE} 鑫" if (index * PER_SESSION + number) % 100_000 == 7 else ""
@@ -107,7 +109,7 @@ def measured() -> dict[str, dict[str, float]]:
         ("a word that is nowhere", "zzyzx"),
         ("two characters that are nowhere", "zz"),
     ):
-        works[f"search: {name}"] = lambda query=query: search(owner_id=owner, query=query)
+        works[f"search: {name}"] = partial(search, owner_id=owner, query=query)
     return {name: _times(work) for name, work in works.items()}
 
 
