@@ -91,8 +91,10 @@ def _messages(owner_id: uuid.UUID, wanted: str) -> QuerySet[SearchText]:
 
 
 def _short(own: QuerySet[SearchText], owner_id: uuid.UUID, wanted: str) -> list[int]:
+    # Of everybody's: whose they are is only asked of those few.
+    everyone = SearchText.objects.order_by("-id").values_list("id", flat=True)
+    oldest = everyone[NEWEST - 1 : NEWEST].first() or 0
     newest = own.order_by("-id").values_list("id", flat=True)
-    oldest = newest[NEWEST - 1 : NEWEST].first() or 0
     found = list(newest.filter(id__gte=oldest, text__icontains=wanted)[:MOST])
     if len(found) == MOST or not oldest:
         return found
