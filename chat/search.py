@@ -35,6 +35,13 @@ _FOUND = """
     WHERE chat_search MATCH %s AND session.owner_id = %s AND session.deleted_at IS NULL
     ORDER BY found.rowid DESC LIMIT %s
 """
+_NEWEST = """
+    SELECT text.id FROM chat_searchtext AS text
+    CROSS JOIN chat_session AS session ON session.id = text.session_id
+    WHERE text.id >= %s AND instr(lower(text.text), lower(%s)) > 0
+    AND session.owner_id = %s AND session.deleted_at IS NULL
+    ORDER BY text.id DESC LIMIT %s
+"""
 _BEGINNING = """
     SELECT DISTINCT term.doc FROM chat_search_terms AS term
     CROSS JOIN chat_searchtext AS text ON text.id = term.doc
@@ -86,16 +93,15 @@ def _messages(owner_id: uuid.UUID, wanted: str) -> QuerySet[SearchText]:
         quoted = wanted.replace('"', '""')
         ids = _ids(_FOUND, f'"{quoted}"', owner_id.hex, MOST)
     else:
-        ids = _short(own, owner_id, wanted)
+        ids = _short(owner_id, wanted)
     return SearchText.objects.filter(id__in=ids)
 
 
-def _short(own: QuerySet[SearchText], owner_id: uuid.UUID, wanted: str) -> list[int]:
+def _short(owner_id: uuid.UUID, wanted: str) -> list[int]:
     # Of everybody's: whose they are is only asked of those few.
     everyone = SearchText.objects.order_by("-id").values_list("id", flat=True)
     oldest = everyone[NEWEST - 1 : NEWEST].first() or 0
-    newest = own.order_by("-id").values_list("id", flat=True)
-    found = list(newest.filter(id__gte=oldest, text__icontains=wanted)[:MOST])
+    found = _ids(_NEWEST, oldest, wanted, owner_id.hex, MOST)
     if len(found) == MOST or not oldest:
         return found
     first = wanted.lower()
