@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 from csp.decorators import csp_update
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
+from django.core.serializers.json import DjangoJSONEncoder
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
 from ninja import NinjaAPI, Status
 from ninja.errors import HttpError, ValidationError
@@ -19,17 +22,24 @@ from chat import engine, identity, operator_key, selectors
 from chat.database import in_database
 from chat.errors import ChatError, InvalidRequest, SessionNotFound, WireError, wire
 from chat.event_stream import event_stream, last_event
+from chat.export import as_markdown, exported
 from chat.generation import turns
 from chat.schemas import (
     BranchIn,
     ChatIn,
     ChatOut,
+    EditedOut,
+    EditIn,
     EngineStatusOut,
     ErrorOut,
+    HitOut,
     SessionDetailOut,
     SessionOut,
     UsageOut,
 )
+from chat.search import search
+from chat.session_edits import Edit, edit
+from chat.session_pages import session_page
 from chat.submission import Submission
 from inference.errors import EngineError
 
@@ -84,10 +94,25 @@ async def chat(request: HttpRequest, body: ChatIn) -> ChatOut | HttpResponse:
     )
 
 
-@api.get("/sessions", response={200: list[SessionOut], 401: ErrorOut})
-async def sessions(request: HttpRequest) -> Any:
-    """The caller's sessions, the one used last first."""
-    return await in_database(lambda: list(selectors.session_list(owner_id=_owner_of(request))))
+@api.get("/sessions", response={200: list[SessionOut], 400: ErrorOut, 401: ErrorOut})
+async def sessions(
+    request: HttpRequest, limit: int | None = None, before: str = "", archived: bool = False
+) -> Any:
+    """All of the caller's sessions, the one used last first. With `limit` (1 to 200) a page as the
+    sidebar shows it: first the pinned ones, then so many others, archived ones apart; `before` is
+    the `position` of the last one of the page before."""
+    owner = _owner_of(request)
+    if limit is None:
+        return await in_database(lambda: list(selectors.session_list(owner_id=owner)))
+    return await in_database(
+        session_page, owner_id=owner, archived=archived, before=before, limit=limit
+    )
+
+
+@api.get("/search", response={200: list[HitOut], 400: ErrorOut, 401: ErrorOut})
+async def find(request: HttpRequest, q: str) -> Any:
+    """Titles and messages of the caller's sessions that have this text in them, newest first."""
+    return await in_database(search, owner_id=_owner_of(request), query=q)
 
 
 @api.get("/sessions/{session_id}", response={200: SessionDetailOut, 401: ErrorOut, 404: ErrorOut})
@@ -109,14 +134,15 @@ async def _detail(owner: uuid.UUID, session_id: uuid.UUID) -> dict[str, Any]:
     found = await in_database(selectors.conversation, owner_id=owner, session_id=session_id)
     messages = [*found.messages, *([found.live_message] if found.live_message else [])]
     row = found.session
-    return {
-        "id": row.id,
-        "title": row.title,
-        "model": row.model,
-        "created_at": row.created_at,
-        "updated_at": row.updated_at,
-        "messages": messages,
-    }
+    shown = {name: getattr(row, name) for name in SessionOut.model_fields}
+    return {**shown, "messages": messages}
+
+
+@api.patch("/sessions/{session_id}", response={200: EditedOut, **_REFUSALS})
+async def edit_session(request: HttpRequest, session_id: str, body: EditIn) -> Any:
+    """Rename, pin, archive, or delete with a way back. All pages of the owner are told."""
+    changes = Edit(**body.model_dump())
+    return await edit(owner_id=_owner_of(request), session_id=_uuid(session_id), changes=changes)
 
 
 @api.delete("/sessions/{session_id}", response={204: None, 401: ErrorOut, 404: ErrorOut})
@@ -124,6 +150,23 @@ async def delete_session(request: HttpRequest, session_id: str) -> Status[None]:
     """Delete a session and all its messages. An answer that is being written is stopped first."""
     await turns().delete(owner_id=_owner_of(request), session_id=_uuid(session_id))
     return Status(204, None)
+
+
+@api.get("/sessions/{session_id}/export", response={200: None, 401: ErrorOut, 404: ErrorOut})
+async def export(
+    request: HttpRequest, session_id: str, form: Literal["json", "markdown"] = "json"
+) -> HttpResponse:
+    """All branches of a session as a file, with numbers and times."""
+    owner, known = _owner_of(request), _uuid(session_id)
+    told = await in_database(exported, owner_id=owner, session_id=known)
+    name = told["session"]["title"][:60] or str(known)
+    if form == "json":
+        text = json.dumps(told, cls=DjangoJSONEncoder, ensure_ascii=False, indent=2) + "\n"
+        kind, end = "application/json", "json"
+    else:
+        text, kind, end = as_markdown(told), "text/markdown; charset=utf-8", "md"
+    disposition = content_disposition_header(True, f"{name}.{end}".replace("/", "-"))
+    return HttpResponse(text, kind, headers={"Content-Disposition": disposition})
 
 
 @api.get("/sessions/{session_id}/events", response={200: None, 401: ErrorOut, 404: ErrorOut})

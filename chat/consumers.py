@@ -32,6 +32,7 @@ from chat.frames import (
 from chat.generation import Accepted, turns
 from chat.middleware import request_id
 from chat.outlet import encode
+from chat.signals import owner_group
 from chat.site_socket import OUTLET
 from chat.submission import Regeneration, Submission
 
@@ -57,9 +58,15 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             await self.close()
             return
         await self.accept()
+        await self.channel_layer.group_add(owner_group(self.owner_id), self.channel_name)
         await self._send({"v": 1, "type": "ready"})
 
+    async def list_changed(self, message: dict[str, Any]) -> None:
+        await self._send({"v": 1, "type": "sessions.changed", "session": message["session"]})
+
     async def disconnect(self, code: int) -> None:
+        if hasattr(self, "owner_id"):
+            await self.channel_layer.group_discard(owner_group(self.owner_id), self.channel_name)
         for task in list(self._follows.values()):
             task.cancel()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 from django.conf import settings
@@ -28,6 +28,7 @@ __all__ = [
     "create",
     "fingerprint",
     "install",
+    "machine",
     "replay_model",
 ]
 
@@ -114,3 +115,10 @@ def fingerprint(codec: PromptCodec) -> dict[str, str]:
         "dtype": value.dtype,
         "stretched": value.stretched,
     }
+
+
+def machine() -> dict[str, Any]:
+    """What the figures of a benchmark hold for. It loads torch, which the site does not need."""
+    from inference.machine import machine as described
+
+    return described()

@@ -38,7 +38,9 @@ class SetupToken(models.Model):
 
 
 class Session(models.Model):
-    """One conversation. last_seq: the number of its newest event once no turn is live."""
+    """One conversation. last_seq: the number of its newest event once no turn is live. is_named:
+    its title is a person's, which nothing automatic may change. deleted_at: since when it is
+    hidden from its owner, who can still take that back until the row goes."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     owner = models.ForeignKey(
@@ -46,6 +48,10 @@ class Session(models.Model):
     )
     title = models.CharField(_("title"), max_length=200, blank=True)
     model = models.CharField(_("model"), max_length=200)
+    is_named = models.BooleanField(_("named by a person"), default=False)
+    pinned = models.BooleanField(_("pinned"), default=False)
+    archived = models.BooleanField(_("archived"), default=False)
+    deleted_at = models.DateTimeField(_("deleted"), null=True, blank=True)
     last_seq = models.BigIntegerField(_("last event"), default=0)
     created_at = models.DateTimeField(_("created"), default=timezone.now)
     updated_at = models.DateTimeField(_("updated"), default=timezone.now)
@@ -55,11 +61,27 @@ class Session(models.Model):
         verbose_name_plural = _("sessions")
         ordering: ClassVar[list[str]] = ["-updated_at"]
         indexes: ClassVar[list[models.Index]] = [
-            models.Index(fields=["owner", "-updated_at"], name="session_by_owner")
+            models.Index(fields=["owner", "-updated_at"], name="session_by_owner"),
+            models.Index(
+                fields=["owner", "archived", "pinned", "-updated_at", "-id"],
+                name="session_in_list",
+            ),
+            models.Index(
+                fields=["deleted_at"], condition=Q(deleted_at__isnull=False), name="session_deleted"
+            ),
         ]
 
     def __str__(self) -> str:
         return self.title or str(self.id)
+
+    @property
+    def position(self) -> str:
+        """Where it stands in a list; `chat.session_pages` goes on behind it."""
+        return f"{self.updated_at.isoformat()}~{self.id}"
+
+    @property
+    def deleted(self) -> bool:
+        return self.deleted_at is not None
 
 
 class Message(models.Model):
@@ -105,6 +127,18 @@ class Message(models.Model):
 
     def __str__(self) -> str:
         return f"{self.role}: {self.content[:60]}"
+
+
+class SearchText(models.Model):
+    """What the search finds a message by, written when its turn has ended. The database keeps an
+    index over it, by triggers (SQLite) or of its own (PostgreSQL): see migration 0004."""
+
+    session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="+")
+    message = models.OneToOneField(Message, on_delete=models.CASCADE, related_name="+")
+    text = models.TextField()
+
+    def __str__(self) -> str:
+        return self.text[:60]
 
 
 class Generation(models.Model):

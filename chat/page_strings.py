@@ -9,6 +9,7 @@ def page_strings() -> dict[str, str]:
     return _numbers() | {
         "today": _("Today"),
         "yesterday": _("Yesterday"),
+        **_sessions(),
         "write_chat": _("Write a message"),
         "write_story": _("Begin a story, or go on with it"),
         **_status(),
@@ -24,9 +25,21 @@ def page_strings() -> dict[str, str]:
             "{title} was trained on {languages}. Your text looks like {language}; "
             "the answer may be poor."
         ),
-        "delete_named": _("Delete {title}"),
-        "not_deleted": _("The session could not be deleted. Try again."),
         "gone": _("This session is no longer there. Copy what you need before you leave the page."),
+    }
+
+
+def _sessions() -> dict[str, str]:
+    """The list of sessions."""
+    return {
+        "pinned": _("Pinned"),
+        "last_days": _("Last {n} days"),
+        "actions_named": _("Actions for {title}"),
+        "title_of_session": _("Title of the session"),
+        "deleted_named": _("“{title}” was deleted."),
+        "found": _("{n} found"),
+        "not_changed": _("The session could not be changed. Try again."),
+        "not_listed": _("The list could not be read. Try again."),
     }
 
 

@@ -70,6 +70,38 @@ class SessionOut(Schema):
     model: str
     created_at: datetime
     updated_at: datetime
+    pinned: bool
+    archived: bool
+    position: str = Field(description="Its place in the list: what `before` takes.")
+
+
+class EditIn(Schema):
+    """What is to change; what is absent or null stays."""
+
+    title: str | None = Field(None, description="A person's own title, of 1 to 200 characters.")
+    pinned: bool | None = None
+    archived: bool | None = Field(None, description="An archived session is not pinned.")
+    deleted: bool | None = Field(
+        None,
+        description="true hides the session and deletes it half a minute later; false, until then, "
+        "takes that back.",
+    )
+
+
+class HitOut(Schema):
+    session_id: uuid.UUID
+    title: str
+    archived: bool
+    message_id: uuid.UUID | None = Field(description="null where the title was found.")
+    role: str
+    at: datetime
+    before: str = Field(description="Plain text before what was found.")
+    match: str
+    after: str
+
+
+class EditedOut(SessionOut):
+    deleted: bool
 
 
 class MessageOut(Schema):

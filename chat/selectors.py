@@ -91,12 +91,17 @@ class PromptContext:
 def session_list(*, owner_id: uuid.UUID) -> QuerySet[Session]:
     """The owner's sessions, newest first, each with `live`: whether an answer is being written."""
     running = Generation.objects.filter(session=OuterRef("pk"), status="RUNNING")
-    return Session.objects.filter(owner_id=owner_id).annotate(live=Exists(running))
+    return sessions_of(owner_id).annotate(live=Exists(running))
+
+
+def sessions_of(owner_id: uuid.UUID) -> QuerySet[Session]:
+    """All that the owner has, without those that are about to be deleted."""
+    return Session.objects.filter(owner_id=owner_id, deleted_at=None)
 
 
 def session_get(*, owner_id: uuid.UUID, session_id: uuid.UUID) -> Session:
     """Raises SessionNotFound, for another owner's session too."""
-    session = Session.objects.filter(id=session_id, owner_id=owner_id).first()
+    session = sessions_of(owner_id).filter(id=session_id).first()
     if session is None:
         raise SessionNotFound(session_id)
     return session

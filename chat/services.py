@@ -17,6 +17,7 @@ from chat.errors import MessageNotFound, SessionNotFound, TurnInProgress, TurnLo
 from chat.models import Event, Generation, Message, Session, can_continue
 from chat.packing import pack
 from chat.rows import insert
+from chat.search_index import index_turn
 
 TITLE_LENGTH = 60
 CRASH_STEP = 1_000_000
@@ -88,7 +89,8 @@ def turn_start(
         _refuse_second_turn(session)
     if parent_id and not Message.objects.filter(id=parent_id, session=session).exists():
         raise MessageNotFound(parent_id)
-    session.title = session.title or title_of(text)
+    if not session.is_named:
+        session.title = session.title or title_of(text)
     session.model = plan.model
     _advance(session)
     user = Message(
@@ -135,7 +137,8 @@ def turn_continue(
 
 
 def _locked_session(*, owner_id: uuid.UUID, session_id: uuid.UUID) -> Session:
-    session = Session.objects.select_for_update().filter(id=session_id, owner_id=owner_id).first()
+    mine = Session.objects.filter(id=session_id, owner_id=owner_id, deleted_at=None)
+    session = mine.select_for_update().first()
     if session is None:
         raise SessionNotFound(session_id)
     return session
@@ -150,10 +153,11 @@ def _advance(session: Session) -> None:
     """To the number of the turn's first event. A session that is new is written here."""
     session.last_seq += 1
     session.updated_at = timezone.now()
+    session.archived = False  # who speaks in it wants it back
     if session._state.adding:
         insert(session)
     else:
-        session.save(update_fields=["last_seq", "model", "title", "updated_at"])
+        session.save(update_fields=["last_seq", "model", "title", "updated_at", "archived"])
 
 
 def _begin(
@@ -226,6 +230,7 @@ def turn_finish(*, turn: StartedTurn, process: str, seq: int, outcome: Outcome) 
     if changed != 1:
         raise TurnLost
     Message.objects.filter(id=turn.message_id).update(content=outcome.content)
+    index_turn(message_id=turn.message_id)
     Session.objects.filter(id=turn.session_id).update(last_seq=seq, updated_at=timezone.now())
     Event.objects.create(
         session_id=turn.session_id,

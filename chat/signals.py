@@ -1,4 +1,5 @@
-"""The channel layer carries one kind of signal: "look at this session again". Never text.
+"""The channel layer carries signals: "look at this session again", and "its place in the list has
+changed". Never text.
 
 A lost signal costs a reader at most POLL_S, since it looks again by itself.
 """
@@ -23,6 +24,16 @@ def _group(session_id: uuid.UUID) -> str:
 async def announce(session_id: uuid.UUID) -> None:
     """Something begins or ended in this session, and is already there to be read."""
     await _layer().group_send(_group(session_id), {"type": "session.changed"})
+
+
+def owner_group(owner_id: uuid.UUID) -> str:
+    return f"owner.{owner_id}"
+
+
+async def announce_edit(owner_id: uuid.UUID, session: dict[str, Any]) -> None:
+    """To all pages of its owner: this is what a session looks like in the list now. The one signal
+    with contents: they are small, and the list is read again when a page comes back."""
+    await _layer().group_send(owner_group(owner_id), {"type": "list.changed", "session": session})
 
 
 class Listener:

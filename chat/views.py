@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,9 +22,11 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from chat import engine, identity, selectors
 from chat import setup as first_setup
-from chat.errors import NotSignedIn, SessionNotFound, SetupLinkInvalid
+from chat.branches import branch_show
+from chat.errors import MessageNotFound, NotSignedIn, SessionNotFound, SetupLinkInvalid
 from chat.page_strings import page_strings
 from chat.rendering import render_blocks
+from chat.session_pages import PAGE, session_page
 from inference.errors import EngineStopped
 from inference.types import ModelInfo, ModelKind
 
@@ -55,9 +58,7 @@ def session(request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
 def _page(request: HttpRequest, session_id: uuid.UUID | None) -> HttpResponse:
     try:
         owner = identity.owner_id(request.user)
-        found = (
-            selectors.conversation(owner_id=owner, session_id=session_id) if session_id else None
-        )
+        found = _found(request, owner, session_id) if session_id else None
     except NotSignedIn:
         return redirect_to_login(request.get_full_path())
     except SessionNotFound as error:
@@ -66,6 +67,15 @@ def _page(request: HttpRequest, session_id: uuid.UUID | None) -> HttpResponse:
     # The back button must bring the conversation as it is now, not as it was.
     answer["Cache-Control"] = "no-store"
     return answer
+
+
+def _found(request: HttpRequest, owner: uuid.UUID, session_id: uuid.UUID) -> selectors.Conversation:
+    """With the message that the address asks for, say because the search has found it: its branch
+    is shown from then on."""
+    with suppress(ValueError, MessageNotFound):
+        wanted = uuid.UUID(request.GET.get("message", ""))
+        branch_show(owner_id=owner, session_id=session_id, message_id=wanted)
+    return selectors.conversation(owner_id=owner, session_id=session_id)
 
 
 def _context(owner: uuid.UUID, conversation: selectors.Conversation | None) -> dict[str, Any]:
@@ -79,7 +89,8 @@ def _context(owner: uuid.UUID, conversation: selectors.Conversation | None) -> d
         messages.append(conversation.live_message)
     return {
         "session": current,
-        "sessions": selectors.session_list(owner_id=owner),
+        "sessions": session_page(owner_id=owner),
+        "page_size": PAGE,
         "models": [each for each in models if _is_offered(each)],
         "several_models": sum(each.state == "ready" for each in models) > 1,
         "kind": kind if current else "",

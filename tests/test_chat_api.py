@@ -164,7 +164,7 @@ async def test_a_body_beyond_all_limits_is_refused(site: FakeEngine) -> None:
     [
         ("get", "/api/chat", 405, "method_not_allowed"),
         ("put", "/api/sessions", 405, "method_not_allowed"),
-        ("patch", f"/api/sessions/{NOBODYS}", 405, "method_not_allowed"),
+        ("put", f"/api/sessions/{NOBODYS}", 405, "method_not_allowed"),
         ("get", "/api/nothing", 404, "not_found"),
         ("get", "/api/sessions/nonsense", 404, "session_not_found"),
         ("delete", "/api/sessions/nonsense", 404, "session_not_found"),

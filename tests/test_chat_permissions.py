@@ -69,9 +69,15 @@ ENDPOINTS = {
     ("get", "/api/sessions/{session_id}"): (200, 404, 404, 401),
     ("delete", "/api/sessions/{session_id}"): (204, 404, 404, 401),
     ("put", "/api/sessions/{session_id}/branch"): (200, 404, 404, 401),
+    ("patch", "/api/sessions/{session_id}"): (200, 404, 404, 401),
     ("get", "/api/sessions/{session_id}/events"): (200, 404, 404, 401),
+    ("get", "/api/sessions/{session_id}/export"): (200, 404, 404, 401),
+    ("get", "/api/search"): (200, 200, 200, 401),
     ("get", "/api/engine"): (403, 403, 200, 401),
 }
+
+
+BODIES: dict[str, dict[str, str]] = {"post": {"input": "Hi"}, "patch": {"title": "Mine"}, "put": {}}
 
 
 def test_every_endpoint_is_in_the_matrix() -> None:
@@ -85,12 +91,12 @@ async def test_endpoints(scene: Scene, endpoint: tuple[str, str], person: str) -
     method, path = endpoint
     call = getattr(scene.clients[person], method)
     path = path.format(session_id=scene.session_id)
-    if method in ("post", "put"):
+    if method in BODIES:
         ids = {"session_id": str(scene.session_id), "message_id": str(scene.message_id)}
-        body = json.dumps({"input": "Hi", **ids})
+        body = json.dumps({**BODIES[method], **ids})
         answer = await call(path, body, content_type="application/json")
     else:
-        answer = await call(path)
+        answer = await call(path, {"q": "Secret"} if path == "/api/search" else None)
     assert answer.status_code == ENDPOINTS[endpoint][PEOPLE.index(person)]
     if answer.streaming:
         await answer.streaming_content.aclose()
@@ -98,6 +104,8 @@ async def test_endpoints(scene: Scene, endpoint: tuple[str, str], person: str) -
         assert b"Secret" not in answer.content
     if path == "/api/sessions" and answer.status_code == 200:
         assert len(answer.json()) == (1 if person == "owner" else 0)
+    if path == "/api/search" and person == "owner":
+        assert {hit["match"] for hit in answer.json()} == {"Secret"}
     kept = await in_database(Session.objects.count)
     assert kept == (0 if (method, person) == ("delete", "owner") else 1)
 

@@ -13,7 +13,7 @@ def show_the_newest(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("chat", "0003_generation_engine"),
+        ("chat", "0004_session_list"),
     ]
 
     operations = [

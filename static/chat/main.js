@@ -29,10 +29,16 @@ const composer = new Composer(byId("composer"), state.session?.id ?? "new", {
   changed: () => models.warn(),
 });
 const sidebar = new Sidebar({
-  deleted: (id) => id === socket.session && location.assign("/"),
+  leave: (path) => location.assign(path),
+  changed: (session) => session.id === socket.session && changed(session),
   failed: (message) => status.error(message),
 });
-const socket = new Socket({ frame: apply, error: refused, connected: (is) => status.connected(is) });
+const socket = new Socket({
+  frame: apply,
+  listed: (session) => sidebar.apply(session),
+  error: refused,
+  connected: (is) => status.connected(is),
+});
 const rooms = { conversation, socket, status, composer, models, retry, scroll };
 const branching = new Branching(byId("scroll"), rooms);
 conversation.onMismatch = rewind;
@@ -114,13 +120,12 @@ function started(frame) {
   composer.setBusy(true);
   status.say(say("thinking"));
   const { session_id, title, message } = frame;
+  conversation.root.dataset.session = session_id;
   sidebar.touch(session_id, title, models.fixed || message.model);
-  byId("title").textContent = title;
-  document.title = `${title} · TinyLLM`;
+  showTitle(title);
   if (state.session) return;
   state.session = { id: session_id, model: message.model };
   history.replaceState(null, "", `/sessions/${session_id}/`);
-  conversation.root.dataset.session = session_id;
   models.fix(message.model);
   composer.renameDraft(session_id);
 }
@@ -128,6 +133,17 @@ function started(frame) {
 /** Not on a phone, where the keyboard would cover what the person came to read. */
 function focusComposer() {
   if (matchMedia("(hover: hover)").matches) composer.area.focus();
+}
+
+function showTitle(title) {
+  byId("title").textContent = title;
+  document.title = `${title} · TinyLLM`;
+}
+
+/** The session of this page was changed in the list, here or elsewhere. */
+function changed({ title, deleted }) {
+  showTitle(title);
+  if (deleted) status.error(say("gone"));
 }
 
 function refused(frame) {
@@ -186,6 +202,12 @@ listenForShortcuts({
   stop: () => sidebar.closeDrawer() || stop(),
 });
 
+const found = conversation.find(new URLSearchParams(location.search).get("message") ?? "");
+if (found) {
+  found.element.classList.add("found");
+  scroll.show(found.element);
+  history.replaceState(null, "", location.pathname); // another branch may be asked for from here on
+}
 models.show();
 composer.setBusy(Boolean(conversation.running));
 if (state.session) socket.follow(state.session.id, Number(conversation.root.dataset.after));

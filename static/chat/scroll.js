@@ -33,6 +33,13 @@ export class Scroll {
     this.#look();
   }
 
+  /** Bring an element into view, and stay there. */
+  show(element) {
+    this.following = false;
+    element.scrollIntoView({ block: "center" });
+    this.#look();
+  }
+
   #down() {
     this.box.scrollTop = this.box.scrollHeight;
   }

@@ -7,7 +7,7 @@
 export function listenForShortcuts(actions) {
   addEventListener("keydown", (event) => {
     if (event.isComposing || event.altKey) return;
-    if (event.key === "Escape" && !document.querySelector("dialog[open]")) {
+    if (event.key === "Escape" && !document.querySelector("dialog[open], :popover-open")) {
       if (actions.stop()) event.preventDefault();
       return;
     }

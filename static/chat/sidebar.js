@@ -1,28 +1,34 @@
-// The list of sessions: grouped by day, filtered, opened as a drawer, and deleted from.
+// The sidebar: opened and closed, a drawer on a narrow screen, with the list of sessions in it.
 
+import { Search } from "./search.js";
+import { SessionList } from "./session_list.js";
+import { SessionMenu } from "./session_menu.js";
 import { load, store } from "./storage.js";
-import { dayName, say } from "./strings.js";
+import { Undo } from "./undo.js";
 
 const narrow = matchMedia("(max-width: 60rem)");
 const root = document.documentElement;
 const byId = (id) => document.getElementById(id);
 
 export class Sidebar {
-  /** handlers: deleted(id), failed(message). */
+  /** handlers: leave(path), changed(session), failed(message). */
   constructor(handlers) {
     this.handlers = handlers;
-    this.list = byId("sessions").querySelector("ul");
+    const failed = handlers.failed;
     this.search = byId("search");
+    this.sessions = new SessionList(failed);
+    this.undo = new Undo({ restored: (session, wasOpen) => this.#restored(session, wasOpen), failed });
+    new Search(this.search, failed);
+    this.menu = new SessionMenu(this.sessions.list, {
+      changed: (session) => this.apply(session),
+      deleted: (session) => this.#deleted(session),
+      focus: (id) => this.sessions.find(id)?.querySelector("a").focus(),
+      failed,
+    });
     byId("toggle-sidebar").addEventListener("click", () => this.toggle());
     byId("close-sidebar").addEventListener("click", () => this.#drawer(false));
     byId("backdrop").addEventListener("click", () => this.#drawer(false));
-    this.search.addEventListener("input", () => this.#filter());
-    this.list.addEventListener("click", (event) => {
-      const button = event.target.closest(".delete");
-      if (button) this.#confirm(button.closest("[data-session]"));
-    });
     narrow.addEventListener("change", () => this.#drawer(false));
-    this.#group();
   }
 
   toggle() {
@@ -48,21 +54,28 @@ export class Sidebar {
     return open;
   }
 
-  /** A session was begun or spoken in: it stands first, under today. */
   touch(id, title, model) {
-    let item = this.list.querySelector(`[data-session="${CSS.escape(id)}"]`);
-    if (!item) {
-      item = byId("session-template").content.firstElementChild.cloneNode(true);
-      item.dataset.session = id;
-      item.querySelector("a").href = `/sessions/${id}/`;
-      item.querySelector("a").setAttribute("aria-current", "page");
-      item.querySelector(".model").textContent = model;
-    }
-    item.querySelector(".name").textContent = title;
-    item.querySelector(".delete .sr").textContent = say("delete_named", { title });
-    item.dataset.updated = new Date().toISOString();
-    this.list.prepend(item);
-    this.#group();
+    this.sessions.touch(id, title, model);
+  }
+
+  /** What the server says of a session that was changed here or elsewhere. */
+  apply(session) {
+    this.sessions.apply(session);
+    const mine = session.deleted && session.id === this.menu.deleting;
+    if (!mine) this.handlers.changed(session);
+  }
+
+  #deleted(session) {
+    const wasOpen = byId("conversation").dataset.session === session.id;
+    this.sessions.apply(session);
+    this.undo.offer(session, wasOpen);
+    if (wasOpen) this.handlers.leave("/");
+  }
+
+  #restored(session, wasOpen) {
+    if (wasOpen) return this.handlers.leave(`/sessions/${session.id}/`);
+    this.apply(session);
+    this.sessions.find(session.id)?.querySelector("a").focus();
   }
 
   #drawer(open) {
@@ -71,60 +84,5 @@ export class Sidebar {
     document.querySelector("main").inert = open;
     if (open) byId("close-sidebar").focus();
     else if (narrow.matches) byId("toggle-sidebar").focus();
-  }
-
-  #group() {
-    for (const heading of this.list.querySelectorAll("h2")) heading.parentElement.remove();
-    let day = "";
-    for (const item of [...this.list.children]) {
-      const name = dayName(new Date(item.dataset.updated));
-      if (name !== day) item.before(this.#heading(name));
-      day = name;
-    }
-    this.#filter();
-  }
-
-  #heading(name) {
-    const item = document.createElement("li");
-    item.className = "day";
-    const heading = document.createElement("h2");
-    heading.textContent = name;
-    item.append(heading);
-    return item;
-  }
-
-  #filter() {
-    const wanted = this.search.value.trim().toLocaleLowerCase();
-    const items = [...this.list.querySelectorAll("[data-session]")];
-    for (const item of items) {
-      const title = item.querySelector(".name").textContent.toLocaleLowerCase();
-      item.hidden = !title.includes(wanted);
-    }
-    for (const day of this.list.querySelectorAll(".day")) day.hidden = Boolean(wanted);
-    byId("no-sessions").hidden = items.length > 0;
-    byId("no-match").hidden = items.length === 0 || items.some((item) => !item.hidden);
-  }
-
-  #confirm(item) {
-    const dialog = byId("confirm-delete");
-    dialog.querySelector("strong").textContent = item.querySelector(".name").textContent;
-    dialog.returnValue = "keep";
-    dialog.addEventListener(
-      "close",
-      () => dialog.returnValue === "delete" && this.#delete(item),
-      { once: true },
-    );
-    dialog.showModal();
-  }
-
-  async #delete(item) {
-    const id = item.dataset.session;
-    const headers = { "X-CSRFToken": document.querySelector("meta[name=csrf-token]").content };
-    const reply = await fetch(`/api/sessions/${id}`, { method: "DELETE", headers }).catch(() => null);
-    if (!reply?.ok && reply?.status !== 404) return this.handlers.failed(say("not_deleted"));
-    item.remove();
-    store(`draft:${id}`, "");
-    this.#group();
-    this.handlers.deleted(id);
   }
 }

@@ -13,8 +13,9 @@ const UNNUMBERED = new Set([
 
 export class Socket {
   /**
-   * handlers: frame(frame) for each new frame of the followed session, error(frame), and
-   * connected(boolean). `follow` says which session, from which event on.
+   * handlers: frame(frame) for each new frame of the followed session, listed(session) for each
+   * session whose place in the list changed, error(frame), and connected(boolean). `follow` says
+   * which session, from which event on.
    */
   constructor(handlers) {
     this.handlers = handlers;
@@ -80,6 +81,8 @@ export class Socket {
       if (this.session) this.#open();
       for (const fields of this.unconfirmed.values()) this.#write("turn.submit", fields);
       this.handlers.connected(true);
+    } else if (frame.type === "sessions.changed") {
+      this.handlers.listed(frame.session);
     } else if (frame.type === "error") {
       this.unconfirmed.delete(frame.client_id);
       this.handlers.error(frame);

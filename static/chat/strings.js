@@ -13,14 +13,15 @@ export function number(value, digits = 0) {
   return new Intl.NumberFormat(language, { maximumFractionDigits: digits }).format(value);
 }
 
-/** "Today", "Yesterday" or a date, by the reader's own clock. */
-export function dayName(date, now = new Date()) {
+/** "Today", "Yesterday", a stretch of days or a month, by the reader's own clock. */
+export function periodName(date, now = new Date()) {
   const midnight = (d) => new Date(d.getFullYear(), d.getMonth(), d.getDate()).getTime();
   const days = Math.round((midnight(now) - midnight(date)) / 86_400_000);
   if (days <= 0) return say("today");
   if (days === 1) return say("yesterday");
-  const year = date.getFullYear() === now.getFullYear() ? undefined : "numeric";
-  return new Intl.DateTimeFormat(language, { day: "numeric", month: "long", year }).format(date);
+  if (days <= 7) return say("last_days", { n: 7 });
+  if (days <= 30) return say("last_days", { n: 30 });
+  return new Intl.DateTimeFormat(language, { month: "long", year: "numeric" }).format(date);
 }
 
 /** Language codes as a list of names in the reader's language. */

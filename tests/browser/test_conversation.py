@@ -193,8 +193,8 @@ def test_a_refused_message_is_put_back_and_the_reason_named(
     first.wait_end()
     second = Chat.open(context, site, first.path)
     second.page.locator("[data-session]:has([aria-current])").hover()
-    second.page.locator("[data-session]:has([aria-current]) .delete").click()
-    second.page.locator("#confirm-delete button[value=delete]").click()
+    second.page.locator("[data-session]:has([aria-current]) .more").click()
+    second.page.locator("#session-menu [data-act=delete]").click()
     second.page.wait_for_url(f"{site.url}/")
 
     first.send("Are you still there?")
@@ -204,16 +204,3 @@ def test_a_refused_message_is_put_back_and_the_reason_named(
     expect(first.page.locator(".message.pending")).to_have_count(0)
     error.get_by_role("button").click()
     expect(error).to_be_hidden()
-
-
-def test_delete_asks_first(chat: Chat) -> None:
-    chat.send(SHORT)
-    chat.wait_end()
-    item = chat.page.locator("[data-session]:has([aria-current])")
-    item.hover()
-    item.locator(".delete").click()
-    expect(chat.page.locator("#confirm-delete")).to_contain_text(SHORT)
-    chat.page.keyboard.press("Escape")
-    expect(item).to_be_visible()
-    chat.reload()
-    chat.check_saved()

@@ -22,6 +22,7 @@ from chat.guard import is_loopback
 from chat.listening import DEFAULT_PORT
 from chat.recovery import recover
 from chat.server import PortTaken, SiteServer, listen
+from chat.session_edits import purge_deleted
 from chat.signals import announce
 from inference.errors import EngineError
 
@@ -138,6 +139,7 @@ async def _keep_recovering() -> None:
     """Rows whose process died elsewhere, and our own that a full database would not let end; and
     what is kept of sessions that are gone."""
     while True:
+        await purge_deleted()
         await forgetting.sweep()
         await asyncio.sleep(RECOVERY_S)
         try:

@@ -1,0 +1,156 @@
+// The list of sessions: pinned ones first, then by day, page by page; or those that are archived.
+
+import { fetchPage } from "./session_edits.js";
+import { periodName, say } from "./strings.js";
+
+const byId = (id) => document.getElementById(id);
+
+export class SessionList {
+  /** failed: called with a message for the person. */
+  constructor(failed) {
+    this.failed = failed;
+    this.box = byId("sessions");
+    this.list = this.box.querySelector("ul");
+    this.older = byId("older-sessions");
+    this.pageSize = Number(this.list.dataset.pageSize);
+    this.archived = false;
+    this.older.hidden = this.#others.length < this.pageSize;
+    this.older.addEventListener("click", () => this.#loadOlder());
+    byId("show-archived").addEventListener("click", () => this.show(true));
+    byId("show-all").addEventListener("click", () => this.show(false));
+    // A page that comes back to the front may have missed what other browsers did.
+    document.addEventListener("visibilitychange", () => !document.hidden && this.#refresh());
+    new IntersectionObserver((seen) => seen.at(-1).isIntersecting && this.#loadOlder()).observe(
+      this.older,
+    );
+    this.#group();
+  }
+
+  get items() {
+    return [...this.list.querySelectorAll("[data-session]")];
+  }
+
+  get #others() {
+    return this.items.filter((item) => item.dataset.pinned !== "true");
+  }
+
+  find(id) {
+    return this.list.querySelector(`[data-session="${CSS.escape(id)}"]`);
+  }
+
+  /** Change to the archived sessions, or back. */
+  async show(archived) {
+    this.archived = archived;
+    byId("show-archived").hidden = archived;
+    byId("show-all").hidden = !archived;
+    byId("archived-title").hidden = !archived;
+    byId(archived ? "show-all" : "show-archived").focus();
+    await this.#refresh();
+  }
+
+  /** What the server says of a session, because of this page or of another one. */
+  apply(session) {
+    this.find(session.id)?.remove();
+    if (!session.deleted && session.archived === this.archived) this.#place(session);
+    this.#group();
+  }
+
+  /** A session was begun or spoken in: it stands first among its kind. */
+  touch(id, title, model) {
+    const item = this.find(id);
+    const pinned = item?.dataset.pinned === "true";
+    const updated_at = new Date().toISOString();
+    const position = item?.dataset.position ?? `${updated_at}~${id}`;
+    const session = { id, title, model, pinned, updated_at, position };
+    this.apply({ ...session, archived: false, deleted: false });
+  }
+
+  #place(session) {
+    const item = filled(byId("session-template").content.firstElementChild.cloneNode(true), session);
+    const before = this.items.find((other) => comesBefore(session, other.dataset));
+    // Behind the last one that is loaded, it comes with its page.
+    if (before) before.before(item);
+    else if (this.older.hidden || session.pinned) this.list.append(item);
+  }
+
+  async #refresh() {
+    const archived = this.archived;
+    const sessions = await this.#fetch("");
+    if (!sessions || archived !== this.archived) return;
+    const renaming = this.list.querySelector("input");
+    if (renaming) return; // nobody's typing is thrown away
+    this.list.replaceChildren();
+    this.#append(sessions);
+  }
+
+  async #loadOlder() {
+    const last = this.#others.at(-1);
+    if (this.loading || this.older.hidden || !last) return;
+    this.loading = true;
+    const sessions = await this.#fetch(last.dataset.position);
+    this.loading = false;
+    // The list may be another one by now.
+    if (sessions && last.isConnected) this.#append(sessions);
+  }
+
+  #append(sessions) {
+    const template = byId("session-template").content.firstElementChild;
+    for (const session of sessions) {
+      if (!this.find(session.id)) this.list.append(filled(template.cloneNode(true), session));
+    }
+    this.older.hidden = sessions.filter((session) => !session.pinned).length < this.pageSize;
+    this.#group();
+  }
+
+  async #fetch(before) {
+    try {
+      return await fetchPage(this.archived, before, this.pageSize);
+    } catch (error) {
+      this.failed(error.message);
+    }
+  }
+
+  #group() {
+    for (const heading of this.list.querySelectorAll("h2")) heading.parentElement.remove();
+    let group = "";
+    for (const item of this.items) {
+      const pinned = item.dataset.pinned === "true";
+      const name = pinned ? say("pinned") : periodName(new Date(item.dataset.updated));
+      if (name !== group) item.before(heading(name));
+      group = name;
+    }
+    const empty = this.items.length === 0;
+    byId("no-sessions").hidden = !empty || this.archived;
+    byId("no-archived").hidden = !empty || !this.archived;
+  }
+}
+
+/** Write what the server says of a session into its row. */
+function filled(item, { id, title, model, pinned, updated_at, position }) {
+  Object.assign(item.dataset, { session: id, pinned, updated: updated_at, position });
+  const link = item.querySelector("a");
+  link.href = `/sessions/${id}/`;
+  if (document.getElementById("conversation").dataset.session === id) {
+    link.setAttribute("aria-current", "page");
+  }
+  link.title = title;
+  item.querySelector(".name").textContent = title;
+  item.querySelector(".model").textContent = model;
+  item.querySelector(".more .sr").textContent = say("actions_named", { title });
+  return item;
+}
+
+function comesBefore(session, row) {
+  const pinned = row.pinned === "true";
+  if (session.pinned !== pinned) return session.pinned;
+  return new Date(session.updated_at) >= new Date(row.updated);
+}
+
+function heading(name) {
+  const item = document.createElement("li");
+  item.className = "day";
+  const title = document.createElement("h2");
+  title.textContent = name;
+  item.append(title);
+  return item;
+}
