@@ -112,7 +112,7 @@ def _short(owner_id: uuid.UUID, wanted: str) -> list[int]:
 
 def _ids(statement: str, *values: str | int) -> list[int]:
     with connection.cursor() as cursor:
-        cursor.execute(statement, values)
+        cursor.execute(statement, list(values))
         return [row[0] for row in cursor.fetchall()]
 
 
