@@ -13,6 +13,7 @@ from functools import cache
 from typing import ParamSpec, TypeVar
 
 from django.db import connection
+from django.utils import translation
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,7 +30,7 @@ def _writers() -> ThreadPoolExecutor:
 
 
 async def in_database(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Run a selector in a database thread, with the caller's context variables.
+    """Run a selector in a database thread, with the caller's context variables and language.
 
     The threads keep their connections: opening one costs more than most queries. One that
     reported an error is closed, and the next call opens it afresh.
@@ -44,9 +45,13 @@ async def write_database(function: Callable[P, R], *args: P.args, **kwargs: P.kw
 
 
 async def _run(pool: ThreadPoolExecutor, function: Callable[[], R]) -> R:
+    # The language is in a variable that asgiref shows to its own threads only.
+    language = translation.get_language()
+
     def call() -> R:
         try:
-            return function()
+            with translation.override(language):
+                return function()
         finally:
             if connection.errors_occurred:
                 connection.close()

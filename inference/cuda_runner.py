@@ -269,9 +269,9 @@ class CudaRunner:
         return self._architecture.forward(self._with_spans(batch), self._caches)
 
     def _with_spans(self, batch: ForwardBatch) -> ForwardBatch:
-        """Contexts are cut once for all layers."""
+        """Contexts are cut once for all layers, where kernels on a GPU want it."""
         attention = batch.attention
-        if not attention.decodes:
+        if not attention.decodes or not attention.context_lens.is_cuda:
             return batch
         lengths = attention.context_lens[: attention.decodes]
         heads, cache = self.config.heads, self._caches[0]

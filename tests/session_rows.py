@@ -46,14 +46,15 @@ class Rows:
     def message(
         self, session: uuid.UUID, role: str, content: str, *, parent: uuid.UUID | None = None
     ) -> uuid.UUID:
-        name = uuid.uuid4()
+        name, time = uuid.uuid4(), _stored(datetime.now(UTC))
         values = {
             "id": name.hex,
             "session_id": session.hex,
             "parent_id": parent.hex if parent else None,
             "role": role,
             "content": content,
-            "created_at": _stored(datetime.now(UTC)),
+            "created_at": time,
+            "shown_at": time,
         }
         self._insert("chat_message", values)
         text = {"session_id": session.hex, "message_id": name.hex, "text": content}

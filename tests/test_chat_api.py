@@ -233,7 +233,10 @@ async def test_the_documentation_loads_nothing_from_elsewhere(site: FakeEngine) 
         "/api/engine",
         "/api/sessions",
         "/api/sessions/{session_id}",
+        "/api/sessions/{session_id}/branch",
         "/api/sessions/{session_id}/events",
+        "/api/sessions/{session_id}/export",
+        "/api/search",
     }
 
 

@@ -66,6 +66,9 @@ ANSWERS = {
     "GET /api/sessions": (200, NO_PAGE),
     "GET /api/sessions/{session}": (200, NO_PAGE),
     "GET /api/sessions/{session}/events": (200, NO_PAGE),
+    "GET /api/sessions/{session}/export": (200, NO_PAGE),
+    "GET /api/search": (400, NO_PAGE),
+    "PUT /api/sessions/{session}/branch": (400, NO_PAGE),
     "GET /api/": (404, REPLACED),
     "GET /api/nothing": (404, REPLACED),
     "GET /api/engine": (200, NO_PAGE),
@@ -137,6 +140,7 @@ def test_error_pages_have_it(site: Client, monkeypatch: pytest.MonkeyPatch) -> N
     def broken(**_: object) -> None:
         raise RuntimeError("on purpose")
 
+    monkeypatch.setattr("chat.views.session_page", broken)
     monkeypatch.setattr(selectors, "session_list", broken)
     failed = site.get("/")
     check(failed, 500, PAGE)

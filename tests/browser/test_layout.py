@@ -160,7 +160,7 @@ def test_keys_alone_are_enough(chat: Chat) -> None:
     assert session != page.url
 
     reached = set()
-    for _ in range(60):
+    for _ in range(200):  # each session of the list has a link and a button
         page.keyboard.press("Tab")
         reached.add(page.evaluate("() => document.activeElement.id || document.activeElement.name"))
     assert {"toggle-sidebar", "text", "search", "theme", "open-help", "model"} <= reached
