@@ -14,7 +14,7 @@ from collections.abc import Collection
 from django.utils import timezone
 
 from chat.errors import MessageNotFound, SessionNotFound
-from chat.models import Message, Session
+from chat.models import Message, sessions_of
 
 
 def branch(messages: Collection[Message], end: uuid.UUID | None = None) -> list[Message]:
@@ -41,7 +41,7 @@ def branch_show(*, owner_id: uuid.UUID, session_id: uuid.UUID, message_id: uuid.
 
     Raises SessionNotFound, MessageNotFound.
     """
-    if not Session.objects.filter(id=session_id, owner_id=owner_id).exists():
+    if not sessions_of(owner_id).filter(id=session_id).exists():
         raise SessionNotFound(session_id)
     messages = list(Message.objects.filter(session_id=session_id).defer("content"))
     end = _newest(_below(messages, message_id))

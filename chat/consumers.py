@@ -100,7 +100,6 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
                         message_id=parsed.message_id,
                     )
                 )
-
             case TurnRegenerate():
                 await self._regenerate(parsed)
             case BranchShow():

@@ -84,6 +84,11 @@ class Session(models.Model):
         return self.deleted_at is not None
 
 
+def sessions_of(owner_id: uuid.UUID) -> models.QuerySet[Session]:
+    """All that the owner has, without those that are about to be deleted."""
+    return Session.objects.filter(owner_id=owner_id, deleted_at=None)
+
+
 class Message(models.Model):
     """One node of a session's tree. client_id: the sender's own name for it, so that sending the
     same message again after a lost connection is recognised. shown_at: when it was last the end of

@@ -17,8 +17,7 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from chat.errors import InvalidRequest, check_unicode
-from chat.models import SearchText, Session
-from chat.selectors import sessions_of
+from chat.models import SearchText, Session, sessions_of
 
 MOST = 30
 """Messages found, at most; of titles a third."""

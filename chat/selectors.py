@@ -12,7 +12,7 @@ from django.db.models import Exists, OuterRef, QuerySet, Subquery
 from chat.branches import branch, versions
 from chat.error_words import retold
 from chat.errors import CannotContinue, MessageNotFound, SessionNotFound
-from chat.models import Event, Generation, Message, Session
+from chat.models import Event, Generation, Message, Session, sessions_of
 from chat.packing import of_shown_text, unpack
 from chat.rows import has
 
@@ -94,11 +94,6 @@ def session_list(*, owner_id: uuid.UUID) -> QuerySet[Session]:
     return sessions_of(owner_id).annotate(live=Exists(running))
 
 
-def sessions_of(owner_id: uuid.UUID) -> QuerySet[Session]:
-    """All that the owner has, without those that are about to be deleted."""
-    return Session.objects.filter(owner_id=owner_id, deleted_at=None)
-
-
 def session_get(*, owner_id: uuid.UUID, session_id: uuid.UUID) -> Session:
     """Raises SessionNotFound, for another owner's session too."""
     session = sessions_of(owner_id).filter(id=session_id).first()
@@ -111,7 +106,7 @@ def session_position(*, owner_id: uuid.UUID, session_id: uuid.UUID) -> tuple[int
     """(number of the last event once no turn is live, end of the branch that is shown). Raises
     SessionNotFound."""
     shown = Message.objects.filter(session=OuterRef("pk")).order_by("-shown_at").values("id")[:1]
-    found = Session.objects.filter(id=session_id, owner_id=owner_id)
+    found = sessions_of(owner_id).filter(id=session_id)
     position = found.values_list("last_seq", Subquery(shown)).first()
     if position is None:
         raise SessionNotFound(session_id)

@@ -14,7 +14,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from chat.errors import MessageNotFound, SessionNotFound, TurnInProgress, TurnLost
-from chat.models import Event, Generation, Message, Session, can_continue
+from chat.models import Event, Generation, Message, Session, can_continue, sessions_of
 from chat.packing import pack
 from chat.rows import insert
 from chat.search_index import index_turn
@@ -137,8 +137,7 @@ def turn_continue(
 
 
 def _locked_session(*, owner_id: uuid.UUID, session_id: uuid.UUID) -> Session:
-    mine = Session.objects.filter(id=session_id, owner_id=owner_id, deleted_at=None)
-    session = mine.select_for_update().first()
+    session = sessions_of(owner_id).select_for_update().filter(id=session_id).first()
     if session is None:
         raise SessionNotFound(session_id)
     return session

@@ -10,8 +10,7 @@ from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
 from chat.errors import InvalidRequest
-from chat.models import Session
-from chat.selectors import sessions_of
+from chat.models import Session, sessions_of
 
 PAGE = 50
 MOST = 200

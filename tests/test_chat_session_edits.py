@@ -93,6 +93,7 @@ async def test_a_deleted_session_is_hidden_everywhere_and_comes_back_whole(
 ) -> None:
     session = await said("Hello")
     client = AsyncClient()
+    message = (await client.get(f"/api/sessions/{session}")).json()["messages"][0]["id"]
     assert (await edited(session, deleted=True)).json()["deleted"]
     assert await listed() == []
     assert (await client.get("/api/sessions")).json() == []
@@ -101,6 +102,10 @@ async def test_a_deleted_session_is_hidden_everywhere_and_comes_back_whole(
     assert (await edited(session, title="Ghost")).status_code == 404
     async with Page() as page:
         await page.submit("Are you there?", session_id=session)
+        assert (await page.receive())["code"] == "session_not_found"
+        await page.send("session.open", session_id=session, after=0)
+        assert (await page.receive())["code"] == "session_not_found"
+        await page.send("branch.show", session_id=session, message_id=message)
         assert (await page.receive())["code"] == "session_not_found"
     await purge_deleted()
     assert not (await edited(session, deleted=False)).json()["deleted"]
