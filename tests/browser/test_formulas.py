@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 from playwright.sync_api import BrowserContext
 
-from tests.browser.conftest import Chat, Site
+from tests.browser.conftest import Chat, Site, asked_once
 from tests.browser.test_layout import LOW_CONTRAST, overflow
 
 ANSWER = r"""**匀速运动：**速度 $v$ 是路程 $s$ 与时间 $t$ 之比，“**平均速度**”写作
@@ -51,21 +51,13 @@ $$1 + 2 + 3 + 4 + 5 + 6 + 7 + 8 + 9 + 10 + 11 + 12 + 13 + 14 + 15 + 16 + 17 + 18
 @pytest.fixture(scope="module")
 def session_path(site: Site) -> Callable[[BrowserContext], str]:
     """The path of a session whose answer is the one above, which no small model would write."""
-    paths: list[str] = []
 
-    def path(context: BrowserContext) -> str:
-        if not paths:
-            chat = Chat.open(context, site)
-            chat.send("What is the capital of France?")
-            chat.wait_end()
-            with closing(sqlite3.connect(site.database)) as connection, connection:
-                update = "UPDATE chat_message SET content = ? WHERE id = ?"
-                connection.execute(update, [ANSWER, chat.message_id.replace("-", "")])
-            paths.append(chat.path)
-            chat.page.close()
-        return paths[0]
+    def rewrite(chat: Chat) -> None:
+        with closing(sqlite3.connect(site.database)) as connection, connection:
+            update = "UPDATE chat_message SET content = ? WHERE id = ?"
+            connection.execute(update, [ANSWER, chat.message_id.replace("-", "")])
 
-    return path
+    return asked_once(site, "What is the capital of France?", rewrite)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.browser.conftest import Chat, Site
+from tests.browser.conftest import Chat, Site, asked_once
 
 QUESTION = "Show me a Python function that adds two numbers, in a code block."
 
@@ -59,18 +59,7 @@ def overflow(page: Page) -> int:
 @pytest.fixture(scope="module")
 def session_path(site: Site) -> Callable[[BrowserContext], str]:
     """The path of a session with code in it, written once for all tests here."""
-    paths: list[str] = []
-
-    def path(context: BrowserContext) -> str:
-        if not paths:
-            chat = Chat.open(context, site)
-            chat.send(QUESTION)
-            chat.wait_end()
-            paths.append(chat.path)
-            chat.page.close()
-        return paths[0]
-
-    return path
+    return asked_once(site, QUESTION)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
