@@ -290,23 +290,3 @@ class Chat:
     def screenshot(self, name: str) -> None:
         """For a person to look at; test-output/ is not in git."""
         self.page.screenshot(path=OUTPUT / f"{name}.png")
-
-
-def asked_once(
-    site: Site, question: str, then: Callable[[Chat], None] = lambda _: None
-) -> Callable[[BrowserContext], str]:
-    """The path of a session in which the question has been answered, for all tests that share it.
-    then: what is done to it before it is shown."""
-    paths: list[str] = []
-
-    def path(context: BrowserContext) -> str:
-        if not paths:
-            chat = Chat.open(context, site)
-            chat.send(question)
-            chat.wait_end()
-            then(chat)
-            paths.append(chat.path)
-            chat.page.close()
-        return paths[0]
-
-    return path

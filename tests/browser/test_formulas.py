@@ -9,7 +9,8 @@ from contextlib import closing
 import pytest
 from playwright.sync_api import BrowserContext
 
-from tests.browser.conftest import Chat, Site, asked_once
+from tests.browser.asked import asked_once
+from tests.browser.conftest import Chat, Site
 from tests.browser.test_layout import LOW_CONTRAST, overflow
 
 ANSWER = r"""**匀速运动：**速度 $v$ 是路程 $s$ 与时间 $t$ 之比，“**平均速度**”写作

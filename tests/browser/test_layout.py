@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.browser.conftest import Chat, Site, asked_once
+from tests.browser.asked import asked_once
+from tests.browser.conftest import Chat, Site
 
 QUESTION = "Show me a Python function that adds two numbers, in a code block."
 
