@@ -1,0 +1,17 @@
+"""The record: users, sessions, a tree of messages, generations, and the numbered event log."""
+
+from chat.models.conversation import Message, SearchText, Session, sessions_of
+from chat.models.generation import Event, Generation, can_continue
+from chat.models.people import SetupToken, User
+
+__all__ = [
+    "Event",
+    "Generation",
+    "Message",
+    "SearchText",
+    "Session",
+    "SetupToken",
+    "User",
+    "can_continue",
+    "sessions_of",
+]

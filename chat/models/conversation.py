@@ -1,0 +1,122 @@
+"""What was said: sessions, each a tree of messages."""
+
+from __future__ import annotations
+
+import uuid
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from chat.models.people import User
+
+
+class Session(models.Model):
+    """One conversation. last_seq: the number of its newest event once no turn is live. is_named:
+    its title is a person's, which nothing automatic may change. deleted_at: since when it is
+    hidden from its owner, who can still take that back until the row goes."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    owner = models.ForeignKey(
+        User, on_delete=models.CASCADE, related_name="sessions", verbose_name=_("owner")
+    )
+    title = models.CharField(_("title"), max_length=200, blank=True)
+    model = models.CharField(_("model"), max_length=200)
+    is_named = models.BooleanField(_("named by a person"), default=False)
+    pinned = models.BooleanField(_("pinned"), default=False)
+    archived = models.BooleanField(_("archived"), default=False)
+    deleted_at = models.DateTimeField(_("deleted"), null=True, blank=True)
+    last_seq = models.BigIntegerField(_("last event"), default=0)
+    created_at = models.DateTimeField(_("created"), default=timezone.now)
+    updated_at = models.DateTimeField(_("updated"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("session")
+        verbose_name_plural = _("sessions")
+        ordering: ClassVar[list[str]] = ["-updated_at"]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["owner", "-updated_at"], name="session_by_owner"),
+            models.Index(
+                fields=["owner", "archived", "pinned", "-updated_at", "-id"],
+                name="session_in_list",
+            ),
+            models.Index(
+                fields=["deleted_at"], condition=Q(deleted_at__isnull=False), name="session_deleted"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.title or str(self.id)
+
+    @property
+    def position(self) -> str:
+        """Where it stands in a list; `chat.session_pages` goes on behind it."""
+        return f"{self.updated_at.isoformat()}~{self.id}"
+
+    @property
+    def deleted(self) -> bool:
+        return self.deleted_at is not None
+
+
+def sessions_of(owner_id: uuid.UUID) -> models.QuerySet[Session]:
+    """All that the owner has, without those that are about to be deleted."""
+    return Session.objects.filter(owner_id=owner_id, deleted_at=None)
+
+
+class Message(models.Model):
+    """One node of a session's tree. client_id: the sender's own name for it, so that sending the
+    same message again after a lost connection is recognised. shown_at: when it was last the end of
+    the branch that is shown (`chat.branches`)."""
+
+    class Role(models.TextChoices):
+        USER = "user", _("user")
+        ASSISTANT = "assistant", _("assistant")
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    session = models.ForeignKey(
+        Session, on_delete=models.CASCADE, related_name="messages", verbose_name=_("session")
+    )
+    parent = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="children",
+        verbose_name=_("parent"),
+    )
+    role = models.CharField(_("role"), max_length=16, choices=Role.choices)
+    content = models.TextField(_("content"), blank=True)
+    client_id = models.CharField(max_length=64, null=True, blank=True, editable=False)  # noqa: DJ001
+    created_at = models.DateTimeField(_("created"), default=timezone.now)
+    shown_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name = _("message")
+        verbose_name_plural = _("messages")
+        ordering: ClassVar[list[str]] = ["created_at"]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["session", "created_at"], name="message_by_session"),
+            models.Index(fields=["client_id"], name="message_by_client_id"),
+        ]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["session", "client_id"], name="one_message_per_client_id"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.role}: {self.content[:60]}"
+
+
+class SearchText(models.Model):
+    """What the search finds a message by, written when its turn has ended. The database keeps an
+    index over it, by triggers (SQLite) or of its own (PostgreSQL): see migration 0004."""
+
+    session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="+")
+    message = models.OneToOneField(Message, on_delete=models.CASCADE, related_name="+")
+    text = models.TextField()
+
+    def __str__(self) -> str:
+        return self.text[:60]
