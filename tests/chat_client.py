@@ -54,6 +54,10 @@ class Shown:
             self.seq = frame["seq"]
 
 
+PATIENCE_S = 10
+"""How long an answer may take where other tests use the cores as well."""
+
+
 class Page:
     """`async with Page() as page`: connected, `ready` read. `shown` outlives the connection."""
 
@@ -62,7 +66,7 @@ class Page:
         self.socket = communicator()
 
     async def __aenter__(self) -> Page:
-        connected, _ = await self.socket.connect()
+        connected, _ = await self.socket.connect(timeout=PATIENCE_S)
         assert connected
         assert (await self.receive())["type"] == "ready"
         return self
@@ -85,7 +89,7 @@ class Page:
         return name
 
     async def receive(self) -> Frame:
-        frame: Frame = json.loads(await self.socket.receive_from(timeout=10))
+        frame: Frame = json.loads(await self.socket.receive_from(timeout=PATIENCE_S))
         self.shown.apply(frame)
         return frame
 

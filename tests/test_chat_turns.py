@@ -13,7 +13,7 @@ from chat.models import Event, Generation, Message, Session
 from chat.packing import unpack
 from inference.errors import QueueFull
 from inference.types import Delta, GenerateRequest, Loading, PromptProgress, Queued
-from tests.chat_client import Page
+from tests.chat_client import Frame, Page
 from tests.fake_engine import END, FakeEngine, Script
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.fake_engine]
@@ -233,11 +233,13 @@ async def test_two_sends_at_once_make_one_turn(site: FakeEngine) -> None:
             await page.submit(
                 text, session_id=end["session_id"], parent_id=end["message_id"], client_id=text
             )
-        frames = [await page.receive(), await page.receive()]
+        answers: dict[str, Frame] = {}
+        while not {"error", "turn.started"} <= answers.keys():  # in either order
+            frame = await page.receive()
+            answers[frame["type"]] = frame
         gate.set()
         await page.until("message.end")
-    (error,) = [frame for frame in frames if frame["type"] == "error"]
-    (started,) = [frame for frame in frames if frame["type"] == "turn.started"]
+    error, started = answers["error"], answers["turn.started"]
     assert (error["code"], error["retryable"]) == ("turn_in_progress", True)
     assert {error["client_id"], started["client_id"]} == {"One", "Two"}
     assert await in_database(Message.objects.count) == 4

@@ -50,9 +50,22 @@ export class SessionList {
 
   /** What the server says of a session, because of this page or of another one. */
   apply(session) {
-    this.find(session.id)?.remove();
-    if (!session.deleted && session.archived === this.archived) this.#place(session);
+    this.#keepingFocus(() => {
+      this.find(session.id)?.remove();
+      if (!session.deleted && session.archived === this.archived) this.#place(session);
+    });
     this.#group();
+  }
+
+  /** A row that is made anew, say because this page hears of its own change once more, keeps the
+      focus that the old one had. */
+  #keepingFocus(change) {
+    const focused = document.activeElement;
+    const row = focused.closest("[data-session]");
+    change();
+    if (!row || row.isConnected) return;
+    const part = focused.matches(".more") ? ".more" : "a";
+    this.find(row.dataset.session)?.querySelector(part).focus({ preventScroll: true });
   }
 
   /** A session was begun or spoken in: it stands first among its kind. */
@@ -79,8 +92,10 @@ export class SessionList {
     if (!sessions || archived !== this.archived) return;
     const renaming = this.list.querySelector("input");
     if (renaming) return; // nobody's typing is thrown away
-    this.list.replaceChildren();
-    this.#append(sessions);
+    this.#keepingFocus(() => {
+      this.list.replaceChildren();
+      this.#append(sessions);
+    });
   }
 
   async #loadOlder() {

@@ -158,6 +158,15 @@ def test_the_menu_works_on_keys_alone(chat: Chat, rows: Rows) -> None:
     expect(page.locator("#undo button")).to_be_focused()
     page.keyboard.press("Enter")
     expect(item(page, "One").locator("a")).to_be_focused()
+    # As if on another page: its row is made anew here, and keeps the focus.
+    page.evaluate(
+        """async (id) => {
+            const { editSession } = await import("/static/chat/session_edits.js");
+            return editSession(id, { title: "First" });
+        }""",
+        item(page, "One").get_attribute("data-session"),
+    )
+    expect(item(page, "First").locator("a")).to_be_focused()
 
 
 def test_on_a_phone_the_menu_and_the_way_back_fit(
