@@ -71,17 +71,21 @@ async def _open(at: _Place) -> bool:
     """Whether there is something to follow from there."""
     reading, after = at.reading, at.seq
     session_id = reading.session_id
+    # Asked before the database is: a turn that ends meanwhile knows its numbers, and the answer may
+    # be of the time before.
+    live = turns().get(session_id)
     last, shown = await in_database(
         session_position, owner_id=reading.owner_id, session_id=session_id
     )
     at.shown = str(shown) if shown else None
-    live = turns().get(session_id)
+    live = turns().get(session_id) or live
     seq = live.seq if live else last
     known = (live is not None and live.has(after)) or await in_database(
         is_known, session_id=session_id, seq=after, last_seq=seq
     )
     if known:
-        told = {"session_id": str(session_id), "live": live is not None, "shown": at.shown}
+        is_live = live is not None and live.ended is None
+        told = {"session_id": str(session_id), "live": is_live, "shown": at.shown}
         event = frame("session.opened", seq=seq, **told)
     else:
         event = frame("session.reset", seq=seq, session_id=str(session_id))

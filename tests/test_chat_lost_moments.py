@@ -15,6 +15,7 @@ from chat.generation import turns
 from chat.models import Event, Generation, Message
 from chat.packing import unpack
 from chat.recovery import recover
+from chat.selectors import session_position
 from inference.types import Delta
 from tests.chat_client import Page
 from tests.fake_engine import FakeEngine
@@ -86,6 +87,36 @@ async def test_more_than_may_wait_ends_the_answer_at_a_word_that_is_kept(
         await again.until("message.end")
     shown: dict[str, Any] = again.shown.texts
     assert await stored() == expected == shown[end["message_id"]]
+
+
+async def test_a_turn_that_ends_while_its_reader_is_looked_up_loses_nothing(
+    site: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader comes with a number of this turn, and the database says where the session stood
+    before it ended."""
+    gate = asyncio.Event()
+    site.script = lambda request: ["One ", gate, "two."]
+
+    async def slow(function: Any, **its: Any) -> Any:
+        result = await in_database(function, **its)
+        if function is session_position:
+            gate.set()
+            turn = turns().get(its["session_id"])
+            assert turn is not None
+            await turn.wait_end()
+        return result
+
+    async with Page() as page:
+        await page.submit("Go")
+        delta = await page.until("message.delta")
+    monkeypatch.setattr("chat.follow.in_database", slow)
+    async with Page(page.shown) as again:
+        await again.send("session.open", session_id=delta["session_id"], after=delta["seq"])
+        opened = await again.receive()
+        assert (opened["type"], opened["live"]) == ("session.opened", False)
+        again.shown.seq = delta["seq"]
+        end = await again.until("message.end")
+    assert again.shown.texts[end["message_id"]] == "One two." == await stored()
 
 
 async def test_who_waits_to_write_holds_up_nobody_who_reads(site: FakeEngine) -> None:

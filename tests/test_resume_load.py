@@ -156,7 +156,8 @@ async def test_a_kill_loses_a_moment_and_the_rest_goes_on_with_the_same_tokens(
         # in 100 ms no more tokens are said than these
         logged_at = max(seq for seq, _, _ in row["log"])
         assert reader.shown.seq - logged_at <= 0.1 / STEP_S
-        assert reader.text.startswith(row["content"])
+        # a token may have been logged and not have reached the reader, or the other way round
+        assert reader.text.startswith(row["content"]) or row["content"].startswith(reader.text)
     await go_on_as_if_nothing_had_been(server, readers)
 
 
