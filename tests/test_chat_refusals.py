@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 
 import pytest
@@ -12,7 +13,7 @@ from chat.errors import MAX_TEXT
 from chat.generation import turns
 from chat.models import Message
 from inference.errors import EngineCrashed, EngineError, EngineStopped
-from tests.chat_client import Page
+from tests.chat_client import Frame, Page
 from tests.fake_engine import FakeEngine
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.fake_engine]
@@ -73,3 +74,26 @@ async def test_what_is_away_for_a_while_says_when_to_come_back(
         await page.submit("Go")
         told = await page.receive()
     assert (told["type"], told["code"], told["retry_after_s"]) == ("error", "shutting_down", 10)
+
+
+async def test_two_sends_at_once_make_one_turn(site: FakeEngine) -> None:
+    site.script = lambda request: ["First"]
+    async with Page() as page:
+        await page.submit("Begin")
+        end = await page.until("message.end")
+        gate = asyncio.Event()
+        site.script = lambda request: [gate, "Second"]
+        for text in ("One", "Two"):
+            await page.submit(
+                text, session_id=end["session_id"], parent_id=end["message_id"], client_id=text
+            )
+        answers: dict[str, Frame] = {}
+        while not {"error", "turn.started"} <= answers.keys():  # in either order
+            frame = await page.receive()
+            answers[frame["type"]] = frame
+        gate.set()
+        await page.until("message.end")
+    error, started = answers["error"], answers["turn.started"]
+    assert (error["code"], error["retryable"]) == ("turn_in_progress", True)
+    assert {error["client_id"], started["client_id"]} == {"One", "Two"}
+    assert await in_database(Message.objects.count) == 4

@@ -13,7 +13,7 @@ from chat.models import Event, Generation, Message, Session
 from chat.packing import unpack
 from inference.errors import QueueFull
 from inference.types import Delta, GenerateRequest, Loading, PromptProgress, Queued
-from tests.chat_client import Frame, Page
+from tests.chat_client import Page
 from tests.fake_engine import END, FakeEngine, Script
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.fake_engine]
@@ -220,29 +220,6 @@ async def test_the_turn_goes_on_when_its_socket_is_gone(site: FakeEngine) -> Non
     assert (await turn.wait_end())["status"] == "DONE"
     assert (await contents())[-1] == "Before after"
     assert site.cancelled == []
-
-
-async def test_two_sends_at_once_make_one_turn(site: FakeEngine) -> None:
-    site.script = says("First")
-    async with Page() as page:
-        await page.submit("Begin")
-        end = await page.until("message.end")
-        gate = asyncio.Event()
-        site.script = says(gate, "Second")
-        for text in ("One", "Two"):
-            await page.submit(
-                text, session_id=end["session_id"], parent_id=end["message_id"], client_id=text
-            )
-        answers: dict[str, Frame] = {}
-        while not {"error", "turn.started"} <= answers.keys():  # in either order
-            frame = await page.receive()
-            answers[frame["type"]] = frame
-        gate.set()
-        await page.until("message.end")
-    error, started = answers["error"], answers["turn.started"]
-    assert (error["code"], error["retryable"]) == ("turn_in_progress", True)
-    assert {error["client_id"], started["client_id"]} == {"One", "Two"}
-    assert await in_database(Message.objects.count) == 4
 
 
 async def test_the_same_message_sent_again_is_one_message(site: FakeEngine) -> None:
