@@ -10,6 +10,8 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
 
+from chat.filtering import filters
+
 
 @register()
 def secret_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
@@ -62,3 +64,13 @@ def engine_numbers(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
         )
         if (value := getattr(settings, name)) is not None and value < least
     ]
+
+
+@register()
+def content_filters(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    try:
+        filters()
+    except ImproperlyConfigured as error:
+        hint = "docs/filtering.md says which filters there are, and how to write one."
+        return [Error(str(error), hint=hint, id="chat.E004")]
+    return []

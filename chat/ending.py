@@ -26,10 +26,12 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """status: DONE, STOPPED or FAILED; error: why it failed."""
+    """status: DONE, STOPPED or FAILED; error: why it failed. reason: the finish reason, where it is
+    not the engine's."""
 
     status: str
     error: BaseException | None = None
+    reason: str = ""
 
 
 async def end_turn(
@@ -40,7 +42,7 @@ async def end_turn(
     Never raises: readers are told how the turn ended even where the row could not be.
     """
     turn.failure = wire(ending.error) if ending.error else None
-    outcome = _outcome(turn, request, ending.status)
+    outcome = _outcome(turn, request, ending)
     seq = turn.seq + 1
     try:
         await log.flush()
@@ -92,19 +94,19 @@ def _failed(turn: LiveTurn, outcome: Outcome, error: StorageFailed | TurnLost) -
     return replace(outcome, status="FAILED", error=turn.failure.as_dict())
 
 
-def _outcome(turn: LiveTurn, request: GenerateRequest, status: str) -> Outcome:
-    finished = turn.finished
-    if status == "DONE" and (finished is None or finished.reason == "cancelled"):
-        status = "STOPPED"
+def _outcome(turn: LiveTurn, request: GenerateRequest, ending: Ending) -> Outcome:
+    finished, status = turn.finished, ending.status
+    if status == "DONE" and not ending.reason:
+        status = "STOPPED" if finished is None or finished.reason == "cancelled" else status
     ids, offsets = turn.token_ids, turn.token_offsets
-    if status != "DONE":
+    if status != "DONE" or ending.reason:
         ids, offsets = of_shown_text(ids, offsets, len(turn.own_text))
     return Outcome(
         status=status,
         content=turn.text,
         output_ids=ids,
         token_offsets=offsets,
-        finish_reason=finished.reason if finished else _REASONS[status],
+        finish_reason=ending.reason or (finished.reason if finished else _REASONS[status]),
         prompt_tokens=len(request.prompt_ids),
         output_tokens=len(ids),
         cached_tokens=finished.cached_tokens if finished else 0,

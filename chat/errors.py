@@ -65,6 +65,21 @@ class InputTooLong(ChatError):
         super().__init__(message, param=param, length=length, limit=MAX_TEXT)
 
 
+class MessageRefused(ChatError):
+    """A filter refused a message. Fields: found, what it holds that may not be said."""
+
+    code = "content_filter"
+
+    def __init__(self, found: list[str]) -> None:
+        words = ", ".join(dict.fromkeys(found))
+        super().__init__(
+            _("This may not be said here: %(words)s. Nothing was sent: change it and try again.")
+            % {"words": words},
+            param="input",
+            found=found,
+        )
+
+
 class NotSignedIn(ChatError):
     code = "not_signed_in"
     status = 401

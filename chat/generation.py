@@ -7,19 +7,20 @@ import asyncio
 import uuid
 from collections.abc import Collection, Coroutine
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, TypeVar
 
 import structlog
 from django.conf import settings
 
-from chat import branches, engine, forgetting, sampling, selectors, services
+from chat import branches, engine, filtering, forgetting, sampling, selectors, services
 from chat.beginning import Begun, Run, begin_turn, continue_turn, regenerate_turn
 from chat.database import in_database, write_database
 from chat.ending import Ending, end_turn
 from chat.errors import ShuttingDown
 from chat.event_log import EventLog
+from chat.filtering.stream import AnswerRefused, allowed
 from chat.live import LiveTurn
 from chat.middleware import request_id
 from chat.process_mark import ProcessMark
@@ -75,6 +76,7 @@ class Turns:
         if not self._accepting:
             raise ShuttingDown
         check_text(submission.text)
+        submission = replace(submission, text=filtering.incoming(submission.text))
         run = await self._run_with(submission.model)
         params = _sampling(submission)
         start = write_database(
@@ -224,6 +226,8 @@ class Turns:
             await stream
         except asyncio.CancelledError:
             ending = Ending("STOPPED")
+        except AnswerRefused:
+            ending = Ending("DONE", reason="content_filter")
         except Exception as error:
             ending = Ending("FAILED", error)
         finally:
@@ -235,7 +239,7 @@ class Turns:
 
     async def _stream(self, turn: LiveTurn, request: GenerateRequest) -> None:
         async with aclosing(engine.client().stream(request)) as events:
-            async for event in events:
+            async for event in allowed(events, before=turn.text):
                 if isinstance(event, Delta):
                     self.log.check(turn.started)
                     payload = turn.grow(event)

@@ -79,4 +79,5 @@ def _status() -> dict[str, str]:
         "failed": _("The answer broke off. What was written is kept."),
         "stopped": _("Stopped."),
         "length": _("The answer reached its length limit."),
+        "filtered": _("The answer was ended here: what follows may not be said on this site."),
     }

@@ -93,6 +93,7 @@ export class Message {
 function outcomeOf(status, reason, error) {
   if (status === "FAILED") return error?.message || say("failed");
   if (status === "STOPPED") return say("stopped");
+  if (reason === "content_filter") return say("filtered");
   return reason === "length" ? say("length") : "";
 }
 
