@@ -1,0 +1,64 @@
+"""A person is forgotten: their answers are ended, their rows deleted, what was computed of them is
+removed, and the bytes of it are not left behind in the database's files.
+
+What stays is named in docs/privacy.md: backups, and logs that hold ids and no texts.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+
+import structlog
+
+from chat import forgetting
+from chat.database import in_database, write_database
+from chat.generation import turns
+from chat.models import Message, Session, User
+from chat.privacy.scrubbing import scrub
+from chat.signals import announce
+
+_log = structlog.get_logger(__name__)
+
+
+class PersonNotFound(LookupError):
+    """There is no such account."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """How much it was. is_scrubbed: False where another connection kept the database's files from
+    being cleaned; they are at the next erasure, or by `manage.py scrub`."""
+
+    sessions: int
+    messages: int
+    is_scrubbed: bool
+
+
+async def erase_person(*, user_id: uuid.UUID) -> Erased:
+    """Raises PersonNotFound; then nothing has happened."""
+    sessions = await in_database(_sessions_of, user_id=user_id)
+    for session_id in sessions:
+        turn = turns().get(session_id)
+        if turns().cancel(session_id, "erasure") and turn is not None:
+            await turn.wait_end()
+    count, messages = await write_database(_delete, user_id=user_id)
+    await forgetting.settled()
+    for session_id in sessions:
+        await announce(session_id)
+    done = await write_database(scrub)
+    _log.info("person_erased", sessions=count, messages=messages, is_scrubbed=done)
+    return Erased(count, messages, done)
+
+
+def _sessions_of(*, user_id: uuid.UUID) -> list[uuid.UUID]:
+    if not User.objects.filter(id=user_id).exists():
+        raise PersonNotFound(user_id)
+    return list(Session.objects.filter(owner_id=user_id).values_list("id", flat=True))
+
+
+def _delete(*, user_id: uuid.UUID) -> tuple[int, int]:
+    """The account, and with it whatever has it as its owner. One transaction."""
+    messages = Message.objects.filter(session__owner_id=user_id).count()
+    _, by_model = User.objects.filter(id=user_id).delete()
+    return by_model.get(Session._meta.label, 0), messages
