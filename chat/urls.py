@@ -5,9 +5,11 @@ from __future__ import annotations
 from django.urls import URLPattern, path
 
 from chat import views
+from chat.privacy.views import own_data
 
 urlpatterns: list[URLPattern] = [
     path("", views.new_session, name="new_session"),
     path("sessions/<uuid:session_id>/", views.session, name="session"),
+    path("my-data/", own_data, name="own_data"),
     path("setup/<str:token>/", views.setup, name="setup"),
 ]

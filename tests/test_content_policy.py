@@ -53,6 +53,7 @@ ANSWERS = {
     "GET /": (200, PAGE),
     "GET /sessions/{session}/": (200, PAGE),
     "GET /sessions/00000000-0000-0000-0000-000000000000/": (404, PAGE),
+    "GET /my-data/": (200, NO_PAGE),
     "GET /setup/{setup}/": (200, PAGE),
     "GET /setup/used/": (404, PAGE),
     "GET /nothing/": (404, PAGE),
