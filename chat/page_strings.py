@@ -39,6 +39,7 @@ def _sessions() -> dict[str, str]:
         "deleted_named": _("“{title}” was deleted."),
         "found": _("{n} found"),
         "not_changed": _("The session could not be changed. Try again."),
+        "not_read": _("The earlier messages could not be read. Try again."),
         "not_listed": _("The list could not be read. Try again."),
     }
 

@@ -10,6 +10,7 @@ from chat.privacy.views import own_data
 urlpatterns: list[URLPattern] = [
     path("", views.new_session, name="new_session"),
     path("sessions/<uuid:session_id>/", views.session, name="session"),
+    path("sessions/<uuid:session_id>/earlier/", views.earlier, name="earlier"),
     path("my-data/", own_data, name="own_data"),
     path("setup/<str:token>/", views.setup, name="setup"),
 ]

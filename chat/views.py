@@ -11,19 +11,33 @@ from django import forms
 from django.contrib.auth.password_validation import password_validators_help_text_html
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import ValidationError
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseServerError
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseServerError,
+    JsonResponse,
+)
 from django.shortcuts import redirect, render
-from django.template.loader import get_template
+from django.template.loader import get_template, render_to_string
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET, require_http_methods
 
-from chat import engine, identity, selectors
+from chat import engine, identity, message_window, selectors
 from chat import setup as first_setup
 from chat.branches import branch_show
-from chat.errors import MessageNotFound, NotSignedIn, SessionNotFound, SetupLinkInvalid
+from chat.errors import (
+    ChatError,
+    MessageNotFound,
+    NotSignedIn,
+    SessionNotFound,
+    SetupLinkInvalid,
+    wire,
+)
+from chat.models import Session
 from chat.page_strings import page_strings
 from chat.rendering import render_blocks
 from chat.session_pages import PAGE, session_page
@@ -63,7 +77,8 @@ def _page(request: HttpRequest, session_id: uuid.UUID | None) -> HttpResponse:
         return redirect_to_login(request.get_full_path())
     except SessionNotFound as error:
         raise Http404(error.message) from None
-    answer = render(request, "chat/page.html", _context(owner, found))
+    first = _id(request.GET.get("message") or request.GET.get("from"))
+    answer = render(request, "chat/page.html", _context(owner, found, first))
     # The back button must bring the conversation as it is now, not as it was.
     answer["Cache-Control"] = "no-store"
     return answer
@@ -72,18 +87,63 @@ def _page(request: HttpRequest, session_id: uuid.UUID | None) -> HttpResponse:
 def _found(request: HttpRequest, owner: uuid.UUID, session_id: uuid.UUID) -> selectors.Conversation:
     """With the message that the address asks for, say because the search has found it: its branch
     is shown from then on."""
-    with suppress(ValueError, MessageNotFound):
-        wanted = uuid.UUID(request.GET.get("message", ""))
-        branch_show(owner_id=owner, session_id=session_id, message_id=wanted)
+    wanted = _id(request.GET.get("message"))
+    if wanted:
+        with suppress(MessageNotFound):
+            branch_show(owner_id=owner, session_id=session_id, message_id=wanted)
     return selectors.conversation(owner_id=owner, session_id=session_id)
 
 
-def _context(owner: uuid.UUID, conversation: selectors.Conversation | None) -> dict[str, Any]:
+def _id(text: str | None) -> uuid.UUID | None:
+    """Of an address, which anyone may have written."""
+    try:
+        return uuid.UUID(text or "")
+    except ValueError:
+        return None
+
+
+@require_GET
+def earlier(request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
+    """The messages in front of the one that the address names, as the page has them."""
+    try:
+        owner = identity.owner_id(request.user)
+        found = selectors.conversation(owner_id=owner, session_id=session_id)
+        following = _id(request.GET.get("before"))
+        if following is None:
+            raise MessageNotFound(request.GET.get("before", ""))
+        window = message_window.before(found.messages, following)
+    except ChatError as error:
+        told = wire(error)
+        return JsonResponse(told.envelope(), status=told.status)
+    models = _models()
+    rows = [_row(message, _kind(models, found.session)) for message in window.messages]
+    context = {"messages": rows, "several_models": _several(models)}
+    answer = {
+        "html": render_to_string("chat/messages.html", context, request),
+        "messages": [_state(message) for message in window.messages],
+        "before": window.before,
+    }
+    return JsonResponse(answer, headers={"Cache-Control": "no-store"})
+
+
+def _kind(models: list[ModelInfo], session: Session | None) -> ModelKind:
+    model = next((each for each in models if session and each.name == session.model), None)
+    return model.kind if model else ModelKind.CHAT
+
+
+def _several(models: list[ModelInfo]) -> bool:
+    return sum(each.state == "ready" for each in models) > 1
+
+
+def _context(
+    owner: uuid.UUID, conversation: selectors.Conversation | None, first: uuid.UUID | None
+) -> dict[str, Any]:
+    """first: a message that is to be on the page."""
     models = _models()
     current = conversation.session if conversation else None
-    model = next((each for each in models if current and each.name == current.model), None)
-    kind = model.kind if model else ModelKind.CHAT
-    messages = [*conversation.messages] if conversation else []
+    kind = _kind(models, current)
+    window = message_window.newest(conversation.messages if conversation else [], first)
+    messages = [*window.messages]
     if conversation and conversation.live_message:
         # As far as it is saved; the rest, and what was written over it, follows by websocket.
         messages.append(conversation.live_message)
@@ -92,14 +152,16 @@ def _context(owner: uuid.UUID, conversation: selectors.Conversation | None) -> d
         "sessions": session_page(owner_id=owner),
         "page_size": PAGE,
         "models": [each for each in models if _is_offered(each)],
-        "several_models": sum(each.state == "ready" for each in models) > 1,
+        "several_models": _several(models),
         "kind": kind if current else "",
         "messages": [_row(message, kind) for message in messages],
+        "before": window.before,
         "after": conversation.after if conversation else 0,
         "page_state": {
             "session": {"id": current.id, "model": current.model} if current else None,
             "models": [_described(each) for each in models],
             "messages": [_state(message) for message in messages],
+            "before": window.before,
             "running": conversation.running if conversation else None,
         },
         "strings": page_strings(),

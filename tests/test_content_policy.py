@@ -52,6 +52,7 @@ OTHERS = {
 ANSWERS = {
     "GET /": (200, PAGE),
     "GET /sessions/{session}/": (200, PAGE),
+    "GET /sessions/{session}/earlier/": (404, NO_PAGE),
     "GET /sessions/00000000-0000-0000-0000-000000000000/": (404, PAGE),
     "GET /my-data/": (200, NO_PAGE),
     "GET /setup/{setup}/": (200, PAGE),

@@ -13,13 +13,24 @@ export class Conversation {
   adopt(root, { messages, running }) {
     this.root = root;
     this.running = running; // the id of the answer being written, in whichever branch
-    for (const record of messages) {
-      const element = this.#element(record.id);
-      const message = new Message(element, { text: record.text, plain: this.#plain(record.role) });
-      message.versions = record.versions;
-      message.model = record.model;
-      if (record.role === "assistant") message.end(record);
-    }
+    for (const record of messages) this.#adopt(record);
+  }
+
+  /** Put messages that the server rendered in front of the first one. */
+  prepend(html, records) {
+    const rendered = document.createElement("template");
+    rendered.innerHTML = html;
+    this.root.prepend(rendered.content);
+    for (const record of records) this.#adopt(record);
+  }
+
+  #adopt(record) {
+    const element = this.#element(record.id);
+    const message = new Message(element, { text: record.text, plain: this.#plain(record.role) });
+    message.parentId = record.parent_id;
+    message.versions = record.versions;
+    message.model = record.model;
+    if (record.role === "assistant") message.end(record);
   }
 
   get story() {
@@ -28,6 +39,11 @@ export class Conversation {
 
   get isEmpty() {
     return this.root.childElementCount === 0;
+  }
+
+  /** The id of the first message that is here; there may be earlier ones. */
+  get start() {
+    return this.root.querySelector(".message:not(.pending)")?.dataset.messageId;
   }
 
   /** The id that the next message follows, or null in a new session. */
@@ -43,7 +59,7 @@ export class Conversation {
 
   /** The id of the message that `message` follows, or null for the first. */
   parentOf(message) {
-    return message.element.previousElementSibling?.dataset.messageId ?? null;
+    return message.element.previousElementSibling?.dataset.messageId ?? message.parentId ?? null;
   }
 
   find(id) {

@@ -4,6 +4,7 @@ import { Branching } from "./branching.js";
 import { listenForCopying } from "./clipboard.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
+import { Earlier } from "./earlier.js";
 import { Models } from "./models.js";
 import { Retry } from "./retry.js";
 import { Scroll } from "./scroll.js";
@@ -40,6 +41,7 @@ const socket = new Socket({
   connected: (is) => status.connected(is),
 });
 const rooms = { conversation, socket, status, composer, models, retry, scroll };
+const earlier = new Earlier(byId("scroll"), conversation, (message) => status.error(message));
 const branching = new Branching(byId("scroll"), rooms);
 conversation.onMismatch = rewind;
 
@@ -164,7 +166,8 @@ function refused(frame) {
 /** The server says that our copy cannot be right: take its page instead, and go on from there. */
 async function rewind() {
   const which = ++rewinds;
-  const reply = await fetch(location.href, { headers: { Accept: "text/html" } });
+  const from = new URLSearchParams({ from: conversation.start ?? "" });
+  const reply = await fetch(`${location.pathname}?${from}`, { headers: { Accept: "text/html" } });
   if (!reply.ok) return status.error(say("gone"));
   const page = new DOMParser().parseFromString(await reply.text(), "text/html");
   if (which !== rewinds) return; // a later one knows better
@@ -172,7 +175,9 @@ async function rewind() {
   branching.across(() => {
     const pending = conversation.root.querySelectorAll(".pending");
     conversation.root.replaceWith(fresh);
-    conversation.adopt(fresh, pageState(page));
+    const state = pageState(page);
+    conversation.adopt(fresh, state);
+    earlier.show(state.before);
     fresh.append(...pending);
   });
   composer.setBusy(Boolean(conversation.running));
@@ -200,6 +205,7 @@ listenForShortcuts({
   help: () => byId("help").showModal(),
   regenerate: () => branching.regenerateLast(),
   stop: () => sidebar.closeDrawer() || stop(),
+  print: () => earlier.all().then(() => print()),
 });
 
 const found = conversation.find(new URLSearchParams(location.search).get("message") ?? "");
