@@ -54,7 +54,8 @@ def test_a_page_begins_with_the_newest_and_leads_back_to_the_first(
 ) -> None:
     session, messages = long
     assert begins(client, session) == [*range(COUNT - PAGE, COUNT)]
-    first, seen = messages[COUNT - PAGE], []
+    first = messages[COUNT - PAGE]
+    seen: list[int] = []
     while True:
         answer = client.get(f"/sessions/{session.id}/earlier/", {"before": str(first.id)}).json()
         seen = numbers(answer["html"]) + seen
