@@ -12,4 +12,4 @@ class ChatConfig(AppConfig):
 
     def ready(self) -> None:
         from chat import checks, forgetting  # noqa: F401
-        from chat.accounts import roles  # noqa: F401
+        from chat.accounts import access, roles  # noqa: F401

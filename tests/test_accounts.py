@@ -8,57 +8,23 @@ from typing import Any
 
 import pytest
 from allauth.mfa.models import Authenticator
-from allauth.mfa.totp.internal.auth import (
-    TOTP,
-    format_hotp_value,
-    hotp_value,
-    yield_hotp_counters_from_time,
-)
+from allauth.mfa.totp.internal.auth import TOTP
 from django.contrib.auth.models import Group
-from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 
 from chat.accounts import links
 from chat.accounts.errors import LinkInvalid
-from chat.accounts.roles import MEMBERS, OPERATORS
+from chat.accounts.roles import MEMBERS
 from chat.identity import local_user
-from chat.models import AccountLink, Session, User
-from tests.fake_engine import FakeEngine
+from chat.models import AccountLink, User
+from tests.account_people import PASSWORD, code_for, enrol, prove, sign_in, signed_in
 
-pytestmark = [pytest.mark.django_db, pytest.mark.fake_engine]
-
-PASSWORD = "correct horse battery"
-"""Hashed by the fast hasher of `fast_passwords`."""
-
-
-@pytest.fixture(autouse=True)
-def with_accounts(settings: Any, fake_engine: FakeEngine) -> None:
-    settings.TINYLLM_LOCAL = False
-    settings.SECURE_SSL_REDIRECT = False
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-    cache.clear()
-
-
-@pytest.fixture
-def ada() -> User:
-    return User.objects.create_user("ada", "ada@example.org", PASSWORD)
-
-
-def sign_in(client: Client, login: str, password: str = PASSWORD, **more: str) -> Any:
-    return client.post("/account/login/", {"login": login, "password": password, **more})
-
-
-def signed_in(user: User) -> Client:
-    """By password, as a person does: the session knows how."""
-    client = Client()
-    assert sign_in(client, user.username).status_code == 302
-    return client
-
-
-def prove(client: Client) -> None:
-    answer = client.post("/account/reauthenticate/", {"password": PASSWORD})
-    assert answer.status_code == 302
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.fake_engine,
+    pytest.mark.usefixtures("with_accounts"),
+]
 
 
 @pytest.mark.parametrize("login", ["ada", "ada@example.org", "ADA@example.org", " ada "])
@@ -132,20 +98,6 @@ def test_changing_the_password_signs_out_everywhere_else(ada: User) -> None:
     assert here.get("/account/").status_code == 200
     assert there.get("/account/").status_code == 302
     assert sign_in(Client(), "ada", "another horse battery").status_code == 302
-
-
-def code_for(secret: str) -> str:
-    counter = next(iter(yield_hotp_counters_from_time()))
-    return format_hotp_value(hotp_value(secret, counter))
-
-
-def enrol(client: Client) -> tuple[str, list[str]]:
-    """Turn the app on. Returns its secret and the recovery codes."""
-    page = client.get("/account/2fa/totp/activate/").content.decode()
-    found = re.search(r'id="totp-key">(\w+)<', page)
-    assert found
-    done = client.post("/account/2fa/totp/activate/", {"code": code_for(found[1])}, follow=True)
-    return found[1], re.findall(r"<code>(\d+)</code>", done.content.decode())
 
 
 def test_with_an_authenticator_app_a_password_is_not_enough(ada: User) -> None:
@@ -247,81 +199,6 @@ def test_signing_out_elsewhere_leaves_this_browser(ada: User) -> None:
     here.post("/account/elsewhere/")
     assert here.get("/account/").status_code == 200
     assert there.get("/account/").status_code == 302
-
-
-def test_the_admin_has_no_way_in_of_its_own(ada: User) -> None:
-    assert Client().get("/admin/", follow=True).redirect_chain[-1][0].startswith("/account/login/")
-    assert (
-        Client().post("/admin/login/", {"username": "ada", "password": PASSWORD}).status_code == 302
-    )
-    assert signed_in(ada).get("/admin/login/").status_code == 403
-    User.objects.filter(pk=ada.pk).update(is_staff=True, is_superuser=True)
-    assert signed_in(ada).get("/admin/").status_code == 200
-
-
-def test_operators_are_staff_and_read_nobodys_conversations(ada: User, make_user: Any) -> None:
-    ada.groups.add(Group.objects.get(name=OPERATORS))
-    assert ada.is_staff
-    session = Session.objects.create(owner=make_user("bob"), title="Secret title", model="chat")
-    message = session.messages.create(role="assistant", content="Secret text")
-    generation = session.generations.create(
-        message=message, model="chat", status="DONE", owner="p", request_id="r", seed=1
-    )
-    client = signed_in(ada)
-    for path, status in (
-        ("/admin/", 200),
-        ("/admin/chat/user/", 200),
-        (f"/admin/chat/user/{ada.pk}/change/", 200),
-        ("/admin/chat/generation/", 200),
-        (f"/admin/chat/generation/{generation.pk}/change/", 200),
-        ("/admin/chat/session/", 403),
-        ("/admin/chat/message/", 403),
-        (f"/admin/chat/session/{session.pk}/change/", 403),
-        ("/admin/chat/apitoken/", 403),
-        ("/admin/chat/accountlink/add/", 403),
-        (f"/admin/chat/user/{ada.pk}/password/", 403),
-        ("/admin/auth/group/", 403),
-    ):
-        answer = client.get(path)
-        assert answer.status_code == status, path
-        shown = answer.content.decode()
-        assert "Secret" not in shown, path
-        assert "md5$" not in shown, path
-    found = [client.get("/admin/chat/generation/", {"q": q}) for q in ("r", "Secret")]
-    assert [str(generation.pk) in page.content.decode() for page in found] == [True, False]
-    assert client.get("/api/engine").status_code == 200
-    export = {"action": "export_json", "_selected_action": [generation.pk]}
-    assert not client.post("/admin/chat/generation/", export).streaming
-    rescue = {"action": "make_password_link", "_selected_action": [ada.pk]}
-    client.post("/admin/chat/user/", rescue)
-    assert not AccountLink.objects.exists()
-
-    ada.groups.remove(Group.objects.get(name=OPERATORS))
-    assert client.get("/admin/").status_code == 302
-
-
-def test_an_administrator_invites_and_rescues(ada: User, make_user: Any) -> None:
-    boss = User.objects.create_user("boss", "", PASSWORD, is_staff=True, is_superuser=True)
-    client = signed_in(boss)
-    made = client.post("/admin/chat/accountlink/add/", {"group": ""}, follow=True).content.decode()
-    found = re.search(r"http://testserver(/account/invitation/[\w-]+/)", made)
-    assert found
-    assert Client().get(found[1]).status_code == 200
-    listed = client.get("/admin/chat/accountlink/").content.decode()
-    assert found[1] not in listed
-
-    chosen = {"action": "make_password_link", "_selected_action": [ada.pk]}
-    rescued = client.post("/admin/chat/user/", chosen, follow=True).content.decode()
-    found = re.search(r"http://testserver(/account/password/link/[\w-]+/)", rescued)
-    assert found
-    assert "For the account ada" in Client().get(found[1]).content.decode()
-
-    owner = signed_in(ada)
-    prove(owner)
-    enrol(owner)
-    client.post("/admin/chat/user/", chosen | {"action": "remove_second_factors"})
-    assert not Authenticator.objects.exists()
-    assert sign_in(Client(), "ada")["location"] == "/"
 
 
 def test_local_mode_has_no_accounts(settings: Any) -> None:
