@@ -1,4 +1,4 @@
-"""Owner, another user, staff, a superuser and nobody, at every REST endpoint and every socket frame.
+"""Owner, other user, staff, superuser and nobody, at every REST endpoint and every socket frame.
 
 Sessions belong to their owner alone: staff look at them in the admin, where that is visible.
 """

@@ -17,11 +17,12 @@ from django.core.exceptions import ValidationError
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from chat.accounts.tokens import Scope
 from chat.models import User
 
-NAME = _("Name")
+NAME = pgettext_lazy("of a person", "Name")
 MAIL = _("Mail address (optional)")
 PASSWORD = _("Password")
 
@@ -140,7 +141,7 @@ class TokenForm(forms.Form):
         (0, _("never")),
     )
     name = forms.CharField(
-        label=NAME, max_length=100, help_text=_("What it is for, so that you know it again.")
+        label=_("Name"), max_length=100, help_text=_("What it is for, so that you know it again.")
     )
     scopes = forms.MultipleChoiceField(label=_("May"), widget=forms.CheckboxSelectMultiple)
     days = forms.TypedChoiceField(label=_("Expires"), choices=LIFETIMES, coerce=int, initial=90)
