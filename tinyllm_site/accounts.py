@@ -34,6 +34,9 @@ ACCOUNT_ADAPTER = "chat.accounts.adapter.AccountAdapter"
 ACCOUNT_FORMS = {
     "login": "chat.accounts.forms.SignInForm",
     "signup": "chat.accounts.forms.SignUpForm",
+    "reauthenticate": "chat.accounts.forms.ProofForm",
+    "change_password": "chat.accounts.forms.PasswordForm",
+    "set_password": "chat.accounts.forms.FirstPasswordForm",
 }
 ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "email", "password1*"]
@@ -46,7 +49,13 @@ ACCOUNT_USERNAME_BLACKLIST = ["local"]
 ALLAUTH_TRUSTED_PROXY_COUNT = int(env.flag("TINYLLM_BEHIND_PROXY", default=False))
 
 MFA_ADAPTER = "chat.accounts.adapter.SecondFactorAdapter"
-MFA_FORMS = {"add_webauthn": "chat.accounts.forms.PasskeyForm"}
+MFA_FORMS = {
+    "activate_totp": "chat.accounts.forms.AppForm",
+    "authenticate": "chat.accounts.forms.SecondFactorForm",
+    "reauthenticate": "chat.accounts.forms.SecondFactorProofForm",
+    "add_webauthn": "chat.accounts.forms.PasskeyForm",
+    "edit_webauthn": "chat.accounts.forms.PasskeyNameForm",
+}
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_ALLOW_UNVERIFIED_EMAIL = True

@@ -4,11 +4,20 @@ what belongs into a field, and a placeholder that repeats it says nothing."""
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from allauth.account.adapter import get_adapter
-from allauth.account.forms import LoginForm, SignupForm
-from allauth.mfa.webauthn.forms import AddWebAuthnForm
+from allauth.account.forms import (
+    ChangePasswordForm,
+    LoginForm,
+    ReauthenticateForm,
+    SetPasswordForm,
+    SignupForm,
+)
+from allauth.mfa.base.forms import AuthenticateForm
+from allauth.mfa.base.forms import ReauthenticateForm as MfaReauthenticateForm
+from allauth.mfa.totp.forms import ActivateTOTPForm
+from allauth.mfa.webauthn.forms import AddWebAuthnForm, EditWebAuthnForm
 from allauth.socialaccount.forms import SignupForm as SocialSignupForm
 from django import forms
 from django.conf import settings
@@ -25,26 +34,31 @@ from chat.models import User
 NAME = pgettext_lazy("of a person", "Name")
 MAIL = _("Mail address (optional)")
 PASSWORD = _("Password")
+CODE = _("Code")
 
 
-def _label(form: forms.Form, **labels: Any) -> None:
-    """Give fields these labels, and take the placeholders away."""
-    for field in form.fields.values():
-        field.widget.attrs.pop("placeholder", None)
-    for name, label in labels.items():
-        if name in form.fields:
-            form.fields[name].label = label
+class Labelled:
+    """A form of allauth's with our labels, and without placeholders."""
 
+    LABELS: ClassVar[dict[str, Any]] = {}
+    fields: dict[str, forms.Field]
 
-class SignInForm(LoginForm):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        _label(
-            self,
-            login=_("Name or mail address"),
-            password=PASSWORD,
-            remember=_("Stay signed in on this device"),
-        )
+        for name, field in self.fields.items():
+            field.widget.attrs.pop("placeholder", None)
+            field.label = self.LABELS.get(name, field.label)
+
+
+class SignInForm(Labelled, LoginForm):  # type: ignore[misc]
+    LABELS: ClassVar[dict[str, Any]] = {
+        "login": _("Name or mail address"),
+        "password": PASSWORD,
+        "remember": _("Stay signed in on this device"),
+    }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.fields["login"].widget.attrs["autocomplete"] = "username"
 
     @property
@@ -52,25 +66,54 @@ class SignInForm(LoginForm):  # type: ignore[misc]
         return bool(settings.TINYLLM_SIGNUP == "open")
 
 
-class SignUpForm(SignupForm):  # type: ignore[misc]
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        _label(self, username=NAME, email=MAIL, password1=PASSWORD)
+class SignUpForm(Labelled, SignupForm):  # type: ignore[misc]
+    LABELS: ClassVar[dict[str, Any]] = {"username": NAME, "email": MAIL, "password1": PASSWORD}
 
 
-class SocialSignUpForm(SocialSignupForm):  # type: ignore[misc]
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        _label(self, username=NAME, email=MAIL)
+class SocialSignUpForm(Labelled, SocialSignupForm):  # type: ignore[misc]
+    LABELS: ClassVar[dict[str, Any]] = {"username": NAME, "email": MAIL}
 
 
-class PasskeyForm(AddWebAuthnForm):  # type: ignore[misc]
+class ProofForm(Labelled, ReauthenticateForm):  # type: ignore[misc]
+    LABELS: ClassVar[dict[str, Any]] = {"password": PASSWORD}
+
+
+class PasswordForm(Labelled, ChangePasswordForm):  # type: ignore[misc]
+    LABELS: ClassVar[dict[str, Any]] = {
+        "oldpassword": _("The password so far"),
+        "password1": _("New password"),
+        "password2": _("New password, again"),
+    }
+
+
+class FirstPasswordForm(Labelled, SetPasswordForm):  # type: ignore[misc]
+    LABELS = PasswordForm.LABELS
+
+
+class AppForm(Labelled, ActivateTOTPForm):  # type: ignore[misc]
+    LABELS: ClassVar[dict[str, Any]] = {"code": CODE}
+
+
+class SecondFactorForm(Labelled, AuthenticateForm):  # type: ignore[misc]
+    LABELS = AppForm.LABELS
+
+
+class SecondFactorProofForm(Labelled, MfaReauthenticateForm):  # type: ignore[misc]
+    LABELS = AppForm.LABELS
+
+
+class PasskeyNameForm(Labelled, EditWebAuthnForm):  # type: ignore[misc]
+    LABELS: ClassVar[dict[str, Any]] = {"name": _("Name of the passkey")}
+
+
+class PasskeyForm(Labelled, AddWebAuthnForm):  # type: ignore[misc]
     """A passkey signs in alone, and is a second factor after a password. allauth offers keys that
     are only the latter: a choice that nobody can make without knowing the field."""
 
+    LABELS = PasskeyNameForm.LABELS
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        _label(self, name=_("Name of the passkey"))
         self.fields["passwordless"].initial = True
         self.fields["passwordless"].widget = forms.HiddenInput()
 

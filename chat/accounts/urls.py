@@ -4,7 +4,7 @@ server is not among them."""
 from __future__ import annotations
 
 from allauth.account import views as allauth_views
-from allauth.urls import build_provider_urlpatterns
+from allauth.socialaccount.providers.openid_connect import views as oidc_views
 from django.urls import URLPattern, URLResolver, include, path
 
 from chat.accounts import views
@@ -19,7 +19,12 @@ _SIGNING_IN: list[URLPattern | URLResolver] = [
     path("password/set/", allauth_views.password_set, name="account_set_password"),
     path("2fa/", include("allauth.mfa.urls")),
     path("3rdparty/", include("allauth.socialaccount.urls")),
-    *build_provider_urlpatterns(),
+    path("oidc/<str:provider_id>/login/", views.provider_login, name="openid_connect_login"),
+    path(
+        "oidc/<str:provider_id>/login/callback/",
+        oidc_views.callback,
+        name="openid_connect_callback",
+    ),
 ]
 
 urlpatterns: list[URLPattern | URLResolver] = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from allauth.account.adapter import get_adapter
 from allauth.account.decorators import reauthentication_required
@@ -12,12 +13,13 @@ from allauth.account.utils import perform_login
 from allauth.decorators import rate_limit
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.models import SocialAccount
+from allauth.socialaccount.providers.openid_connect import views as oidc_views
 from django import forms
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import ValidationError
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -98,6 +100,19 @@ def token_end(request: HttpRequest, token_id: uuid.UUID) -> HttpResponse:
         raise Http404
     messages.success(request, _("The token was revoked."))
     return redirect("account_tokens")
+
+
+@login_not_required
+@never_cache
+@rate_limit(action="login")
+@require_http_methods(["GET", "POST"])
+def provider_login(request: HttpRequest, provider_id: str) -> HttpResponse:
+    """allauth's answer to the form, an address of the provider's, as a page that goes on by itself:
+    a form of ours may not end elsewhere, redirects included (form-action)."""
+    answer: HttpResponse = oidc_views.login(request, provider_id)
+    if isinstance(answer, HttpResponseRedirect) and urlsplit(answer.url).netloc:
+        return render(request, "accounts/go_on.html", {"url": answer.url})
+    return answer
 
 
 @login_not_required
