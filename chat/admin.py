@@ -1,4 +1,4 @@
-"""The admin: users, and the record to look at, search, export and delete, never to edit."""
+"""The admin: the record to look at, search, export and delete, never to edit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 from asgiref.sync import async_to_sync
 from django.contrib import admin, messages
-from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.db.models import Count, Model, QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
 from django.utils.html import format_html
@@ -16,10 +15,11 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from chat.accounts import admin as _accounts  # noqa: F401  (registers itself, as does the next)
+from chat.accounts import people_admin as _people  # noqa: F401
 from chat.generation import turns
-from chat.models import Generation, Message, Session, User
+from chat.models import Generation, Message, Session
 from chat.packing import unpack
 
 EXPORT_CHUNK = 500
@@ -42,7 +42,10 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc]
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
 
-    @admin.action(description=_("Export the selected rows as JSON"), permissions=["view"])
+    def has_export_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    @admin.action(description=_("Export the selected rows as JSON"), permissions=["export"])
     def export_json(self, request: HttpRequest, rows: QuerySet[Any]) -> StreamingHttpResponse:
         """A JSON array, one row at a time: memory does not grow with the selection."""
         name = self.model._meta.model_name
@@ -67,36 +70,6 @@ def _exported(row: Model) -> dict[str, Any]:
         name: unpack(value) if isinstance(value, bytes | memoryview) else value
         for name, value in values.items()
     }
-
-
-@admin.register(User)
-class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]
-    form = UserChangeForm
-    add_form = UserCreationForm
-    change_password_form = AdminPasswordChangeForm
-    list_display = (
-        "username",
-        "is_staff",
-        "is_active",
-        "sessions",
-        "last_login",
-    )
-    search_fields = (
-        "username",
-        "email",
-    )
-    readonly_fields = (
-        "last_login",
-        "date_joined",
-    )
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
-        rows: QuerySet[User] = super().get_queryset(request)
-        return rows.annotate(session_count=Count("sessions"))
-
-    @admin.display(description=_("sessions"), ordering="session_count")
-    def sessions(self, user: User) -> int:
-        return user.session_count  # type: ignore[attr-defined,no-any-return]
 
 
 @admin.register(Session)
@@ -170,6 +143,18 @@ class MessageAdmin(RecordAdmin):
 
 @admin.register(Generation)
 class GenerationAdmin(RecordAdmin):
+    """Whoever may not read messages sees how answers ran, and nothing that says what they say: no
+    token ids, which are the text, and no title, which is the beginning of one."""
+
+    TELLING = (
+        "session",
+        "message",
+        "prompt_ids",
+        "output_ids",
+        "token_offsets",
+        "prompt_token_ids",
+        "output_token_ids",
+    )
     actions = (
         "export_json",
         "stop",
@@ -212,6 +197,23 @@ class GenerationAdmin(RecordAdmin):
         if match is not None and match.url_name == "chat_generation_changelist":
             return rows.defer("prompt_ids", "output_ids", "token_offsets")
         return rows
+
+    def _without_texts(self, request: HttpRequest, names: Any) -> Any:
+        if request.user.has_perm("chat.view_message"):
+            return names
+        return tuple(name for name in names if name.partition("__")[0] not in self.TELLING)
+
+    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        return self._without_texts(request, super().get_fields(request, obj))
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        return self._without_texts(request, super().get_list_display(request))
+
+    def get_search_fields(self, request: HttpRequest) -> Any:
+        return self._without_texts(request, super().get_search_fields(request))
+
+    def has_export_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("chat.view_message")
 
     def has_stop_permission(self, request: HttpRequest) -> bool:
         """The right to change generations, which serves for nothing else: nobody edits them."""

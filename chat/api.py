@@ -16,9 +16,10 @@ from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
 from ninja import NinjaAPI, Status
 from ninja.errors import HttpError, ValidationError
-from ninja.utils import check_csrf
 
-from chat import engine, identity, operator_key, selectors
+from chat import engine, operator_key, selectors
+from chat.accounts.callers import caller_of
+from chat.accounts.tokens import Scope
 from chat.database import in_database
 from chat.errors import ChatError, InvalidRequest, SessionNotFound, WireError, wire
 from chat.event_stream import event_stream, last_event
@@ -43,15 +44,12 @@ from chat.session_pages import session_page
 from chat.submission import Submission
 from inference.errors import EngineError
 
-_REFUSALS = dict.fromkeys((400, 401, 404, 409, 413, 415, 500, 503), ErrorOut)
+_REFUSALS = dict.fromkeys((400, 401, 403, 404, 409, 413, 415, 500, 503), ErrorOut)
 
 
 async def _owner(request: HttpRequest) -> uuid.UUID:
-    """Whose request this is. Raises NotSignedIn, and HttpError 403 for a forged form."""
-    owner = await in_database(identity.owner_id, await request.auser())
-    if not settings.TINYLLM_LOCAL and check_csrf(request) is not None:
-        raise HttpError(403, _("The CSRF token is missing or wrong."))
-    return owner
+    """Whose request this is. Raises as `caller_of` does."""
+    return (await caller_of(request)).owner_id
 
 
 api = NinjaAPI(
@@ -184,13 +182,10 @@ async def events(request: HttpRequest, session_id: str, after: int = 0) -> Strea
 
 
 async def _staff(request: HttpRequest) -> bool:
-    """Where there are accounts, staff only, and commands of this machine. Raises NotSignedIn, and
-    HttpError 403."""
-    if operator_key.is_valid(request.headers.get("authorization", "")):
-        return True
-    await _owner(request)
-    if not settings.TINYLLM_LOCAL and not (await request.auser()).is_staff:
-        raise HttpError(403, _("Only staff may look at the engine."))
+    """Where there are accounts, staff only, and commands of this machine. Raises as `caller_of`
+    does."""
+    if not operator_key.is_valid(request.headers.get("authorization", "")):
+        await caller_of(request, scope=Scope.ADMIN)
     return True
 
 
@@ -217,6 +212,8 @@ def _told(request: HttpRequest, error: WireError) -> HttpResponse:
     answer = api.create_response(request, error.envelope(), status=error.status)
     if error.retry_after_s is not None:
         answer["Retry-After"] = str(error.retry_after_s)
+    if error.status == 401:
+        answer["WWW-Authenticate"] = "Bearer"
     return answer
 
 

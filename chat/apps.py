@@ -12,3 +12,4 @@ class ChatConfig(AppConfig):
 
     def ready(self) -> None:
         from chat import checks, forgetting  # noqa: F401
+        from chat.accounts import access, roles  # noqa: F401

@@ -46,6 +46,28 @@ def allowed_hosts(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> lis
 
 
 @register()
+def signing_in(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    if settings.TINYLLM_SIGNUP not in ("closed", "oidc", "open"):
+        found.append(
+            Error(
+                f"TINYLLM_SIGNUP = {settings.TINYLLM_SIGNUP} is not allowed.",
+                hint="It must be closed, oidc or open.",
+                id="chat.E004",
+            )
+        )
+    if settings.TINYLLM_OIDC_ISSUER and not settings.TINYLLM_OIDC_CLIENT_ID:
+        found.append(
+            Error(
+                "TINYLLM_OIDC_ISSUER is set, but TINYLLM_OIDC_CLIENT_ID is not.",
+                hint="Register this site with the provider, and set the id that it gives.",
+                id="chat.E005",
+            )
+        )
+    return found
+
+
+@register()
 def engine_numbers(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     return [
         Error(

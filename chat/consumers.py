@@ -18,6 +18,7 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 
 from chat import frames, identity
+from chat.accounts import access
 from chat.database import in_database
 from chat.errors import InvalidRequest, NotSignedIn, wire
 from chat.follow import Reading, follow, followed
@@ -40,8 +41,13 @@ MAX_TASKS = 64
 """Frames being worked on and sessions followed, per socket."""
 
 
+SIGNED_OUT = 4401
+"""The code of a socket that is closed because nobody is signed in: its page asks for that."""
+
+
 class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     owner_id: uuid.UUID
+    _is_heard = False
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Channels' own first asks a thread to close connections to the database that are too old,
@@ -55,14 +61,25 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         try:
             self.owner_id = await in_database(identity.owner_id, self.scope.get("user"))
         except NotSignedIn:
-            await self.close()
+            # A refused handshake tells a page nothing but that it failed.
+            await self.accept()
+            await self.close(code=SIGNED_OUT)
             return
+        self._is_heard = True
         await self.accept()
         await self.channel_layer.group_add(owner_group(self.owner_id), self.channel_name)
         await self._send({"v": 1, "type": "ready"})
 
     async def list_changed(self, message: dict[str, Any]) -> None:
         await self._send({"v": 1, "type": "sessions.changed", "session": message["session"]})
+
+    async def access_changed(self, message: dict[str, Any]) -> None:
+        """A password, or who may sign in, is no longer what it was when this socket opened."""
+        if self._is_heard and not await in_database(access.is_still_signed_in, self.scope):
+            self._is_heard = False
+            for task in list(self._follows.values()):
+                task.cancel()
+            await self.close(code=SIGNED_OUT)
 
     async def disconnect(self, code: int) -> None:
         if hasattr(self, "owner_id"):
@@ -71,6 +88,8 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             task.cancel()
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        if not self._is_heard:  # it was on its way when the socket was closed
+            return
         structlog.contextvars.bind_contextvars(request_id=request_id())
         try:
             if text_data is None:

@@ -36,6 +36,11 @@ async def announce_edit(owner_id: uuid.UUID, session: dict[str, Any]) -> None:
     await _layer().group_send(owner_group(owner_id), {"type": "list.changed", "session": session})
 
 
+async def announce_access(owner_id: uuid.UUID) -> None:
+    """To all sockets of an account: look whether you may still be open."""
+    await _layer().group_send(owner_group(owner_id), {"type": "access.changed"})
+
+
 class Listener:
     def __init__(self, layer: Any, channel: str) -> None:
         self._layer = layer

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from django import forms
+from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.password_validation import password_validators_help_text_html
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import ValidationError
@@ -164,6 +166,7 @@ def _context(
             "before": window.before,
             "running": conversation.running if conversation else None,
         },
+        "has_accounts": not settings.TINYLLM_LOCAL,
         "strings": page_strings(),
     }
 
@@ -213,6 +216,7 @@ class FirstAdminForm(forms.Form):
     )
 
 
+@login_not_required
 @require_http_methods(["GET", "POST"])
 @never_cache
 def setup(request: HttpRequest, token: str) -> HttpResponse:

@@ -94,6 +94,25 @@ def make_user(db: None) -> Any:
 
 
 @pytest.fixture
+def with_accounts(settings: Any, fake_engine: FakeEngine) -> None:
+    """Accounts, over plain HTTP, with passwords that are hashed fast, and no limit used up yet."""
+    from django.core.cache import cache
+
+    settings.TINYLLM_LOCAL = settings.SECURE_SSL_REDIRECT = False
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    cache.clear()
+
+
+@pytest.fixture
+def ada(with_accounts: None, db: None) -> Any:
+    """An account with a password."""
+    from chat.models import User
+    from tests.account_people import PASSWORD
+
+    return User.objects.create_user("ada", "ada@example.org", PASSWORD)
+
+
+@pytest.fixture
 async def site(
     fake_engine: FakeEngine, settings: Any, tmp_path: Path, transactional_db: None
 ) -> AsyncIterator[FakeEngine]:

@@ -1,4 +1,4 @@
-"""Owner, another user, staff and nobody, at every REST endpoint and every socket frame.
+"""Owner, other user, staff, superuser and nobody, at every REST endpoint and every socket frame.
 
 Sessions belong to their owner alone: staff look at them in the admin, where that is visible.
 """
@@ -24,7 +24,7 @@ from tests.fake_engine import FakeEngine
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.fake_engine]
 
-PEOPLE = ["owner", "other", "staff", "anonymous"]
+PEOPLE = ["owner", "other", "staff", "superuser", "anonymous"]
 
 
 class Scene:
@@ -44,9 +44,9 @@ async def scene(site: FakeEngine, settings: Any) -> Scene:
     def people() -> dict[str, User]:
         return {
             name: User.objects.create_user(
-                name, is_staff=name == "staff", is_superuser=name == "staff"
+                name, is_staff=name in PEOPLE[2:4], is_superuser=name == "superuser"
             )
-            for name in PEOPLE[:3]
+            for name in PEOPLE[:4]
         }
 
     users = await in_database(people)
@@ -64,16 +64,16 @@ async def scene(site: FakeEngine, settings: Any) -> Scene:
 
 
 ENDPOINTS = {
-    ("post", "/api/chat"): (200, 404, 404, 401),
-    ("get", "/api/sessions"): (200, 200, 200, 401),
-    ("get", "/api/sessions/{session_id}"): (200, 404, 404, 401),
-    ("delete", "/api/sessions/{session_id}"): (204, 404, 404, 401),
-    ("put", "/api/sessions/{session_id}/branch"): (200, 404, 404, 401),
-    ("patch", "/api/sessions/{session_id}"): (200, 404, 404, 401),
-    ("get", "/api/sessions/{session_id}/events"): (200, 404, 404, 401),
-    ("get", "/api/sessions/{session_id}/export"): (200, 404, 404, 401),
-    ("get", "/api/search"): (200, 200, 200, 401),
-    ("get", "/api/engine"): (403, 403, 200, 401),
+    ("post", "/api/chat"): (200, 404, 404, 404, 401),
+    ("get", "/api/sessions"): (200, 200, 200, 200, 401),
+    ("get", "/api/sessions/{session_id}"): (200, 404, 404, 404, 401),
+    ("delete", "/api/sessions/{session_id}"): (204, 404, 404, 404, 401),
+    ("put", "/api/sessions/{session_id}/branch"): (200, 404, 404, 404, 401),
+    ("patch", "/api/sessions/{session_id}"): (200, 404, 404, 404, 401),
+    ("get", "/api/sessions/{session_id}/events"): (200, 404, 404, 404, 401),
+    ("get", "/api/sessions/{session_id}/export"): (200, 404, 404, 404, 401),
+    ("get", "/api/search"): (200, 200, 200, 200, 401),
+    ("get", "/api/engine"): (403, 403, 200, 200, 401),
 }
 
 
@@ -143,7 +143,7 @@ async def first_answer(page: Page) -> Frame:
     return json.loads(await page.socket.receive_from(timeout=10))  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("person", PEOPLE[:3])
+@pytest.mark.parametrize("person", PEOPLE[:4])
 @pytest.mark.parametrize("kind", FRAMES)
 async def test_frames(scene: Scene, kind: str, person: str) -> None:
     fields, expected = FRAMES[kind]
@@ -164,9 +164,41 @@ async def test_frames(scene: Scene, kind: str, person: str) -> None:
     assert await in_database(Message.objects.count) == 2 + written
 
 
-async def test_nobody_gets_no_socket(scene: Scene) -> None:
+@pytest.mark.parametrize("kind", FRAMES)
+async def test_nobody_is_answered_by_a_socket(scene: Scene, kind: str) -> None:
+    """It opens only to say why it closes: a page is told to ask who it is."""
     headers = [(b"host", b"testserver"), (b"origin", b"https://testserver")]
-    assert (await communicator(headers).connect())[0] is False
+    socket = communicator(headers)
+    assert (await socket.connect())[0] is True
+    assert await socket.receive_output() == {"type": "websocket.close", "code": 4401}
+    fields, _ = FRAMES[kind]
+    ids = {"session_id": str(scene.session_id), "message_id": str(scene.message_id)}
+    await socket.send_to(text_data=json.dumps({"v": 1, "type": kind, **fields, **ids}))
+    assert await socket.receive_nothing()
+    assert await in_database(Message.objects.count) == 2
+
+
+@pytest.mark.parametrize("how", ["signed out", "password changed", "account closed"])
+async def test_an_open_socket_ends_with_the_right_to_it(scene: Scene, how: str) -> None:
+    page, other = await page_of(scene, "owner"), await page_of(scene, "other")
+    await page.send("session.open", session_id=str(scene.session_id), after=0)
+    await page.until("message.end")
+    owner = await User.objects.aget(username="owner")
+    if how == "signed out":
+        await scene.clients["owner"].post("/account/logout/")
+    elif how == "password changed":
+        owner.set_unusable_password()
+        await owner.asave(update_fields=["password"])
+    else:
+        owner.is_active = False
+        await owner.asave()
+    assert await page.socket.receive_output() == {"type": "websocket.close", "code": 4401}
+    await page.send("turn.submit", client_id="late", text="Hi", model="chat")
+    assert await page.socket.receive_nothing()
+    await other.send("turn.submit", client_id="c", text="Hi", model="chat")
+    await other.until("turn.started")
+    for each in (page, other):
+        await each.socket.disconnect()
 
 
 async def test_another_user_s_name_for_a_message_is_not_found(scene: Scene) -> None:

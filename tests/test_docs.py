@@ -97,8 +97,8 @@ def unknown_addresses(text: str) -> list[str]:
 
 def settings_read() -> set[str]:
     """Names of the environment variables that the settings ask for."""
-    source = (ROOT / "tinyllm_site/settings.py").read_text()
-    source += (ROOT / "tinyllm_site/env.py").read_text()
+    rooms = ("settings", "accounts", "env")
+    source = "".join((ROOT / f"tinyllm_site/{room}.py").read_text() for room in rooms)
     calls = r'(?:env|_env)\.\w+\(\s*"(\w+)"'
     return set(re.findall(calls, source))
 

@@ -119,7 +119,7 @@ def test_with_accounts_a_stranger_is_sent_to_sign_in(
     session = make_session(make_user("ada"), "secret")
     answer = page.get(f"/sessions/{session.id}/", secure=True)
     assert answer.status_code == 302
-    assert answer.headers["location"].startswith("/admin/login/?next=/sessions/")
+    assert answer.headers["location"].startswith("/account/login/?next=/sessions/")
     page.force_login(session.owner)
     assert page.get(f"/sessions/{session.id}/", secure=True).status_code == 200
 

@@ -11,6 +11,8 @@ from django.templatetags.static import static
 from django.utils.translation import gettext_lazy as _
 
 from tinyllm_site import env
+from tinyllm_site.accounts import *  # noqa: F403  (a part of the settings, in a room of its own)
+from tinyllm_site.accounts import ACCOUNT_APPS
 from tinyllm_site.logging import configure
 from tinyllm_site.secret import local_secret_key
 
@@ -66,6 +68,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "channels",
     "ninja",
+    *ACCOUNT_APPS,
     "inference.apps.InferenceConfig",
     "chat.apps.ChatConfig",
 ]
@@ -83,6 +86,8 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "chat.middleware.LocalUserMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "chat.accounts.gate.SignInMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -130,8 +135,6 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
-LOGIN_URL = "admin:login"
-LOGIN_REDIRECT_URL = "/"
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English")), ("zh-hans", _("Simplified Chinese"))]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.contrib.auth.decorators import login_not_required
 from django.urls import include, path
+from django.views.i18n import set_language
 
 from chat.api import api
 
@@ -11,7 +13,9 @@ handler500 = "chat.views.server_error"
 
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("account/", include("chat.accounts.urls")),
     path("api/", api.urls),
-    path("i18n/", include("django.conf.urls.i18n")),
+    # Whoever is about to sign in may choose a language too.
+    path("i18n/setlang/", login_not_required(set_language), name="set_language"),
     path("", include("chat.urls")),
 ]

@@ -1,10 +1,13 @@
 """The record: users, sessions, a tree of messages, generations, and the numbered event log."""
 
+from chat.models.accounts import AccountLink, ApiToken
 from chat.models.conversation import Message, SearchText, Session, sessions_of
 from chat.models.generation import Event, Generation, can_continue
 from chat.models.people import SetupToken, User
 
 __all__ = [
+    "AccountLink",
+    "ApiToken",
     "Event",
     "Generation",
     "Message",

@@ -1,5 +1,6 @@
 // The line to the server: connects, connects again, says where it left off, and drops repeats.
 
+const SIGNED_OUT = 4401; // see chat/consumers.py
 const VERSION = 1;
 const FIRST_WAIT = 250; // ms; doubles with each failure, up to LONGEST_WAIT
 const LONGEST_WAIT = 8000;
@@ -48,8 +49,9 @@ export class Socket {
     const line = new WebSocket(`${scheme}//${location.host}/ws/chat/`);
     this.line = line;
     line.onmessage = ({ data }) => this.#receive(JSON.parse(data));
-    line.onclose = () => {
+    line.onclose = ({ code }) => {
       if (this.line !== line) return;
+      if (code === SIGNED_OUT) return location.reload(); // the server asks to sign in; drafts are kept
       this.ready = false;
       this.handlers.connected(false);
       // Jitter: after a restart, a thousand pages must not come back in the same moment.
