@@ -27,6 +27,8 @@ from chat.errors import MessageNotFound, NotSignedIn, SessionNotFound, SetupLink
 from chat.page_strings import page_strings
 from chat.rendering import render_blocks
 from chat.session_pages import PAGE, session_page
+from chat.session_settings.panel import defaults_of, panel
+from chat.session_settings.presets import default_settings
 from inference.errors import EngineStopped
 from inference.types import ModelInfo, ModelKind
 
@@ -96,8 +98,10 @@ def _context(owner: uuid.UUID, conversation: selectors.Conversation | None) -> d
         "kind": kind if current else "",
         "messages": [_row(message, kind) for message in messages],
         "after": conversation.after if conversation else 0,
+        "panel": panel(),
         "page_state": {
             "session": {"id": current.id, "model": current.model} if current else None,
+            "settings": (current.settings or {}) if current else default_settings(owner_id=owner),
             "models": [_described(each) for each in models],
             "messages": [_state(message) for message in messages],
             "running": conversation.running if conversation else None,
@@ -124,6 +128,7 @@ def _described(model: ModelInfo) -> dict[str, Any]:
         "kind": model.kind,
         "languages": model.languages,
         "ready": model.state == "ready",
+        "defaults": defaults_of(model.defaults),
     }
 
 

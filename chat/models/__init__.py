@@ -1,13 +1,16 @@
-"""The record: users, sessions, a tree of messages, generations, and the numbered event log."""
+"""The record: users, their presets, sessions, a tree of messages, generations, and the numbered
+event log."""
 
 from chat.models.conversation import Message, SearchText, Session, sessions_of
 from chat.models.generation import Event, Generation, can_continue
 from chat.models.people import SetupToken, User
+from chat.models.preset import Preset
 
 __all__ = [
     "Event",
     "Generation",
     "Message",
+    "Preset",
     "SearchText",
     "Session",
     "SetupToken",
