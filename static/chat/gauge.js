@@ -49,7 +49,7 @@ export class Gauge {
     return ours;
   }
 
-  #show({ context_length: total, parts, left_out, when_full }) {
+  #show({ context_length: total, parts, left_out }) {
     const used = parts.system + parts.files + parts.history + parts.message;
     const percent = number(Math.min(100, Math.ceil((100 * used) / total)));
     for (const [name, tokens] of Object.entries({ ...parts, free: Math.max(0, total - used) })) {
@@ -65,18 +65,18 @@ export class Gauge {
     this.box.querySelector("button").setAttribute("aria-label", label);
     const sum = say("context_of", { used: number(used), total: number(total) });
     this.detail.querySelector(".sum").textContent = sum;
-    this.#warn(parts.reply, left_out, when_full);
+    this.#warn(total - used, left_out);
     this.box.hidden = false;
   }
 
-  #warn(reply, leftOut, whenFull) {
+  #warn(left, leftOut) {
     const words = [];
     if (leftOut) words.push(say("context_left_out", { n: number(leftOut) }));
-    if (!reply && whenFull === "refuse") words.push(say("context_refused"));
-    else if (reply < TIGHT && whenFull === "refuse") words.push(say("context_tight"));
+    if (left <= 0) words.push(say("context_refused"));
+    else if (left < TIGHT) words.push(say("context_tight"));
     const warning = this.detail.querySelector(".warning");
     warning.textContent = words.join(" ");
     warning.hidden = !words.length;
-    this.box.classList.toggle("full", !reply || reply < TIGHT);
+    this.box.classList.toggle("full", left < TIGHT);
   }
 }

@@ -84,6 +84,8 @@ export class SettingsPanel {
 
   #fill(values) {
     for (const field of this.fields) field.value = values[field.name];
+    const more = this.dialog.querySelector("details");
+    more.open ||= Boolean(more.querySelector(".own")); // what a person chose is seen
     this.said.textContent = "";
   }
 
