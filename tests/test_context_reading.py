@@ -210,7 +210,7 @@ async def test_the_site_slides_and_says_so(site: FakeEngine) -> None:
         now = await told(page, session_id=session)
         assert "First words" not in prompt_text(site.requests[-1])
         rows = await in_database(lambda: list(Generation.objects.order_by("created_at")))
-        left_out = rows[-1].context["left_out"]
+        left_out = (rows[-1].context or {})["left_out"]
         assert now["left_out"] == left_out > 0
         used = len(unpack(rows[-1].prompt_ids)) + len(unpack(rows[-1].output_ids))
         assert now["parts"]["system"] + now["parts"]["history"] == used

@@ -14,6 +14,7 @@ from chat.database import in_database
 from chat.errors import InvalidRequest
 from chat.identity import local_user
 from chat.models import Generation, Preset, Session
+from chat.session_settings.errors import sayable
 from chat.session_settings.fields import BY_NAME, SAMPLING
 from chat.session_settings.values import checked
 from inference.types import MAX_STOP_STRINGS, SamplingParams
@@ -79,7 +80,7 @@ async def test_what_nobody_chose_is_the_model_s_default(site: FakeEngine) -> Non
     assert site.requests[0].sampling.temperature == 0.5
     status, told = await asked("get", f"/api/sessions/{session}/settings")
     assert (status, told["settings"], told["defaults"]["temperature"]) == (200, {}, 0.5)
-    chosen = {"temperature": 1, "top_k": None, "system_prompt": "  ", "stop": []}
+    chosen: dict[str, Any] = {"temperature": 1, "top_k": None, "system_prompt": "  ", "stop": []}
     address = f"/api/sessions/{session}/settings"
     status, told = await asked("put", address, {"settings": chosen})
     assert (status, told["settings"]) == (200, {"temperature": 1})
@@ -148,6 +149,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("stop", [1], "16 strings"),
     ("system_prompt", "x" * 100_001, "100,000"),
     ("system_prompt", 3, "100,000"),
+    ("system_prompt", "nul \x00", "100,000"),
+    ("temperature", "half \ud800", "0 to 2"),
     ("when_full", "explode", "refuse or slide"),
 ]
 
@@ -165,7 +168,7 @@ async def test_a_wrong_value_is_named_with_what_is_allowed(
         error = told["error"]
         assert (status, error["code"], error["param"]) == (400, "invalid_setting", name)
         assert allowed in error["message"]
-        assert (value if isinstance(value, str) else repr(value))[:60] in error["message"]
+        assert sayable(value if isinstance(value, str) else repr(value)) in error["message"]
     kept = await in_database(lambda: Session.objects.get(id=session).settings)
     assert not kept
     async with Page() as page:

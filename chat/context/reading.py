@@ -138,5 +138,10 @@ def _slide(asked: Asked, messages: Sequence[Message], first: int) -> int:
     ]
     part, whole = KEPT
     enough = asked.room * part // whole
-    found = bisect_left(starts, True, key=lambda at: _length(asked, None, messages, at) <= enough)
-    return starts[min(found, len(starts) - 1)] if starts else first
+
+    def is_short(at: int) -> bool:
+        return _length(asked, None, messages, at) <= enough
+
+    if not starts or not is_short(starts[-1]):  # a very long message is not read again and again
+        return starts[-1] if starts else first
+    return starts[bisect_left(starts, True, key=is_short)]

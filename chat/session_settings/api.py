@@ -66,7 +66,7 @@ async def create_preset(request: HttpRequest, body: PresetIn) -> Any:
 @router.patch("/presets/{uuid:preset_id}", response={200: PresetOut, **_REFUSALS})
 async def change_preset(request: HttpRequest, preset_id: uuid.UUID, body: PresetEditIn) -> Any:
     """Rename it, give it other settings, or let new sessions begin with it."""
-    its = {"owner_id": _owner_of(request), "preset_id": preset_id}
+    its: dict[str, Any] = {"owner_id": _owner_of(request), "preset_id": preset_id}
     return await write_database(store.preset_change, **its, **body.model_dump())
 
 

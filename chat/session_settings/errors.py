@@ -7,18 +7,23 @@ from django.utils.translation import gettext as _
 from chat.errors import ChatError, InvalidRequest
 
 
+def sayable(text: str) -> str:
+    """Short, and without half of a surrogate pair, which no answer could carry."""
+    return text[:60].encode(errors="backslashreplace").decode()
+
+
 class InvalidSetting(InvalidRequest):
     """Fields: param, value, allowed."""
 
     code = "invalid_setting"
 
     def __init__(self, param: str, label: str, value: object, allowed: str) -> None:
-        shown = value if isinstance(value, str) else repr(value)
+        shown = sayable(value if isinstance(value, str) else repr(value))
         super().__init__(
             _("%(label)s cannot be %(value)s. Allowed: %(allowed)s.")
-            % {"label": label, "value": f"“{shown[:60]}”", "allowed": allowed},
+            % {"label": label, "value": f"“{shown}”", "allowed": allowed},
             param=param,
-            value=shown[:60],
+            value=shown,
             allowed=allowed,
         )
 

@@ -60,8 +60,9 @@ def preset_change(
 ) -> Preset:
     """What is None stays. The one that becomes the default takes the place of the one before.
     Raises PresetNotFound, PresetNameTaken, InvalidRequest."""
-    mine = Preset.objects.select_for_update().filter(owner_id=owner_id)
-    preset = mine.filter(id=preset_id).first()
+    mine = Preset.objects.filter(owner_id=owner_id)
+    # All of them are locked: of two that become the default at once, one comes after the other.
+    preset = next((each for each in mine.select_for_update() if each.id == preset_id), None)
     if preset is None:
         raise PresetNotFound(preset_id)
     if name is not None:
@@ -93,7 +94,7 @@ def _saved(preset: Preset) -> Preset:
 def _name(name: str) -> str:
     """On one line. Raises InvalidRequest."""
     check_unicode("name", name)
-    line = " ".join(name.split())
+    line = " ".join(name.replace("\x00", "").split())
     if not 1 <= len(line) <= MAX_NAME:
         raise InvalidRequest(
             _("A name has 1 to %(most)d characters, not %(length)d.")

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from chat import sampling
 from chat.errors import InvalidRequest, check_unicode
-from chat.session_settings.errors import InvalidSetting
+from chat.session_settings.errors import InvalidSetting, sayable
 from chat.session_settings.fields import BY_NAME, MAX_SYSTEM_PROMPT, SAMPLING
 from inference.errors import InvalidParameter
 from inference.types import SamplingParams
@@ -32,7 +32,7 @@ def checked(given: object) -> dict[str, Any]:
         raise InvalidRequest(
             _("There is no setting called %(name)s. Known: %(known)s.")
             % {"name": repr(unknown[0])[:60], "known": ", ".join(BY_NAME)},
-            param=unknown[0][:60],
+            param=sayable(unknown[0]),
         )
     kept = {name: _checked(name, value) for name, value in given.items() if value is not None}
     return {name: kept[name] for name in BY_NAME if kept.get(name) not in (None, "", [])}
@@ -53,6 +53,11 @@ def when_full(settings: Settings) -> WhenFull:
     return "slide" if settings.get("when_full") == "slide" else "refuse"
 
 
+def _is_text(value: object) -> bool:
+    """Without the one character that PostgreSQL does not keep."""
+    return isinstance(value, str) and "\x00" not in value
+
+
 def _checked(name: str, value: Any) -> Any:
     field = BY_NAME[name]
 
@@ -60,7 +65,7 @@ def _checked(name: str, value: Any) -> Any:
         return InvalidSetting(name, str(field.label), value, str(field.allowed))
 
     if name == "system_prompt":
-        if not isinstance(value, str) or len(value) > MAX_SYSTEM_PROMPT:
+        if not _is_text(value) or len(value) > MAX_SYSTEM_PROMPT:
             raise wrong()
         check_unicode(name, value)
         return value.strip()
@@ -73,7 +78,7 @@ def _checked(name: str, value: Any) -> Any:
     except (InvalidParameter, InvalidRequest, TypeError):
         raise wrong() from None
     if name == "stop":
-        if not all(isinstance(each, str) for each in made):
+        if not all(map(_is_text, made)):
             raise wrong()
         for each in made:
             check_unicode(name, each)

@@ -53,7 +53,7 @@ export class Gauge {
     const used = parts.system + parts.files + parts.history + parts.message;
     const percent = number(Math.min(100, Math.ceil((100 * used) / total)));
     for (const [name, tokens] of Object.entries({ ...parts, free: Math.max(0, total - used) })) {
-      const bar = this.box.querySelector(`i.${name}`);
+      const bar = this.box.querySelector(`[data-bar=${name}]`);
       if (bar) bar.style.flexGrow = tokens;
       const row = this.detail.querySelector(`[data-part=${name}]`);
       if (!row) continue;

@@ -2,6 +2,8 @@
 
 import { number, say } from "./strings.js";
 
+const NONE = new Set(["system_prompt", "seed", "max_tokens", "stop"]); // may have no default
+
 export class SettingField {
   /** element: a .setting. changed: called when the person changes it. */
   constructor(element, changed) {
@@ -55,7 +57,7 @@ export class SettingField {
   setDefault(value) {
     if (!this.whose) return;
     const none = value === undefined || value === null || value.length === 0;
-    if (none) this.fallback = say(`default_of_${this.name}`);
+    if (none) this.fallback = NONE.has(this.name) ? say(`default_of_${this.name}`) : "–";
     else if (this.kind === "lines") this.fallback = value.map(escaped).join(" ");
     else this.fallback = this.kind === "number" ? number(value, 4) : String(value);
     if (this.kind === "number") this.input.placeholder = none ? "" : String(value);
