@@ -41,6 +41,7 @@ from chat.schemas import (
 from chat.search import search
 from chat.session_edits import Edit, edit
 from chat.session_pages import session_page
+from chat.session_settings.api import router as settings_router
 from chat.submission import Submission
 from inference.errors import EngineError
 
@@ -60,6 +61,7 @@ api = NinjaAPI(
     # Swagger's stylesheet has its icons in itself.
     docs_decorator=csp_update({"img-src": ["data:"]}),
 )
+api.add_router("", settings_router)
 
 
 @api.post("/chat", response={200: ChatOut, **_REFUSALS})

@@ -7,25 +7,33 @@ write while it is.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 from chat import engine, sampling, selectors, services
-from chat.errors import ModelChanged
-from chat.prompting import continue_prompt
+from chat.context.reading import Asked, read, same_tokens
+from chat.errors import InvalidRequest, ModelChanged
+from chat.prompting import Message, continue_prompt
 from chat.selectors import ContinueContext, PromptContext
 from chat.services import StartedTurn, TurnPlan
-from chat.submission import Regeneration, Submission, prompt_ids, same_tokens
+from chat.session_settings.presets import default_settings
+from chat.session_settings.values import checked, merged, system_prompt, when_full
+from chat.submission import Regeneration, Submission
 from inference.errors import ContextLengthExceeded
 from inference.types import GenerateRequest, SamplingParams
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What runs a turn. request_id: the caller's, which the engine's request carries as well."""
+    """What runs a turn. defaults: of its model. request_id: the caller's, which the engine's
+    request carries as well."""
 
     codec: engine.PromptCodec
+    defaults: SamplingParams
     process: str
     request_id: str
 
@@ -40,9 +48,7 @@ class Begun:
     request: GenerateRequest | None = None
 
 
-def begin_turn(
-    run: Run, *, owner_id: uuid.UUID, submission: Submission, params: SamplingParams
-) -> Begun:
+def begin_turn(run: Run, *, owner_id: uuid.UUID, submission: Submission) -> Begun:
     """Raises ChatError, EngineError; nothing is written then."""
     if submission.client_id:
         known = selectors.turn_of_client_id(owner_id=owner_id, client_id=submission.client_id)
@@ -50,8 +56,7 @@ def begin_turn(
             return Begun(*known)
     context = _context(owner_id, submission)
     messages = [*context.messages, {"role": "user", "content": submission.text}]
-    ids = prompt_ids(run.codec, submission.model, context.previous, messages)
-    plan = _plan(run, submission.model, ids, params)
+    plan, params = _planned(run, submission, context, messages)
     started = services.turn_start(
         owner_id=owner_id,
         session_id=submission.session_id,
@@ -59,19 +64,17 @@ def begin_turn(
         client_id=submission.client_id,
         text=submission.text,
         plan=plan,
+        settings=dict(context.settings),
     )
     return _begun(owner_id, started, plan, params, None)
 
 
-def regenerate_turn(
-    run: Run, *, owner_id: uuid.UUID, regeneration: Regeneration, params: SamplingParams
-) -> Begun:
+def regenerate_turn(run: Run, *, owner_id: uuid.UUID, regeneration: Regeneration) -> Begun:
     """Raises as `begin_turn` does."""
     its = {"owner_id": owner_id, "session_id": regeneration.session_id}
     context = selectors.regenerate_context(**its, message_id=regeneration.message_id)
     assert context.parent_id is not None
-    ids = prompt_ids(run.codec, regeneration.model, context.previous, context.messages)
-    plan = _plan(run, regeneration.model, ids, params)
+    plan, params = _planned(run, regeneration, context, context.messages)
     started = services.turn_regenerate(**its, parent_id=context.parent_id, plan=plan)
     return _begun(owner_id, started, plan, params, None)
 
@@ -89,7 +92,7 @@ def continue_turn(
     if len(ids) >= run.codec.context_length:
         raise ContextLengthExceeded(len(ids), run.codec.context_length)
     params = sampling.from_json(context.sampling)
-    plan = _plan(run, previous.model, ids, params)
+    plan = _plan(run, previous.model, ids, params, previous.context)
     started = services.turn_continue(
         owner_id=owner_id, session_id=session_id, message_id=context.message_id, plan=plan
     )
@@ -97,9 +100,16 @@ def continue_turn(
 
 
 def _context(owner_id: uuid.UUID, submission: Submission) -> PromptContext:
-    """What the message answers. Raises SessionNotFound, MessageNotFound."""
+    """What the message answers. Raises SessionNotFound, MessageNotFound, InvalidRequest."""
     if submission.session_id is None:
-        return PromptContext(None, [], None)
+        given = submission.settings
+        own = default_settings(owner_id=owner_id) if given is None else checked(given)
+        return PromptContext(None, [], None, settings=own)
+    if submission.settings is not None:
+        raise InvalidRequest(
+            _("Settings come with the first message of a session only; later they are saved."),
+            param="settings",
+        )
     return selectors.prompt_context(
         owner_id=owner_id,
         session_id=submission.session_id,
@@ -108,7 +118,26 @@ def _context(owner_id: uuid.UUID, submission: Submission) -> PromptContext:
     )
 
 
-def _plan(run: Run, model: str, ids: list[int], params: SamplingParams) -> TurnPlan:
+def _planned(
+    run: Run,
+    asked: Submission | Regeneration,
+    context: PromptContext,
+    messages: list[Message],
+) -> tuple[TurnPlan, SamplingParams]:
+    """Raises ContextLengthExceeded, InvalidParameter, InvalidRequest."""
+    its = context.settings
+    params = sampling.seeded(merged(run.defaults, its, asked.sampling))
+    reading = read(
+        Asked(run.codec, asked.model, system_prompt(its), when_full(its), params.max_tokens),
+        context,
+        messages,
+    )
+    return _plan(run, asked.model, reading.ids, params, reading.record), params
+
+
+def _plan(
+    run: Run, model: str, ids: list[int], params: SamplingParams, context: Mapping[str, Any]
+) -> TurnPlan:
     return TurnPlan(
         model=model,
         prompt_ids=ids,
@@ -116,6 +145,7 @@ def _plan(run: Run, model: str, ids: list[int], params: SamplingParams) -> TurnP
         fingerprint=engine.fingerprint(run.codec),
         process=run.process,
         request_id=run.request_id,
+        context=dict(context),
     )
 
 

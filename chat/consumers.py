@@ -19,11 +19,13 @@ from django.utils.translation import gettext as _
 
 from chat import frames, identity
 from chat.accounts import access
+from chat.context import gauge
 from chat.database import in_database
 from chat.errors import InvalidRequest, NotSignedIn, wire
 from chat.follow import Reading, follow, followed
 from chat.frames import (
     BranchShow,
+    ContextCount,
     SessionOpen,
     TurnContinue,
     TurnRegenerate,
@@ -100,7 +102,7 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         except InvalidRequest as error:
             await self._send_error(error, frames.client_id(text_data or ""))
             return
-        name = parsed.client_id if isinstance(parsed, TurnSubmit) else None
+        name = parsed.client_id if isinstance(parsed, TurnSubmit | ContextCount) else None
         self._start(self._answer(parsed), name)
 
     async def _answer(self, parsed: frames.ClientFrame) -> None:
@@ -127,6 +129,8 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
                     session_id=parsed.session_id,
                     message_id=parsed.message_id,
                 )
+            case ContextCount():
+                await self._send(await gauge.counted(self.owner_id, parsed))
 
     async def _regenerate(self, parsed: TurnRegenerate) -> None:
         regeneration = Regeneration(
@@ -145,6 +149,7 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             parent_id=parsed.parent_id,
             client_id=parsed.client_id,
             sampling=parsed.sampling,
+            settings=parsed.settings,
         )
         self._show(await turns().submit(owner_id=self.owner_id, submission=submission))
 

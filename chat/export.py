@@ -25,6 +25,7 @@ _NUMBERS = (
     "seed",
     "deterministic",
     "sampling",
+    "context",
     "fingerprint",
     "engine",
     "error",
@@ -51,7 +52,7 @@ def exported(*, owner_id: uuid.UUID, session_id: uuid.UUID) -> dict[str, Any]:
 
 
 def _head(session: Session) -> dict[str, Any]:
-    names = ("id", "title", "model", "pinned", "archived", "created_at", "updated_at")
+    names = ("id", "title", "model", "settings", "pinned", "archived", "created_at", "updated_at")
     return {name: getattr(session, name) for name in names}
 
 

@@ -31,6 +31,7 @@ class TurnSubmit:
     model: str
     parent_id: UUID | None
     sampling: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,18 @@ class BranchShow:
     message_id: UUID
 
 
-ClientFrame = SessionOpen | TurnSubmit | TurnStop | TurnContinue | TurnRegenerate | BranchShow
+@dataclass(frozen=True, slots=True)
+class ContextCount:
+    client_id: str
+    session_id: UUID | None
+    model: str
+    text: str
+    settings: Mapping[str, Any] | None = None
+
+
+ClientFrame = (
+    SessionOpen | TurnSubmit | TurnStop | TurnContinue | TurnRegenerate | BranchShow | ContextCount
+)
 
 
 def parse(text: str) -> ClientFrame:
@@ -91,6 +103,9 @@ def parse(text: str) -> ClientFrame:
             return TurnRegenerate(*ids, fields.text("model"), fields.sampling())
         case "branch.show":
             return BranchShow(fields.uuid("session_id"), fields.uuid("message_id"))
+        case "context.count":
+            its = fields.name(), fields.optional_uuid("session_id")
+            return ContextCount(*its, fields.text("model"), fields.text("text"), fields.settings())
         case other:
             raise InvalidRequest(
                 _("There is no frame of type %(type)s.") % {"type": repr(other)[:40]}, param="type"
@@ -107,16 +122,14 @@ def client_id(text: str) -> str | None:
 
 
 def _submit(fields: _Fields) -> TurnSubmit:
-    name = fields.text("client_id")
-    if not 0 < len(name) <= MAX_CLIENT_ID:
-        raise fields.wrong("client_id", _("1 to 64 characters"))
     return TurnSubmit(
-        client_id=name,
+        client_id=fields.name(),
         session_id=fields.optional_uuid("session_id"),
         text=fields.text("text"),
         model=fields.text("model"),
         parent_id=fields.optional_uuid("parent_id"),
         sampling=fields.sampling(),
+        settings=fields.settings(),
     )
 
 
@@ -134,6 +147,18 @@ class _Fields:
         if not isinstance(value, str):
             raise self.wrong(name, _("text"))
         check_unicode(name, value)
+        return value
+
+    def name(self) -> str:
+        name = self.text("client_id")
+        if not 0 < len(name) <= MAX_CLIENT_ID:
+            raise self.wrong("client_id", _("1 to 64 characters"))
+        return name
+
+    def settings(self) -> dict[str, Any] | None:
+        value = self.data.get("settings")
+        if value is not None and not isinstance(value, dict):
+            raise self.wrong("settings", _("an object"))
         return value
 
     def sampling(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import structlog
 from django.conf import settings
 
-from chat import branches, engine, filtering, forgetting, sampling, selectors, services
+from chat import branches, engine, filtering, forgetting, selectors, services
 from chat.beginning import Begun, Run, begin_turn, continue_turn, regenerate_turn
 from chat.database import in_database, write_database
 from chat.ending import Ending, end_turn
@@ -27,7 +27,7 @@ from chat.process_mark import ProcessMark
 from chat.pulse import Pulse
 from chat.signals import announce
 from chat.submission import Regeneration, Submission, check_text, default_sampling
-from inference.types import Began, Delta, Finished, GenerateRequest, SamplingParams
+from inference.types import Began, Delta, Finished, GenerateRequest
 
 READERS_S = 1.0
 """How long the end of the server waits for readers to be told of the end of their turn."""
@@ -78,10 +78,7 @@ class Turns:
         check_text(submission.text)
         submission = replace(submission, text=filtering.incoming(submission.text))
         run = await self._run_with(submission.model)
-        params = _sampling(submission)
-        start = write_database(
-            begin_turn, run, owner_id=owner_id, submission=submission, params=params
-        )
+        start = write_database(begin_turn, run, owner_id=owner_id, submission=submission)
         return await self._launch(start, attended=submission.attended)
 
     async def regenerate(self, *, owner_id: uuid.UUID, regeneration: Regeneration) -> Accepted:
@@ -89,10 +86,7 @@ class Turns:
         if not self._accepting:
             raise ShuttingDown
         run = await self._run_with(regeneration.model)
-        params = _sampling(regeneration)
-        start = write_database(
-            regenerate_turn, run, owner_id=owner_id, regeneration=regeneration, params=params
-        )
+        start = write_database(regenerate_turn, run, owner_id=owner_id, regeneration=regeneration)
         return await self._launch(start)
 
     async def show(
@@ -179,7 +173,8 @@ class Turns:
     async def _run_with(self, model: str) -> Run:
         """Raises ModelNotFound, ModelUnavailable."""
         bound = structlog.contextvars.get_contextvars().get("request_id")
-        return Run(await engine.client().codec(model), self.process, request_id(bound))
+        codec = await engine.client().codec(model)
+        return Run(codec, default_sampling(model), self.process, request_id(bound))
 
     async def _launch(
         self, start: Coroutine[Any, Any, Begun], *, attended: bool = False
@@ -252,10 +247,6 @@ class Turns:
                     turn.finished = event
                 else:
                     turn.wait(event)
-
-
-def _sampling(asked: Submission | Regeneration) -> SamplingParams:
-    return sampling.seeded(sampling.merged(default_sampling(asked.model), asked.sampling))
 
 
 @cache

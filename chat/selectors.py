@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db.models import Exists, OuterRef, QuerySet, Subquery
@@ -61,12 +61,14 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class PreviousTurn:
-    """The generation on which the next prompt is spliced: its exact token ids."""
+    """The generation on which the next prompt is spliced: its exact token ids. context: what was in
+    front of the conversation, and what left out (`chat.context.reading`)."""
 
     model: str
     fingerprint: dict[str, str]
     prompt_ids: list[int]
     output_ids: list[int]
+    context: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +83,13 @@ class ContinueContext:
 
 @dataclass(frozen=True, slots=True)
 class PromptContext:
-    """What a new message builds on. messages: [{role, content}, ...] from the root to parent_id."""
+    """What a new message builds on. messages: [{role, content}, ...] from the root to
+    parent_id. settings: the session's."""
 
     parent_id: uuid.UUID | None
     messages: list[dict[str, str]]
     previous: PreviousTurn | None
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 def session_list(*, owner_id: uuid.UUID) -> QuerySet[Session]:
@@ -179,14 +183,15 @@ def prompt_context(
     """The branch that ends in `parent_id` (or, if `newest`, the one that is shown) and the
     generation that wrote its end. Raises SessionNotFound, MessageNotFound."""
     session = session_get(owner_id=owner_id, session_id=session_id)
+    settings = session.settings or {}
     if not newest and parent_id is None:
-        return PromptContext(None, [], None)
+        return PromptContext(None, [], None, settings=settings)
     path = branch(list(Message.objects.filter(session=session)), None if newest else parent_id)
     if not path:
         if newest:
-            return PromptContext(None, [], None)
+            return PromptContext(None, [], None, settings=settings)
         raise MessageNotFound(parent_id)
-    return _built_on(path, path[-1])
+    return _built_on(path, path[-1], settings)
 
 
 def regenerate_context(
@@ -200,15 +205,18 @@ def regenerate_context(
         path.pop()
     if not path:
         raise MessageNotFound(message_id)
-    return _built_on(path, path[-2] if len(path) > 1 else None)
+    return _built_on(path, path[-2] if len(path) > 1 else None, session.settings or {})
 
 
-def _built_on(path: list[Message], answer: Message | None) -> PromptContext:
+def _built_on(
+    path: list[Message], answer: Message | None, settings: dict[str, Any]
+) -> PromptContext:
     generation = answer.generations.order_by("created_at").last() if answer else None
     return PromptContext(
         parent_id=path[-1].id,
         messages=[{"role": message.role, "content": message.content} for message in path],
         previous=_previous(generation),
+        settings=settings,
     )
 
 
@@ -220,6 +228,7 @@ def _previous(generation: Generation | None) -> PreviousTurn | None:
         generation.fingerprint,
         unpack(generation.prompt_ids),
         output_ids(generation),
+        generation.context or {},
     )
 
 

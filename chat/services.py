@@ -35,6 +35,7 @@ class TurnPlan:
     fingerprint: dict[str, str]
     process: str
     request_id: str
+    context: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +78,15 @@ def turn_start(
     client_id: str | None,
     text: str,
     plan: TurnPlan,
+    settings: dict[str, Any] | None = None,
 ) -> StartedTurn:
     """The user's message, an empty answer, its RUNNING generation and the event that tells of them.
 
-    session_id None makes a session. Raises SessionNotFound, MessageNotFound, TurnInProgress.
+    session_id None makes a session, with `settings`. Raises SessionNotFound, MessageNotFound,
+    TurnInProgress.
     """
     if session_id is None:
-        session = Session(owner_id=owner_id)
+        session = Session(owner_id=owner_id, settings=settings)
     else:
         session = _locked_session(owner_id=owner_id, session_id=session_id)
         _refuse_second_turn(session)
@@ -174,6 +177,7 @@ def _begin(
         model=plan.model,
         fingerprint=plan.fingerprint,
         sampling=plan.sampling,
+        context=plan.context,
         seed=plan.sampling.get("seed"),
         prompt_ids=pack(plan.prompt_ids),
         prompt_tokens=len(plan.prompt_ids),

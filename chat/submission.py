@@ -1,4 +1,4 @@
-"""A message on its way in: checked, put in its place in the tree, and turned into a prompt."""
+"""A message on its way in, and what is asked for with it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import Any
 
 from chat import engine
 from chat.errors import MAX_TEXT, EmptyInput, InputTooLong, check_unicode
-from chat.prompting import first_prompt, next_prompt
-from chat.selectors import PreviousTurn
 from inference.types import SamplingParams
 
 
@@ -18,7 +16,7 @@ from inference.types import SamplingParams
 class Submission:
     """A message on its way in. newest: answer the end of what is shown instead of
     `parent_id`. attended: the answer is for a caller who waits for it, and is not written on for
-    nobody."""
+    nobody. settings: of a session that begins with it; None: as the owner's default preset says."""
 
     text: str
     model: str
@@ -28,6 +26,7 @@ class Submission:
     attended: bool = False
     client_id: str | None = None
     sampling: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,35 +41,19 @@ class Regeneration:
 
 def check_text(text: str) -> None:
     """Raises EmptyInput, InputTooLong, InvalidRequest."""
-    if len(text) > MAX_TEXT:
-        raise InputTooLong("input", len(text))
+    check_length(text)
     if not text.strip():
         raise EmptyInput("input")
     check_unicode("input", text)
+
+
+def check_length(text: str) -> None:
+    """Raises InputTooLong."""
+    if len(text) > MAX_TEXT:
+        raise InputTooLong("input", len(text))
 
 
 def default_sampling(model: str) -> SamplingParams:
     """What the catalogue says for this model."""
     infos = engine.client().models()
     return next((info.defaults for info in infos if info.name == model), SamplingParams())
-
-
-def prompt_ids(
-    codec: engine.PromptCodec,
-    model: str,
-    previous: PreviousTurn | None,
-    messages: list[dict[str, str]],
-) -> list[int]:
-    """The exact tokens to read, spliced onto the last turn's where they still mean the same.
-
-    Raises ContextLengthExceeded, InvalidParameter.
-    """
-    if previous is not None and previous.model == model and same_tokens(codec, previous):
-        return next_prompt(codec, previous.prompt_ids, previous.output_ids, messages)
-    return first_prompt(codec, messages)
-
-
-def same_tokens(codec: engine.PromptCodec, previous: PreviousTurn) -> bool:
-    """Whether stored token ids still mean the same: same tokenizer, same template."""
-    now = engine.fingerprint(codec)
-    return all(now[part] == previous.fingerprint.get(part) for part in ("tokenizer", "template"))

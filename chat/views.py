@@ -43,6 +43,8 @@ from chat.models import Session
 from chat.page_strings import page_strings
 from chat.rendering import render_blocks
 from chat.session_pages import PAGE, session_page
+from chat.session_settings.panel import defaults_of, panel
+from chat.session_settings.presets import default_settings
 from inference.errors import EngineStopped
 from inference.types import ModelInfo, ModelKind
 
@@ -159,8 +161,10 @@ def _context(
         "messages": [_row(message, kind) for message in messages],
         "before": window.before,
         "after": conversation.after if conversation else 0,
+        "panel": panel(),
         "page_state": {
             "session": {"id": current.id, "model": current.model} if current else None,
+            "settings": (current.settings or {}) if current else default_settings(owner_id=owner),
             "models": [_described(each) for each in models],
             "messages": [_state(message) for message in messages],
             "before": window.before,
@@ -189,6 +193,7 @@ def _described(model: ModelInfo) -> dict[str, Any]:
         "kind": model.kind,
         "languages": model.languages,
         "ready": model.state == "ready",
+        "defaults": defaults_of(model.defaults),
     }
 
 

@@ -17,7 +17,8 @@ from chat.api import api
 from chat.database import in_database
 from chat.frames import ClientFrame
 from chat.generation import turns
-from chat.models import Message, Session, User
+from chat.models import Message, Preset, Session, User
+from chat.session_settings.presets import preset_create
 from chat.submission import Submission
 from tests.chat_client import Frame, Page, communicator
 from tests.fake_engine import FakeEngine
@@ -28,11 +29,13 @@ PEOPLE = ["owner", "other", "staff", "superuser", "anonymous"]
 
 
 class Scene:
-    """A session of the owner's with one answered message, and a client for each person."""
+    """A session of the owner's with one answered message, a preset of the owner's, and a client for
+    each person."""
 
-    def __init__(self, session_id: uuid.UUID, message_id: uuid.UUID) -> None:
+    def __init__(self, session_id: uuid.UUID, message_id: uuid.UUID, preset_id: uuid.UUID) -> None:
         self.session_id = session_id
         self.message_id = message_id
+        self.preset_id = preset_id
         self.clients: dict[str, AsyncClient] = {}
 
 
@@ -55,7 +58,10 @@ async def scene(site: FakeEngine, settings: Any) -> Scene:
     )
     assert accepted.live is not None
     await accepted.live.wait_end()
-    made = Scene(accepted.session_id, accepted.live.started.message_id)
+    preset = await in_database(
+        preset_create, owner_id=users["owner"].id, name="Secret preset", settings={}
+    )
+    made = Scene(accepted.session_id, accepted.live.started.message_id, preset.id)
     for name in PEOPLE:
         made.clients[name] = AsyncClient()
         if name in users:
@@ -74,10 +80,21 @@ ENDPOINTS = {
     ("get", "/api/sessions/{session_id}/export"): (200, 404, 404, 404, 401),
     ("get", "/api/search"): (200, 200, 200, 200, 401),
     ("get", "/api/engine"): (403, 403, 200, 200, 401),
+    ("get", "/api/sessions/{session_id}/settings"): (200, 404, 404, 404, 401),
+    ("put", "/api/sessions/{session_id}/settings"): (200, 404, 404, 404, 401),
+    ("post", "/api/settings/check"): (200, 200, 200, 200, 401),
+    ("get", "/api/presets"): (200, 200, 200, 200, 401),
+    ("post", "/api/presets"): (200, 200, 200, 200, 401),
+    ("patch", "/api/presets/{preset_id}"): (200, 404, 404, 404, 401),
+    ("delete", "/api/presets/{preset_id}"): (204, 404, 404, 404, 401),
 }
 
 
-BODIES: dict[str, dict[str, str]] = {"post": {"input": "Hi"}, "patch": {"title": "Mine"}, "put": {}}
+BODIES: dict[str, dict[str, Any]] = {
+    "post": {"input": "Hi", "name": "Mine", "settings": {}},
+    "patch": {"title": "Mine"},
+    "put": {"settings": {}},
+}
 
 
 def test_every_endpoint_is_in_the_matrix() -> None:
@@ -90,7 +107,7 @@ def test_every_endpoint_is_in_the_matrix() -> None:
 async def test_endpoints(scene: Scene, endpoint: tuple[str, str], person: str) -> None:
     method, path = endpoint
     call = getattr(scene.clients[person], method)
-    path = path.format(session_id=scene.session_id)
+    path = path.format(session_id=scene.session_id, preset_id=scene.preset_id)
     if method in BODIES:
         ids = {"session_id": str(scene.session_id), "message_id": str(scene.message_id)}
         body = json.dumps({**BODIES[method], **ids})
@@ -104,10 +121,16 @@ async def test_endpoints(scene: Scene, endpoint: tuple[str, str], person: str) -
         assert b"Secret" not in answer.content
     if path == "/api/sessions" and answer.status_code == 200:
         assert len(answer.json()) == (1 if person == "owner" else 0)
+    if endpoint == ("get", "/api/presets") and answer.status_code == 200:
+        names = [preset["name"] for preset in answer.json()]
+        assert names == (["Secret preset"] if person == "owner" else [])
     if path == "/api/search" and person == "owner":
         assert {hit["match"] for hit in answer.json()} == {"Secret"}
     kept = await in_database(Session.objects.count)
-    assert kept == (0 if (method, person) == ("delete", "owner") else 1)
+    deleted = (*endpoint, person)
+    assert kept == (0 if deleted == ("delete", "/api/sessions/{session_id}", "owner") else 1)
+    kept = await in_database(Preset.objects.filter(name="Secret preset").count)
+    assert kept == (0 if deleted == ("delete", "/api/presets/{preset_id}", "owner") else 1)
 
 
 FRAMES: dict[str, tuple[dict[str, Any], str]] = {
@@ -117,6 +140,7 @@ FRAMES: dict[str, tuple[dict[str, Any], str]] = {
     "turn.continue": ({}, "cannot_continue"),
     "turn.regenerate": ({"model": "chat"}, "turn.started"),
     "branch.show": ({}, ""),
+    "context.count": ({"client_id": "g", "model": "chat", "text": ""}, "context.counted"),
 }
 WRITTEN = {"turn.submit": 2, "turn.regenerate": 1}
 """Messages that come of what the owner may do."""

@@ -1,9 +1,11 @@
-"""The record: users, sessions, a tree of messages, generations, and the numbered event log."""
+"""The record: users, their presets, sessions, a tree of messages, generations, and the numbered
+event log."""
 
 from chat.models.accounts import AccountLink, ApiToken
 from chat.models.conversation import Message, SearchText, Session, sessions_of
 from chat.models.generation import Event, Generation, can_continue
 from chat.models.people import SetupToken, User
+from chat.models.preset import Preset
 
 __all__ = [
     "AccountLink",
@@ -11,6 +13,7 @@ __all__ = [
     "Event",
     "Generation",
     "Message",
+    "Preset",
     "SearchText",
     "Session",
     "SetupToken",

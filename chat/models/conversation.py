@@ -15,7 +15,8 @@ from chat.models.people import User
 
 class Session(models.Model):
     """One conversation. last_seq: the number of its newest event once no turn is live. is_named:
-    its title is a person's, which nothing automatic may change. deleted_at: since when it is
+    its title is a person's, which nothing automatic may change. settings: what the person chose
+    for it (`chat.session_settings.values`); None: nothing. deleted_at: since when it is
     hidden from its owner, who can still take that back until the row goes."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -25,6 +26,7 @@ class Session(models.Model):
     title = models.CharField(_("title"), max_length=200, blank=True)
     model = models.CharField(_("model"), max_length=200)
     is_named = models.BooleanField(_("named by a person"), default=False)
+    settings = models.JSONField(_("settings"), null=True, blank=True)
     pinned = models.BooleanField(_("pinned"), default=False)
     archived = models.BooleanField(_("archived"), default=False)
     deleted_at = models.DateTimeField(_("deleted"), null=True, blank=True)

@@ -19,7 +19,9 @@ class Generation(models.Model):
     prompt_ids, output_ids, token_offsets: packed little-endian uint32 (`chat.packing`); offsets
     count characters from the beginning of this generation's own text. deterministic: nothing else
     had an influence on the tokens, and engine: what computed them (`inference.types.EngineSetup`),
-    both as the engine says with its first token; False and empty before. owner and heartbeat_at
+    both as the engine says with its first token; False and empty before. context: what was put in
+    front of the conversation and what was left out (`chat.context.reading`); None: of before it was
+    recorded. owner and heartbeat_at
     say which process is at work, so that only a dead process's rows are failed.
     """
 
@@ -42,6 +44,7 @@ class Generation(models.Model):
     model = models.CharField(_("model"), max_length=200)
     fingerprint = models.JSONField(_("fingerprint"), default=dict)
     sampling = models.JSONField(_("sampling"), default=dict)
+    context = models.JSONField(_("context"), null=True, blank=True)
     seed = models.BigIntegerField(_("seed"), null=True, blank=True)
     deterministic = models.BooleanField(_("deterministic"), default=False)
     engine = models.JSONField(_("engine"), default=dict, blank=True)

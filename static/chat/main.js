@@ -5,9 +5,12 @@ import { listenForCopying } from "./clipboard.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
 import { Earlier } from "./earlier.js";
+import { Gauge } from "./gauge.js";
+import { showMemory } from "./memory_line.js";
 import { Models } from "./models.js";
 import { Retry } from "./retry.js";
 import { Scroll } from "./scroll.js";
+import { SettingsPanel } from "./settings_panel.js";
 import { listenForShortcuts } from "./shortcuts.js";
 import { Sidebar } from "./sidebar.js";
 import { Socket } from "./socket.js";
@@ -24,10 +27,21 @@ const conversation = new Conversation(byId("conversation"), state);
 const scroll = new Scroll(byId("scroll"), byId("newest"));
 const retry = new Retry(byId("retry"));
 const status = new Status(() => retry.cancel());
-const models = new Models(state.models, state.session?.model, () => models.show());
+const models = new Models(state.models, state.session?.model, () => {
+  models.show();
+  count();
+});
+const settings = new SettingsPanel(state.settings, state.session?.id, models, count);
+const gauge = new Gauge(
+  (fields) => socket.send("context.count", { ...place(), ...fields, ...settings.forNew }),
+  ({ left_out }) => showMemory(conversation.root, left_out),
+);
 const composer = new Composer(byId("composer"), state.session?.id ?? "new", {
   submit,
-  changed: () => models.warn(),
+  changed: (text) => {
+    models.warn();
+    gauge.typing(text);
+  },
 });
 const sidebar = new Sidebar({
   leave: (path) => location.assign(path),
@@ -38,7 +52,11 @@ const socket = new Socket({
   frame: apply,
   listed: (session) => sidebar.apply(session),
   error: refused,
-  connected: (is) => status.connected(is),
+  counted: (frame) => gauge.apply(frame),
+  connected: (is) => {
+    status.connected(is);
+    if (is) count();
+  },
 });
 const rooms = { conversation, socket, status, composer, models, retry, scroll };
 const earlier = new Earlier(byId("scroll"), conversation, (message) => status.error(message));
@@ -61,7 +79,17 @@ function submit(text) {
     text,
     model: models.current.name,
     parent_id: conversation.lastId,
+    ...settings.forNew,
   });
+}
+
+/** Where the next message goes. */
+function place() {
+  return { session_id: socket.session || null, model: models.current?.name ?? "" };
+}
+
+function count() {
+  if (models.current && !conversation.running) gauge.count(composer.text);
 }
 
 function stop() {
@@ -94,6 +122,7 @@ function arrived() {
 
 function ended({ status: how, message_id, error }) {
   status.ended(how);
+  count();
   if (!error?.retry_after_s) return;
   status.error(error.message);
   retry.offer(error.retry_after_s, () => goOn(message_id));
@@ -125,6 +154,7 @@ function started(frame) {
   conversation.root.dataset.session = session_id;
   sidebar.touch(session_id, title, models.fixed || message.model);
   showTitle(title);
+  settings.begun(session_id);
   if (state.session) return;
   state.session = { id: session_id, model: message.model };
   history.replaceState(null, "", `/sessions/${session_id}/`);
@@ -149,6 +179,7 @@ function changed({ title, deleted }) {
 }
 
 function refused(frame) {
+  if (gauge.refused(frame)) return;
   status.say("");
   status.error(frame.message);
   if (branching.refused(frame)) return;
@@ -182,6 +213,7 @@ async function rewind() {
   });
   composer.setBusy(Boolean(conversation.running));
   scroll.watch();
+  count();
   socket.follow(state.session.id, Number(fresh.dataset.after));
 }
 
@@ -203,6 +235,7 @@ listenForShortcuts({
   find: () => sidebar.find(),
   sidebar: () => sidebar.toggle(),
   help: () => byId("help").showModal(),
+  settings: () => settings.open(),
   regenerate: () => branching.regenerateLast(),
   stop: () => sidebar.closeDrawer() || stop(),
   print: () => earlier.all().then(() => print()),

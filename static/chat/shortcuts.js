@@ -1,8 +1,8 @@
 // Keys that work anywhere on the page. The list that a person reads is in dialogs.html.
 
 /**
- * actions: newSession, find, sidebar, help, regenerate, print, stop (returns whether there was
- * something to stop).
+ * actions: newSession, find, sidebar, help, settings, regenerate, print, stop (returns whether
+ * there was something to stop).
  */
 export function listenForShortcuts(actions) {
   addEventListener("keydown", (event) => {
@@ -22,5 +22,6 @@ export function listenForShortcuts(actions) {
 function actionFor(event, actions) {
   const key = event.key.toLowerCase();
   if (event.shiftKey) return { o: actions.newSession, enter: actions.regenerate }[key] ?? null;
-  return { k: actions.find, b: actions.sidebar, p: actions.print, "/": actions.help }[key] ?? null;
+  const { find, sidebar, help, settings, print } = actions;
+  return { k: find, b: sidebar, p: print, "/": help, ",": settings }[key] ?? null;
 }

@@ -15,8 +15,8 @@ const UNNUMBERED = new Set([
 export class Socket {
   /**
    * handlers: frame(frame) for each new frame of the followed session, listed(session) for each
-   * session whose place in the list changed, error(frame), and connected(boolean). `follow` says
-   * which session, from which event on.
+   * session whose place in the list changed, counted(frame), error(frame), and connected(boolean).
+   * `follow` says which session, from which event on.
    */
   constructor(handlers) {
     this.handlers = handlers;
@@ -85,6 +85,8 @@ export class Socket {
       this.handlers.connected(true);
     } else if (frame.type === "sessions.changed") {
       this.handlers.listed(frame.session);
+    } else if (frame.type === "context.counted") {
+      this.handlers.counted(frame);
     } else if (frame.type === "error") {
       this.unconfirmed.delete(frame.client_id);
       this.handlers.error(frame);

@@ -46,6 +46,9 @@ PATIENCE_MS = 120_000  # an upper bound on waiting for a condition, on a busy ma
 # The page leaves sampling to the model's defaults; a test needs an answer that it can count on.
 GREEDY = {"temperature": 0, "max_tokens": 600}
 
+# Addresses that a test wants refused: the browser's console tells of each refusal.
+REFUSING: set[str] = set()
+
 expect.set_options(timeout=PATIENCE_MS)
 
 
@@ -195,7 +198,8 @@ def new_context(browser: Browser) -> Iterator[Callable[..., BrowserContext]]:
 
 def _watch(page: Page, troubles: list[str]) -> None:
     def console(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
+        is_wanted = message.location.get("url") in REFUSING
+        if message.type in ("error", "warning") and not is_wanted:
             troubles.append(f"console {message.type}: {message.text}")
 
     page.on("console", console)

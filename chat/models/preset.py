@@ -1,0 +1,41 @@
+"""Settings that a person keeps under a name."""
+
+from __future__ import annotations
+
+import uuid
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from chat.models.people import User
+
+
+class Preset(models.Model):
+    """settings: as `chat.session_settings.values` checks them. is_default: new sessions of its
+    owner begin with it; of each owner one at most."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    owner = models.ForeignKey(
+        User, on_delete=models.CASCADE, related_name="presets", verbose_name=_("owner")
+    )
+    name = models.CharField(_("name"), max_length=80)
+    settings = models.JSONField(_("settings"), default=dict, blank=True)
+    is_default = models.BooleanField(_("for new sessions"), default=False)
+    created_at = models.DateTimeField(_("created"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("preset")
+        verbose_name_plural = _("presets")
+        ordering: ClassVar[list[str]] = ["name"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["owner", "name"], name="one_preset_per_name"),
+            models.UniqueConstraint(
+                fields=["owner"], condition=Q(is_default=True), name="one_default_preset"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,104 @@
+"""What a person does with settings: keep them with a session, or under a name.
+
+Each write is one transaction; arguments are keyword-only.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+from django.utils.translation import gettext as _
+
+from chat.errors import InvalidRequest, SessionNotFound, check_unicode
+from chat.models import Preset, sessions_of
+from chat.session_settings.errors import PresetNameTaken, PresetNotFound
+from chat.session_settings.values import checked
+
+MAX_NAME = 80
+
+
+def settings_save(
+    *, owner_id: uuid.UUID, session_id: uuid.UUID, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """All of a session's settings, in place of those it had; a turn that runs is not touched.
+    Raises SessionNotFound, InvalidRequest."""
+    kept = checked(settings)
+    if not sessions_of(owner_id).filter(id=session_id).update(settings=kept):
+        raise SessionNotFound(session_id)
+    return kept
+
+
+def presets(*, owner_id: uuid.UUID) -> QuerySet[Preset]:
+    """By name."""
+    return Preset.objects.filter(owner_id=owner_id).order_by("name")
+
+
+def default_settings(*, owner_id: uuid.UUID) -> dict[str, Any]:
+    """What a new session of this person begins with."""
+    chosen = Preset.objects.filter(owner_id=owner_id, is_default=True)
+    return chosen.values_list("settings", flat=True).first() or {}
+
+
+def preset_create(*, owner_id: uuid.UUID, name: str, settings: Mapping[str, Any]) -> Preset:
+    """Raises PresetNameTaken, InvalidRequest."""
+    made = Preset(owner_id=owner_id, name=_name(name), settings=checked(settings))
+    return _saved(made)
+
+
+@transaction.atomic
+def preset_change(
+    *,
+    owner_id: uuid.UUID,
+    preset_id: uuid.UUID,
+    name: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    is_default: bool | None = None,
+) -> Preset:
+    """What is None stays. The one that becomes the default takes the place of the one before.
+    Raises PresetNotFound, PresetNameTaken, InvalidRequest."""
+    mine = Preset.objects.filter(owner_id=owner_id)
+    # All of them are locked: of two that become the default at once, one comes after the other.
+    preset = next((each for each in mine.select_for_update() if each.id == preset_id), None)
+    if preset is None:
+        raise PresetNotFound(preset_id)
+    if name is not None:
+        preset.name = _name(name)
+    if settings is not None:
+        preset.settings = checked(settings)
+    if is_default is not None:
+        mine.filter(is_default=True).exclude(id=preset_id).update(is_default=False)
+        preset.is_default = is_default
+    return _saved(preset)
+
+
+def preset_delete(*, owner_id: uuid.UUID, preset_id: uuid.UUID) -> None:
+    """Raises PresetNotFound."""
+    deleted, _rows = Preset.objects.filter(id=preset_id, owner_id=owner_id).delete()
+    if not deleted:
+        raise PresetNotFound(preset_id)
+
+
+def _saved(preset: Preset) -> Preset:
+    try:
+        with transaction.atomic():
+            preset.save()
+    except IntegrityError:
+        raise PresetNameTaken(preset.name) from None
+    return preset
+
+
+def _name(name: str) -> str:
+    """On one line. Raises InvalidRequest."""
+    check_unicode("name", name)
+    line = " ".join(name.replace("\x00", "").split())
+    if not 1 <= len(line) <= MAX_NAME:
+        raise InvalidRequest(
+            _("A name has 1 to %(most)d characters, not %(length)d.")
+            % {"most": MAX_NAME, "length": len(line)},
+            param="name",
+        )
+    return line

@@ -1,0 +1,147 @@
+"""The settings of a session, presets, and how full the context is, as a person meets them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from tests.browser.conftest import REFUSING, Chat, Site
+from tests.browser.test_layout import LOW_CONTRAST, overflow
+from tests.session_rows import connected
+
+QUESTION = "What is the capital of France?"
+
+
+@pytest.fixture(autouse=True)
+def no_presets(site: Site) -> Iterator[None]:
+    """What a test keeps is of no concern to the next one: the default preset least of all."""
+    yield
+    with closing(connected(site.database)) as connection:
+        connection.execute("DELETE FROM chat_preset")
+        connection.commit()
+
+
+def open_panel(page: Page) -> None:
+    page.keyboard.press("Control+,")
+    expect(page.locator("#settings")).to_be_visible()
+    expect(page.locator("#whose-temperature")).not_to_be_empty()
+
+
+def save(page: Page) -> None:
+    page.locator("#settings footer").get_by_role("button").last.click()
+    expect(page.locator("#settings")).to_be_hidden()
+
+
+def field(page: Page, name: str) -> str:
+    return page.locator(f"#set-{name}").input_value()
+
+
+def test_settings_of_a_new_session_hold_and_a_preset_brings_them_back(chat: Chat) -> None:
+    page = chat.page
+    expect(page.locator("#gauge")).to_be_visible()
+    open_panel(page)
+    expect(page.locator("#whose-temperature")).to_have_text("Model's default: 0.2")
+    page.locator("#set-system_prompt").fill("Always answer in one word.")
+    page.locator("#set-temperature").fill("3")
+    page.locator("#settings summary").click()
+    page.locator("#set-stop").fill("one\\ntwo")
+    REFUSING.add(f"{chat.site.url}/api/settings/check")
+    page.locator("#set-temperature").press("Control+Enter")
+    expect(page.locator("#wrong-temperature")).to_contain_text("0 to 2")
+    expect(page.locator("#set-temperature")).to_be_focused()
+    expect(page.locator("#whose-temperature")).to_contain_text("Yours.")
+
+    # what is not saved yet is still there
+    page.keyboard.press("Escape")
+    open_panel(page)
+    assert field(page, "temperature") == "3"
+    page.locator("#set-temperature").fill("0.3")
+    page.locator("#preset-name").fill("Terse")
+    page.locator("#preset-name").press("Enter")
+    expect(page.get_by_role("button", name="Use “Terse”")).to_be_visible()
+    save(page)
+
+    before = tokens(page, "system")
+    chat.reload()
+    chat.send(QUESTION)
+    chat.wait_end()
+    expect(page.locator("[data-part=history] dd")).not_to_have_text("0")
+    assert tokens(page, "system") == before > 10
+    chat.reload()
+    open_panel(page)
+    kept = {
+        "temperature": "0.3",
+        "stop": "one\\ntwo",
+        "system_prompt": "Always answer in one word.",
+    }
+    assert {name: field(page, name) for name in kept} == kept
+
+    page.get_by_role("button", name="Reset all").click()
+    assert field(page, "temperature") == ""
+    save(page)
+    expect(page.locator("#open-settings[data-own]")).to_have_count(0)
+    open_panel(page)
+    page.get_by_role("button", name="Use “Terse”").click()
+    assert field(page, "temperature") == "0.3"
+    page.get_by_role("button", name="Begin new sessions with “Terse”").click()
+    expect(page.get_by_text("New sessions begin with “Terse”.")).to_be_visible()
+    page.get_by_role("button", name="Rename “Terse”").click()
+    page.keyboard.type("Short")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Use “Short”")).to_be_visible()
+    page.get_by_role("button", name="Delete “Short”").click()
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("button", name="Use “Short”")).to_be_focused()
+    page.keyboard.press("Escape")
+    page.goto(f"{chat.site.url}/")
+    open_panel(page)
+    assert field(page, "temperature") == "0.3"
+
+
+@pytest.mark.parametrize(
+    ("language", "width", "scheme"), [("en-GB", 1280, "dark"), ("zh-CN", 390, "light")]
+)
+def test_it_can_be_read_and_says_where_the_memory_begins(
+    new_context: Callable[..., BrowserContext],
+    site: Site,
+    language: str,
+    width: int,
+    scheme: str,
+) -> None:
+    context = new_context(width=width, height=844, locale=language, color_scheme=scheme)
+    chat = Chat.open(context, site)
+    page = chat.page
+    open_panel(page)
+    page.locator("#settings summary").click()
+    page.locator("#set-top_k").fill("40")
+    assert page.evaluate(LOW_CONTRAST) == []
+    assert overflow(page) == 0
+    sheet = "sheet => sheet.scrollWidth - sheet.clientWidth"
+    assert page.locator("#settings .body").evaluate(sheet) == 0
+    chat.screenshot(f"settings-{language}")
+    page.locator("#settings [value=slide]").check()
+    page.locator("#set-max_tokens").fill("8")
+    save(page)
+
+    chat.send("word " * 1000)
+    chat.wait_end()
+    expect(page.locator("[data-part=history] dd")).not_to_have_text("0")
+    # a draft that leaves no room for what was said before it, counted while it is written
+    chat.text.fill("word " * 7500)
+    expect(page.locator(".memory-line")).to_be_visible()
+    page.locator("#gauge").focus()
+    expect(page.locator("#gauge-detail")).to_be_visible()
+    assert tokens(page, "message") > 7000
+    assert page.evaluate(LOW_CONTRAST) == []
+    assert overflow(page) == 0
+    chat.screenshot(f"gauge-{language}")
+    chat.text.fill("")
+    expect(page.locator(".memory-line")).to_have_count(0)
+
+
+def tokens(page: Page, part: str) -> int:
+    text = page.locator(f"#gauge-detail [data-part={part}] dd").text_content() or ""
+    return int(text.replace(",", ""))
