@@ -13,6 +13,8 @@ from django.conf import settings
 
 from chat import engine, sampling, selectors, services
 from chat.errors import ModelChanged
+from chat.files.attach import shown_with
+from chat.files.services import Shown
 from chat.prompting import continue_prompt
 from chat.selectors import ContinueContext, PromptContext
 from chat.services import StartedTurn, TurnPlan
@@ -49,9 +51,11 @@ def begin_turn(
         if known:
             return Begun(*known)
     context = _context(owner_id, submission)
-    messages = [*context.messages, {"role": "user", "content": submission.text}]
+    shown = shown_with(run.codec, owner_id=owner_id, submission=submission, context=context)
+    content = shown.prompt_text if shown else submission.text
+    messages = [*context.messages, {"role": "user", "content": content}]
     ids = prompt_ids(run.codec, submission.model, context.previous, messages)
-    plan = _plan(run, submission.model, ids, params)
+    plan = _plan(run, submission.model, ids, params, shown)
     started = services.turn_start(
         owner_id=owner_id,
         session_id=submission.session_id,
@@ -71,7 +75,7 @@ def regenerate_turn(
     context = selectors.regenerate_context(**its, message_id=regeneration.message_id)
     assert context.parent_id is not None
     ids = prompt_ids(run.codec, regeneration.model, context.previous, context.messages)
-    plan = _plan(run, regeneration.model, ids, params)
+    plan = _plan(run, regeneration.model, ids, params, _shown_before(context))
     started = services.turn_regenerate(**its, parent_id=context.parent_id, plan=plan)
     return _begun(owner_id, started, plan, params, None)
 
@@ -108,7 +112,15 @@ def _context(owner_id: uuid.UUID, submission: Submission) -> PromptContext:
     )
 
 
-def _plan(run: Run, model: str, ids: list[int], params: SamplingParams) -> TurnPlan:
+def _shown_before(context: PromptContext) -> Shown | None:
+    """What the message that is answered again was read with."""
+    reading = context.readings.get(context.parent_id) if context.parent_id else None
+    return Shown((), "", 0, reading.passages) if reading else None
+
+
+def _plan(
+    run: Run, model: str, ids: list[int], params: SamplingParams, shown: Shown | None = None
+) -> TurnPlan:
     return TurnPlan(
         model=model,
         prompt_ids=ids,
@@ -116,6 +128,7 @@ def _plan(run: Run, model: str, ids: list[int], params: SamplingParams) -> TurnP
         fingerprint=engine.fingerprint(run.codec),
         process=run.process,
         request_id=run.request_id,
+        shown=shown,
     )
 
 

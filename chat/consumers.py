@@ -125,6 +125,7 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             session_id=parsed.session_id,
             parent_id=parsed.parent_id,
             client_id=parsed.client_id,
+            files=parsed.files,
             sampling=parsed.sampling,
         )
         self._show(await turns().submit(owner_id=self.owner_id, submission=submission))

@@ -31,6 +31,7 @@ class TurnSubmit:
     model: str
     parent_id: UUID | None
     sampling: Mapping[str, Any] = field(default_factory=dict)
+    files: tuple[UUID, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ def _submit(fields: _Fields) -> TurnSubmit:
         model=fields.text("model"),
         parent_id=fields.optional_uuid("parent_id"),
         sampling=fields.sampling(),
+        files=fields.uuids("files"),
     )
 
 
@@ -150,6 +152,13 @@ class _Fields:
 
     def optional_uuid(self, name: str) -> UUID | None:
         return None if self.data.get(name) is None else self.uuid(name)
+
+    def uuids(self, name: str) -> tuple[UUID, ...]:
+        values = self.data.get(name) or []
+        try:
+            return tuple(UUID(value) for value in values)
+        except (ValueError, TypeError, AttributeError):
+            raise self.wrong(name, _("a list of UUIDs")) from None
 
     def seq(self, name: str) -> int:
         value = self.data.get(name)

@@ -74,7 +74,7 @@ class Turns:
         """Begin a turn. Nothing is written unless it can begin. Raises ChatError, EngineError."""
         if not self._accepting:
             raise ShuttingDown
-        check_text(submission.text)
+        check_text(submission.text, with_files=bool(submission.files))
         run = await self._run_with(submission.model)
         params = _sampling(submission)
         start = write_database(

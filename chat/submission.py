@@ -18,7 +18,7 @@ from inference.types import SamplingParams
 class Submission:
     """A message on its way in. newest: answer the end of what is shown instead of
     `parent_id`. attended: the answer is for a caller who waits for it, and is not written on for
-    nobody."""
+    nobody. files: ids of files that are attached to it."""
 
     text: str
     model: str
@@ -27,6 +27,7 @@ class Submission:
     newest: bool = False
     attended: bool = False
     client_id: str | None = None
+    files: tuple[uuid.UUID, ...] = ()
     sampling: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -40,11 +41,11 @@ class Regeneration:
     sampling: Mapping[str, Any] = field(default_factory=dict)
 
 
-def check_text(text: str) -> None:
-    """Raises EmptyInput, InputTooLong, InvalidRequest."""
+def check_text(text: str, *, with_files: bool = False) -> None:
+    """Raises InputTooLong, InvalidRequest, and EmptyInput unless there are files to read."""
     if len(text) > MAX_TEXT:
         raise InputTooLong("input", len(text))
-    if not text.strip():
+    if not text.strip() and not with_files:
         raise EmptyInput("input")
     check_unicode("input", text)
 

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import AsyncClient
 
 from chat.api import api
 from chat.database import in_database
+from chat.files.upload import take_in
 from chat.frames import ClientFrame
 from chat.generation import turns
 from chat.models import Message, Session, User
@@ -28,11 +30,13 @@ PEOPLE = ["owner", "other", "staff", "anonymous"]
 
 
 class Scene:
-    """A session of the owner's with one answered message, and a client for each person."""
+    """A session of the owner's with one answered message, a file that waits to be sent, and a
+    client for each person."""
 
-    def __init__(self, session_id: uuid.UUID, message_id: uuid.UUID) -> None:
+    def __init__(self, session_id: uuid.UUID, message_id: uuid.UUID, file_id: uuid.UUID) -> None:
         self.session_id = session_id
         self.message_id = message_id
+        self.file_id = file_id
         self.clients: dict[str, AsyncClient] = {}
 
 
@@ -55,7 +59,8 @@ async def scene(site: FakeEngine, settings: Any) -> Scene:
     )
     assert accepted.live is not None
     await accepted.live.wait_end()
-    made = Scene(accepted.session_id, accepted.live.started.message_id)
+    file = await take_in(owner_id=users["owner"].id, name="a", data=b"Secret", model="chat")
+    made = Scene(accepted.session_id, accepted.live.started.message_id, file.id)
     for name in PEOPLE:
         made.clients[name] = AsyncClient()
         if name in users:
@@ -73,6 +78,9 @@ ENDPOINTS = {
     ("get", "/api/sessions/{session_id}/events"): (200, 404, 404, 401),
     ("get", "/api/sessions/{session_id}/export"): (200, 404, 404, 401),
     ("get", "/api/search"): (200, 200, 200, 401),
+    ("post", "/api/files"): (200, 200, 200, 401),
+    ("get", "/api/files/{file_id}"): (200, 404, 404, 401),
+    ("delete", "/api/files/{file_id}"): (204, 404, 404, 401),
     ("get", "/api/engine"): (403, 403, 200, 401),
 }
 
@@ -90,8 +98,10 @@ def test_every_endpoint_is_in_the_matrix() -> None:
 async def test_endpoints(scene: Scene, endpoint: tuple[str, str], person: str) -> None:
     method, path = endpoint
     call = getattr(scene.clients[person], method)
-    path = path.format(session_id=scene.session_id)
-    if method in BODIES:
+    path = path.format(session_id=scene.session_id, file_id=scene.file_id)
+    if path == "/api/files":
+        answer = await call(path, {"file": SimpleUploadedFile("b", b"Mine")})
+    elif method in BODIES:
         ids = {"session_id": str(scene.session_id), "message_id": str(scene.message_id)}
         body = json.dumps({**BODIES[method], **ids})
         answer = await call(path, body, content_type="application/json")
@@ -107,7 +117,8 @@ async def test_endpoints(scene: Scene, endpoint: tuple[str, str], person: str) -
     if path == "/api/search" and person == "owner":
         assert {hit["match"] for hit in answer.json()} == {"Secret"}
     kept = await in_database(Session.objects.count)
-    assert kept == (0 if (method, person) == ("delete", "owner") else 1)
+    deleted = (method, path, person) == ("delete", f"/api/sessions/{scene.session_id}", "owner")
+    assert kept == (0 if deleted else 1)
 
 
 FRAMES: dict[str, tuple[dict[str, Any], str]] = {
@@ -185,4 +196,16 @@ async def test_a_forged_form_is_refused(scene: Scene) -> None:
     await client.aforce_login(owner)
     answer = await client.delete(f"/api/sessions/{scene.session_id}")
     assert answer.status_code == 403
+    assert await in_database(Session.objects.count) == 1
+    # A form with a file needs no leave of the browser's to be sent from another site.
+    answer = await client.post("/api/files", {"file": SimpleUploadedFile("b", b"Forged")})
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize("person", ["other", "staff"])
+async def test_nobody_attaches_what_is_another_s(scene: Scene, person: str) -> None:
+    body = {"input": "What does it say?", "files": [str(scene.file_id)]}
+    path, kind = "/api/chat", "application/json"
+    answer = await scene.clients[person].post(path, body, content_type=kind)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "file_not_found")
     assert await in_database(Session.objects.count) == 1

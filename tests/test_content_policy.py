@@ -68,6 +68,8 @@ ANSWERS = {
     "GET /api/sessions/{session}/events": (200, NO_PAGE),
     "GET /api/sessions/{session}/export": (200, NO_PAGE),
     "GET /api/search": (400, NO_PAGE),
+    "POST /api/files": (415, NO_PAGE),
+    "GET /api/files/00000000-0000-0000-0000-000000000000": (404, NO_PAGE),
     "PUT /api/sessions/{session}/branch": (400, NO_PAGE),
     "GET /api/": (404, REPLACED),
     "GET /api/nothing": (404, REPLACED),

@@ -1,0 +1,93 @@
+"""What a model is shown of files with a message on its way in."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+
+from chat import engine
+from chat.files import prompt, selectors
+from chat.files.errors import FilesNotRead, NoRoomForFiles, TooManyFiles
+from chat.files.ranking import Bm25Ranker, Ranker
+from chat.files.services import Shown
+from chat.models import File
+from chat.selectors import PromptContext
+from chat.submission import Submission, prompt_ids
+from inference.types import ModelKind
+
+RANKER: Ranker = Bm25Ranker()
+
+
+def shown_with(
+    codec: engine.PromptCodec,
+    *,
+    owner_id: uuid.UUID,
+    submission: Submission,
+    context: PromptContext,
+) -> Shown | None:
+    """None where no file has to do with the message. Without files of its own, those are searched
+    of which the conversation has read passages so far.
+
+    Raises FileNotFound, TooManyFiles, FilesNotRead, NoRoomForFiles, ContextLengthExceeded."""
+    ids = list(dict.fromkeys(submission.files))
+    if len(ids) > settings.TINYLLM_FILES_PER_MESSAGE:
+        raise TooManyFiles(len(ids), settings.TINYLLM_FILES_PER_MESSAGE)
+    before = [passage for each in context.readings.values() for passage in each.passages]
+    again = [] if ids else prompt.only_in_parts(before)
+    if not ids and not again:
+        return None
+    if codec.kind is ModelKind.COMPLETION:
+        if ids:
+            raise FilesNotRead(submission.model)
+        return None
+    files = selectors.files_named(owner_id=owner_id, ids=ids or again)
+    found = _found(codec, files, submission, context, before, anew=bool(ids))
+    if not found:
+        return None
+    text = prompt.prompt_text(codec, found, submission.text)
+    added = len(codec.encode(text)) - len(codec.encode(submission.text))
+    own = files if ids else []
+    return Shown(own, text, added, [passage.stored() for passage in found])
+
+
+def _found(
+    codec: engine.PromptCodec,
+    files: Sequence[File],
+    submission: Submission,
+    context: PromptContext,
+    before: list[dict[str, Any]],
+    *,
+    anew: bool,
+) -> list[prompt.Passage]:
+    """anew: they are the message's own. Passages take half of the room, and a quarter where they
+    are looked for once more: the conversation is to go on."""
+    room, first = _room(codec, submission, context), prompt.next_number(before)
+    if anew and room >= prompt.LEAST_ROOM:
+        found = prompt.whole(codec, files, first=first, room=room)
+        if found is not None:
+            return found
+    known = [(passage["file"], passage["start"]) for passage in before]
+    found = prompt.best(
+        codec,
+        files,
+        question=submission.text,
+        ranker=RANKER,
+        first=first,
+        room=room // 2 if anew else room // 4,
+        known=() if anew else known,
+        matching_only=not anew,
+    )
+    if anew and not found:
+        names = [file.name for file in files]
+        raise NoRoomForFiles(names, max(0, room), codec.context_length)
+    return found
+
+
+def _room(codec: engine.PromptCodec, submission: Submission, context: PromptContext) -> int:
+    """Tokens that the conversation, the message and an answer leave."""
+    messages = [*context.messages, {"role": "user", "content": submission.text}]
+    without = prompt_ids(codec, submission.model, context.previous, messages)
+    return codec.context_length - len(without) - prompt.reply_room(codec.context_length)
