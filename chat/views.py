@@ -24,6 +24,7 @@ from chat import engine, identity, selectors
 from chat import setup as first_setup
 from chat.branches import branch_show
 from chat.errors import MessageNotFound, NotSignedIn, SessionNotFound, SetupLinkInvalid
+from chat.files.page_state import file_limits, file_strings
 from chat.page_strings import page_strings
 from chat.rendering import render_blocks
 from chat.session_pages import PAGE, session_page
@@ -101,8 +102,9 @@ def _context(owner: uuid.UUID, conversation: selectors.Conversation | None) -> d
             "models": [_described(each) for each in models],
             "messages": [_state(message) for message in messages],
             "running": conversation.running if conversation else None,
+            "files": file_limits(),
         },
-        "strings": page_strings(),
+        "strings": page_strings() | file_strings(),
     }
 
 

@@ -25,8 +25,8 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.fake_engine]
 
 
 async def upload(name: str, data: bytes, *, status: int = 200, **headers: str) -> dict[str, Any]:
-    client = AsyncClient(headers=headers)
-    answer = await client.post("/api/files", {"file": SimpleUploadedFile(name, data)})
+    form = {"file": SimpleUploadedFile(name, data)}
+    answer = await AsyncClient().post("/api/files", form, headers=headers)
     told: dict[str, Any] = answer.json()
     assert answer.status_code == status, told
     return told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -21,8 +22,13 @@ from tests.test_files_api import ask, upload
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.fake_engine]
 
-NAMES = "bread cheese rivers planets chess trains clouds violins harbours volcanoes".split()
-LONG = made.pdf(*(f"{name} " * 3 + f"is the matter of this page. {'Nothing else. ' * 20}" for name in NAMES))
+NAMES = "bread cheese rivers planets chess trains clouds violins harbours volcanoes"
+LONG = made.pdf(
+    *(
+        f"{name} " * 3 + f"is the matter of this page. {'Nothing else. ' * 20}"
+        for name in NAMES.split()
+    )
+)
 
 
 def expected(user: str) -> str:
@@ -52,7 +58,7 @@ async def test_of_a_long_one_it_reads_what_has_to_do_with_the_question(site: Fak
     file = await upload("long.pdf", LONG)
     told = await ask(file, "What about volcanoes and chess?")
     seen = prompt_text(site.requests[0])
-    assert "They are too long to be read whole" in seen
+    assert "Of those that are too long to be read whole, these are passages." in seen
     places = [line for line in seen.splitlines() if line.startswith("<source")]
     assert places == [
         '<source number="1" file="long.pdf" place="page 5">',
@@ -66,6 +72,21 @@ async def test_of_a_long_one_it_reads_what_has_to_do_with_the_question(site: Fak
     bounds = {"start": second["start"], "end": second["end"]}
     text = (await AsyncClient().get(f"/api/files/{second['file']}", bounds)).json()["text"]
     assert text.startswith("volcanoes volcanoes")
+
+
+async def test_small_files_beside_a_long_one_are_read_whole(site: FakeEngine) -> None:
+    files = [
+        await upload(name, data)
+        for name, data in (("a.md", b"One"), ("long.pdf", LONG), ("b.txt", b"Two"))
+    ]
+    body = {"input": "Clouds?", "files": [file["id"] for file in files]}
+    await AsyncClient().post("/api/chat", body, content_type="application/json")
+    lines = prompt_text(site.requests[0]).splitlines()
+    assert [line for line in lines if line.startswith("<source")] == [
+        '<source number="1" file="a.md" place="whole">',
+        '<source number="2" file="long.pdf" place="page 7">',
+        '<source number="3" file="b.txt" place="whole">',
+    ]
 
 
 async def test_without_a_match_it_reads_from_the_beginning(site: FakeEngine) -> None:
@@ -88,7 +109,7 @@ async def test_a_later_question_looks_into_it_again_and_prompts_only_grow(
     # What it has is not shown twice, and without a match there is nothing to show.
     assert [text.count("<source") for text in seen] == [1, 2, 2, 2]
     rows = [row async for row in Generation.objects.order_by("created_at")]
-    for before, after in zip(rows, rows[1:], strict=False):
+    for before, after in pairwise(rows):
         prefix = unpack(before.prompt_ids) + unpack(before.output_ids)
         assert unpack(after.prompt_ids)[: len(prefix)] == prefix
     messages = (await AsyncClient().get(f"/api/sessions/{session}")).json()["messages"]
@@ -150,7 +171,7 @@ async def test_limits_of_a_message_are_said(site: FakeEngine, settings: Any) -> 
     one, two = await upload("1.txt", b"One"), await upload("2.txt", b"Two")
     body = {"input": "Hi", "files": [one["id"], two["id"]]}
     answer = await AsyncClient().post("/api/chat", body, content_type="application/json")
-    assert answer.json()["error"]["message"] == "A message can have 1 files, not 2."
+    assert answer.json()["error"]["message"] == "A message takes at most 1 files; these are 2."
     body = {"input": "Hi", "files": [one["id"]], "model": "story"}
     answer = await AsyncClient().post("/api/chat", body, content_type="application/json")
     assert answer.json()["error"]["code"] == "files_not_read"
@@ -179,9 +200,7 @@ async def test_a_turn_without_files_asks_nothing_of_them(
 ) -> None:
     from chat.selectors import conversation
 
-    answer = await AsyncClient().post(
-        "/api/chat", {"input": "Hi"}, content_type="application/json"
-    )
+    answer = await AsyncClient().post("/api/chat", {"input": "Hi"}, content_type="application/json")
     assert not await MessageReading.objects.aexists()
 
     def counted() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -62,28 +63,25 @@ def _found(
     *,
     anew: bool,
 ) -> list[prompt.Passage]:
-    """anew: they are the message's own. Passages take half of the room, and a quarter where they
-    are looked for once more: the conversation is to go on."""
+    """anew: they are the message's own. Of files that do not all fit, small ones and passages of
+    the others take half of the room; passages that are looked for once more, a quarter: the
+    conversation is to go on."""
     room, first = _room(codec, submission, context), prompt.next_number(before)
-    if anew and room >= prompt.LEAST_ROOM:
-        found = prompt.whole(codec, files, first=first, room=room)
-        if found is not None:
-            return found
-    known = [(passage["file"], passage["start"]) for passage in before]
-    found = prompt.best(
-        codec,
-        files,
-        question=submission.text,
-        ranker=RANKER,
-        first=first,
-        room=room // 2 if anew else room // 4,
-        known=() if anew else known,
-        matching_only=not anew,
-    )
-    if anew and not found:
+    best = partial(prompt.best, codec, question=submission.text, ranker=RANKER)
+    if not anew:
+        known = [(passage["file"], passage["start"]) for passage in before]
+        again = best(files, room=room // 4, known=known, matching_only=True)
+        return prompt.numbered(again, files, first=first)
+    found = prompt.whole(codec, files, room=room) if room >= prompt.LEAST_ROOM else None
+    if found is None:
+        found = prompt.small(codec, files, room=room // 4)
+        rest = [file for file in files if file not in [part.file for part in found]]
+        left = room // 2 - prompt.tokens(codec, found)
+        found += best(rest, room=left)
+    if not found:
         names = [file.name for file in files]
         raise NoRoomForFiles(names, max(0, room), codec.context_length)
-    return found
+    return prompt.numbered(found, files, first=first)
 
 
 def _room(codec: engine.PromptCodec, submission: Submission, context: PromptContext) -> int:

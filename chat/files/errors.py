@@ -125,7 +125,7 @@ class TooManyFiles(ChatError):
 
     def __init__(self, count: int, limit: int) -> None:
         super().__init__(
-            _("A message can have %(limit)d files, not %(count)d.")
+            _("A message takes at most %(limit)d files; these are %(count)d.")
             % {"count": count, "limit": limit},
             param="files",
             count=count,

@@ -39,8 +39,9 @@ async def take_in(*, owner_id: uuid.UUID, name: str, data: bytes, model: str) ->
     sha256 = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
     with suppress(Refused):  # which the reader then says
         kind = kind_of(name, data)
-        same = {"owner_id": owner_id, "sha256": sha256, "kind": kind, "name": name}
-        known = await write_database(file_again, **same)
+        known = await write_database(
+            file_again, owner_id=owner_id, sha256=sha256, kind=kind, name=name
+        )
         if known is not None:
             return known
     codec = await engine.client().codec(model)
