@@ -202,3 +202,19 @@ async def test_a_file_that_is_not_there_is_said_and_nothing_is_written(site: Fak
 )
 def test_a_name_is_only_a_name(given: str, shown: str) -> None:
     assert plain_name(given) == shown
+
+
+@pytest.mark.parametrize("local", [True, False])
+async def test_a_broken_form_is_said_to_be_one(
+    site: FakeEngine, settings: Any, make_user: Any, local: bool
+) -> None:
+    settings.TINYLLM_LOCAL, settings.SECURE_SSL_REDIRECT = local, False
+    client = AsyncClient(enforce_csrf_checks=True)
+    if not local:
+        await client.aforce_login(await in_database(make_user, "ada"))
+    broken = {"content_type": "multipart/form-data", "data": "no boundary"}
+    answer = await client.post("/api/files", **broken)
+    assert answer.status_code == (400 if local else 403)
+    kind = "multipart/form-data; boundary=x"
+    answer = await client.post("/api/files", data="--x\r\nnothing", content_type=kind)
+    assert answer.status_code == (400 if local else 403)

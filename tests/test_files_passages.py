@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chat.files.passages import WEIGHT, cut, weight
+from chat.files.passages import WEIGHT, _Cutter, cut
 from chat.files.ranking import Bm25Ranker, words
 
 
@@ -15,8 +15,9 @@ def test_nothing_is_lost_and_no_passage_is_too_long() -> None:
     text += "x" * 20_000 + "。" + "没有空格的句子，" * 600
     found = texts(text)
     assert "".join("".join(found).split()) == "".join(text.split())
-    assert max(map(weight, found)) <= WEIGHT
-    assert min(map(weight, found[:-1])) > WEIGHT / 4
+    weights = [_Cutter(part).weight(0, len(part)) for part in found]
+    assert max(weights) <= WEIGHT
+    assert min(weights[:-1]) > WEIGHT / 4
 
 
 def test_it_is_cut_at_paragraphs_then_sentences() -> None:
@@ -38,6 +39,12 @@ def test_places_follow_pages_rows_and_lines() -> None:
         first = int(rows[span.start : span.end].split(" ")[0])
         assert span.place == {"sheet": "A", "row": first + 4}
     assert len(found) > 2
+    # Rows that are missing between others do not tear them apart.
+    gap = [
+        {"start": 0, "at": {"sheet": "A", "row": 1}},
+        {"start": 2, "at": {"sheet": "A", "row": 9}},
+    ]
+    assert [span.place for span in cut("a\nb", gap)] == [{"sheet": "A", "row": 1}]
 
 
 def test_words_are_pairs_where_nothing_stands_between_them() -> None:

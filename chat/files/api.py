@@ -6,8 +6,10 @@ import asyncio
 import uuid
 from typing import Any
 
+from django.core.exceptions import SuspiciousMultipartForm
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest
+from django.http.multipartparser import MultiPartParserError
 from django.utils.translation import gettext as _
 from ninja import Router, Status
 
@@ -67,7 +69,10 @@ async def delete(request: HttpRequest, file_id: str) -> Status[None]:
 
 def _received(request: HttpRequest) -> tuple[str, bytes]:
     """Raises InvalidRequest."""
-    given = request.FILES.get("file")
+    try:
+        given = request.FILES.get("file")
+    except (MultiPartParserError, SuspiciousMultipartForm):
+        given = None
     if not isinstance(given, UploadedFile):
         raise InvalidRequest(
             _("The field “file” must be a file, as multipart/form-data."), param="file"

@@ -4,7 +4,7 @@ those end without a space."""
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -35,13 +35,10 @@ class Span:
 
 def cut(text: str, places: Sequence[dict[str, Any]]) -> list[Span]:
     """All of the text in order, but for the space between. places: {start, at}, in order."""
-    pages = [place["start"] for place in places if "page" in place["at"]]
-    sheets = [place["start"] for place in places if "row" in place["at"]]
-    bounds = sorted({0, *pages, *sheets, len(text)})
+    where, cutter = _Places(text, places), _Cutter(text)
     spans: list[Span] = []
-    where = _Places(text, places)
-    for start, end in pairwise(bounds):
-        for first, last in _joined(text, _pieces(text, start, end, 0)):
+    for start, end in pairwise(_bounds(places, len(text))):
+        for first, last in cutter.passages(start, end):
             stripped = text[first:last].strip()
             if stripped:
                 first += text[first:last].index(stripped)
@@ -49,42 +46,54 @@ def cut(text: str, places: Sequence[dict[str, Any]]) -> list[Span]:
     return spans
 
 
-def weight(text: str) -> float:
-    wide = len(_WIDE.findall(text))
-    return wide + (len(text) - wide) * _LATIN
+def _bounds(places: Sequence[dict[str, Any]], length: int) -> list[int]:
+    """Where no passage goes on: at the end of a page, and of a sheet."""
+    bounds, sheet = {0, length}, None
+    for place in places:
+        at = place["at"]
+        if "page" in at or at.get("sheet") != sheet:
+            bounds.add(place["start"])
+        sheet = at.get("sheet")
+    return sorted(bounds)
 
 
-def _pieces(text: str, start: int, end: int, level: int) -> Iterator[tuple[int, int]]:
-    """Parts that are small enough, cut as coarsely as that allows."""
-    if weight(text[start:end]) <= WEIGHT:
-        yield start, end
-        return
-    if level == len(_ENDS):
-        step = int(WEIGHT)
-        yield from ((at, min(at + step, end)) for at in range(start, end, step))
-        return
-    at = start
-    for match in _ENDS[level].finditer(text, start, end):
-        if match.end() > at:
-            yield from _pieces(text, at, match.end(), level + 1)
-            at = match.end()
-    if at < end:
-        yield from _pieces(text, at, end, level + 1)
+class _Cutter:
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._wide = [match.start() for match in _WIDE.finditer(text)]
 
+    def weight(self, start: int, end: int) -> float:
+        wide = bisect_left(self._wide, end) - bisect_left(self._wide, start)
+        return wide + (end - start - wide) * _LATIN
 
-def _joined(text: str, pieces: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Neighbours together, as many as make a passage."""
-    begun: tuple[int, int, float] | None = None
-    for start, end in pieces:
-        its = weight(text[start:end])
-        if begun and begun[2] + its <= WEIGHT:
-            begun = (begun[0], end, begun[2] + its)
-            continue
-        if begun:
-            yield begun[0], begun[1]
-        begun = (start, end, its)
-    if begun:
-        yield begun[0], begun[1]
+    def passages(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Neighbouring pieces together, as many as make a passage."""
+        begun = start
+        reached = start
+        for first, last in self._pieces(start, end, 0):
+            if reached > begun and self.weight(begun, last) > WEIGHT:
+                yield begun, reached
+                begun = first
+            reached = last
+        if reached > begun:
+            yield begun, reached
+
+    def _pieces(self, start: int, end: int, level: int) -> Iterator[tuple[int, int]]:
+        """Parts that are small enough, cut as coarsely as that allows."""
+        if self.weight(start, end) <= WEIGHT:
+            yield start, end
+            return
+        if level == len(_ENDS):
+            step = int(WEIGHT)
+            yield from ((at, min(at + step, end)) for at in range(start, end, step))
+            return
+        at = start
+        for match in _ENDS[level].finditer(self._text, start, end):
+            if match.end() > at:
+                yield from self._pieces(at, match.end(), level + 1)
+                at = match.end()
+        if at < end:
+            yield from self._pieces(at, end, level + 1)
 
 
 class _Places:

@@ -32,7 +32,9 @@ class Bm25Ranker:
 
         logging.getLogger("bm25s").setLevel(logging.WARNING)
         asked = words(question)
-        texts = [words(passage) for passage in passages]
+        wanted = set(asked)
+        # All other words count for the length alone, and need no place in the index.
+        texts = [[w if w in wanted else "" for w in words(passage)] for passage in passages]
         if not asked or not any(texts):
             return [0.0] * len(texts)
         index = bm25s.BM25(method="lucene")

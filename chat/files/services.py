@@ -59,18 +59,23 @@ def file_create(
     limit = settings.TINYLLM_FILES_OWNER_MB * 1_000_000
     if used + size > limit:
         raise FileRefused("quota", upload.name, size=used + size, limit=limit)
-    return File.objects.create(
+    file, _made = File.objects.get_or_create(
         owner_id=owner_id,
-        **asdict(upload),
+        sha256=upload.sha256,
         kind=reading.kind,
-        encoding=reading.encoding,
-        characters=len(reading.text),
-        tokens=tokens,
-        model=model,
-        text=reading.text,
-        text_size=size,
-        places=[asdict(place) for place in reading.places],
+        defaults={
+            "name": upload.name,
+            "size": upload.size,
+            "encoding": reading.encoding,
+            "characters": len(reading.text),
+            "tokens": tokens,
+            "model": model,
+            "text": reading.text,
+            "text_size": size,
+            "places": [asdict(place) for place in reading.places],
+        },
     )
+    return file
 
 
 def _bytes_of(owner_id: uuid.UUID) -> int:
@@ -105,16 +110,13 @@ def file_delete(*, owner_id: uuid.UUID, file_id: uuid.UUID) -> None:
 
 def write_shown(*, message: Message, shown: Shown | None) -> dict[str, Any]:
     """The rows of what a new message is read with, within the caller's transaction, and what is
-    told of them in its event."""
+    told of them in its event. Raises FileNotFound."""
     if shown is None:
         return {}
-    message_files = [
-        MessageFile(message=message, file=file, position=position)
-        for position, file in enumerate(shown.files)
-    ]
-    MessageFile.objects.bulk_create(message_files)
-    ids = [file.id for file in shown.files]
-    File.objects.filter(id__in=ids).update(waiting_since=None)
+    for position, file in enumerate(shown.files):
+        if not File.objects.filter(id=file.id).update(waiting_since=None):
+            raise FileNotFound(file.id)  # deleted since it was read
+        MessageFile.objects.create(message=message, file=file, position=position)
     MessageReading.objects.create(
         message=message,
         prompt_text=shown.prompt_text,

@@ -85,7 +85,7 @@ export class Attachments {
     const chip = this.#chip(file.name);
     chip.pasted = pasted;
     const limit = number(this.limits.bytes / 1e6);
-    if (this.chips.length > this.limits.count) {
+    if (this.chips.filter((each) => !each.refused).length > this.limits.count) {
       return this.#refuse(chip, say("file_too_many", { name: file.name, limit: this.limits.count }));
     }
     if (file.size > this.limits.bytes) {
@@ -107,7 +107,7 @@ export class Attachments {
 
   #chip(name) {
     const element = this.template.content.firstElementChild.cloneNode(true);
-    const chip = { element, file: null, busy: false, pasted: "" };
+    const chip = { element, file: null, busy: false, refused: false, pasted: "" };
     element.querySelector(".name").textContent = name;
     element.title = name;
     element.querySelector(".detail").textContent = say("file_reading");
@@ -138,6 +138,7 @@ export class Attachments {
   }
 
   #refuse(chip, message) {
+    chip.refused = true;
     const detail = chip.element.querySelector(".detail");
     detail.setAttribute("role", "alert");
     detail.textContent = message;

@@ -3,18 +3,23 @@
 /** box: where they may be dropped. sign: shown meanwhile. */
 export function listenForFiles(box, sign, area, attachments) {
   let depth = 0; // each element that is crossed is entered before the last one is left
-  const hasFiles = (event) => attachments.usable && event.dataTransfer?.types.includes("Files");
+  const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
   const show = (by) => {
     depth = by ? Math.max(0, depth + by) : 0;
     sign.hidden = !depth;
   };
-  box.addEventListener("dragenter", (event) => hasFiles(event) && show(1));
-  box.addEventListener("dragleave", (event) => hasFiles(event) && show(-1));
-  box.addEventListener("dragover", (event) => hasFiles(event) && event.preventDefault());
+  box.addEventListener("dragenter", (event) => hasFiles(event) && attachments.usable && show(1));
+  box.addEventListener("dragleave", (event) => hasFiles(event) && attachments.usable && show(-1));
+  box.addEventListener("dragover", (event) => {
+    if (!hasFiles(event)) return;
+    event.preventDefault(); // the browser would leave the page for the file
+    event.dataTransfer.dropEffect = attachments.usable ? "copy" : "none";
+  });
   box.addEventListener("drop", (event) => {
     if (!hasFiles(event)) return;
     event.preventDefault();
     show(0);
+    if (!attachments.usable) return;
     attachments.add(event.dataTransfer.files);
     area.focus();
   });

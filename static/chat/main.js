@@ -212,7 +212,7 @@ byId("welcome").addEventListener("click", (event) => {
 byId("open-help").addEventListener("click", () => byId("help").showModal());
 listenForCopying(byId("scroll"));
 listenForSources(byId("scroll"), (message) => status.error(message));
-listenForFiles(document.querySelector("main"), byId("drop"), composer.area, attachments);
+listenForFiles(document, byId("drop"), composer.area, attachments);
 listenForTheme(byId("theme"));
 listenForShortcuts({
   newSession: () => location.assign("/"),

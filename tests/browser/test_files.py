@@ -73,23 +73,28 @@ def test_a_pdf_is_asked_about_cited_and_opened(chat: Chat) -> None:
     page.keyboard.press("Escape")
     expect(citation).to_be_focused()
 
+    answered_again_and_edited(chat)
+    shown = chat.shown
+    chat.reload()
+    assert chat.shown == shown
+    expect(page.locator(".message.user .files .chip")).to_have_count(1)
+    expect(chat.answer.locator(".passages .chip")).to_have_count(1)
+
+
+def answered_again_and_edited(chat: Chat) -> None:
+    """Both keep the files."""
     before = chat.message_id
     chat.answer.locator(".regenerate").click()
     expect(chat.answer).not_to_have_attribute("data-message-id", before)
     enough(chat)
     expect(chat.answer.locator(".passages .chip")).to_have_count(1)
-    user = page.locator(".message.user")
+    user = chat.page.locator(".message.user")
     user.locator(".edit").click()
     user.locator(".editor textarea").fill("Which page is about rivers?")
     user.locator(".editor textarea").press("Enter")
     expect(user.locator(".content")).to_have_text("Which page is about rivers?")
     expect(user.locator(".files .chip")).to_contain_text("report.pdf")
     enough(chat)
-    shown = chat.shown
-    chat.reload()
-    assert chat.shown == shown
-    expect(page.locator(".message.user .files .chip")).to_have_count(1)
-    expect(chat.answer.locator(".passages .chip")).to_have_count(1)
 
 
 def test_a_long_paste_becomes_a_file_and_text_again_and_files_are_dropped(
