@@ -19,7 +19,7 @@ from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from chat.generation import turns
-from chat.models import Generation, Message, Session, User
+from chat.models import File, Generation, Message, Session, User
 from chat.packing import unpack
 
 EXPORT_CHUNK = 500
@@ -166,6 +166,20 @@ class MessageAdmin(RecordAdmin):
     @admin.display(description=_("generations"), ordering="generation_count")
     def generations(self, message: Message) -> int:
         return message.generation_count  # type: ignore[attr-defined,no-any-return]
+
+
+@admin.register(File)
+class FileAdmin(RecordAdmin):
+    """Without the text, of which there can be much. One that a message has goes with it."""
+
+    list_display = ("name", "owner", "kind", "size", "characters", "tokens", "created_at")
+    list_filter = ("kind", "created_at")
+    list_select_related = ("owner",)
+    search_fields = ("name", "owner__username", "=sha256")
+    exclude = ("text", "text_size", "places", "waiting_since")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[File]:
+        return super().get_queryset(request).defer("text", "places")  # type: ignore[no-any-return]
 
 
 @admin.register(Generation)

@@ -14,6 +14,7 @@ from chat.errors import InvalidRequest, check_unicode
 
 VERSION = 1
 MAX_CLIENT_ID = 64
+MAX_LIST = 100
 MAX_SEQ = 2**53 - 1
 
 
@@ -156,9 +157,11 @@ class _Fields:
     def uuids(self, name: str) -> tuple[UUID, ...]:
         values = self.data.get(name) or []
         try:
-            return tuple(UUID(value) for value in values)
+            if len(values) <= MAX_LIST:
+                return tuple(UUID(value) for value in values)
         except (ValueError, TypeError, AttributeError):
-            raise self.wrong(name, _("a list of UUIDs")) from None
+            pass
+        raise self.wrong(name, _("a list of at most %(limit)d UUIDs") % {"limit": MAX_LIST})
 
     def seq(self, name: str) -> int:
         value = self.data.get(name)

@@ -49,7 +49,9 @@ class ChatIn(SamplingIn):
     input: str = Field(description="What to say to the model; at most 1,000,000 characters.")
     model: str = Field("chat", description='A model of the catalogue, such as "chat" or "story".')
     session_id: uuid.UUID | None = Field(None, description="Go on with this session.")
-    files: list[uuid.UUID] = Field([], description="Files of POST /api/files, to be read with it.")
+    files: list[uuid.UUID] = Field(
+        [], max_length=100, description="Files of POST /api/files, to be read with it."
+    )
 
 
 class UsageOut(Schema):

@@ -155,6 +155,7 @@ async def test_a_message_that_was_edited_has_its_files_again(site: FakeEngine) -
         ({"files": "x"}, "invalid_request"),
         ({"files": [1]}, "invalid_request"),
         ({"files": {"a": 1}}, "invalid_request"),
+        ({"files": ["00000000-0000-0000-0000-000000000000"] * 101}, "invalid_request"),
         ({"files": ["00000000-0000-0000-0000-000000000000"]}, "file_not_found"),
     ],
 )
@@ -180,6 +181,14 @@ async def test_limits_of_a_message_are_said(site: FakeEngine, settings: Any) -> 
     assert answer.json()["error"]["code"] == "no_room_for_files"
     assert "1.txt" in answer.json()["error"]["message"]
     assert await Message.objects.acount() == 0
+
+
+async def test_a_message_is_found_by_the_name_of_its_file(site: FakeEngine) -> None:
+    file = await upload("Jahresbericht.txt", b"Bread is baked at 200 degrees.")
+    session = (await ask(file, ""))["session_id"]
+    found = (await AsyncClient().get("/api/search", {"q": "jahresber"})).json()
+    # The title is the name too, as nothing else was said.
+    assert {(hit["session_id"], hit["role"]) for hit in found} == {(session, ""), (session, "user")}
 
 
 async def test_export_has_the_files_and_the_text_in_them(site: FakeEngine) -> None:

@@ -34,6 +34,8 @@ def file_strings() -> dict[str, str]:
         "file_too_many": _("{name} is not attached: a message takes at most {limit} files."),
         "file_failed": _("{name} could not be uploaded. Check the connection and try again."),
         "file_gone": _("The text could not be fetched. Try again."),
+        "files_of": _("Attached files"),
+        "sources_of": _("Sources"),
         "source_open": _("Source {number}: {name}"),
         "source_page": _("page {n}"),
         "source_row": _("{sheet}, row {n}"),

@@ -80,6 +80,16 @@ def exported_files(messages: Iterable[Message]) -> dict[uuid.UUID, dict[str, Any
     return told
 
 
+def file_names(messages: Iterable[Message]) -> dict[uuid.UUID, list[str]]:
+    """Of each message that has files, their names; without a query where none has."""
+    ids = [message.id for message in messages if message.reads_files]
+    rows = MessageFile.objects.filter(message_id__in=ids) if ids else None
+    names: dict[uuid.UUID, list[str]] = {}
+    for message_id, name in rows.values_list("message_id", "file__name") if rows else ():
+        names.setdefault(message_id, []).append(name)
+    return names
+
+
 def file_tokens(*, message_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, int]:
     """How many tokens of the prompt each message's files take, as counted by the model that it was
     sent to. Messages that read no files are left out."""

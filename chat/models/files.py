@@ -20,19 +20,21 @@ class File(models.Model):
     waiting_since: when it was last uploaded and not sent since; null once a message has it."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    owner = models.ForeignKey(User, on_delete=models.CASCADE, related_name="files")
-    name = models.CharField(max_length=255)
-    kind = models.CharField(max_length=16)
-    encoding = models.CharField(max_length=40, blank=True)
-    size = models.PositiveBigIntegerField()
+    owner = models.ForeignKey(
+        User, on_delete=models.CASCADE, related_name="files", verbose_name=_("owner")
+    )
+    name = models.CharField(_("name"), max_length=255)
+    kind = models.CharField(_("kind"), max_length=16)
+    encoding = models.CharField(_("encoding"), max_length=40, blank=True)
+    size = models.PositiveBigIntegerField(_("bytes"))
     sha256 = models.CharField(max_length=64)
-    characters = models.PositiveIntegerField()
-    tokens = models.PositiveIntegerField()
-    model = models.CharField(max_length=200)
+    characters = models.PositiveIntegerField(_("characters"))
+    tokens = models.PositiveIntegerField(_("tokens"))
+    model = models.CharField(_("model"), max_length=200)
     text = models.TextField()
     text_size = models.PositiveBigIntegerField()
     places = models.JSONField(default=list)
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(_("created"), default=timezone.now)
     waiting_since = models.DateTimeField(null=True, default=timezone.now, db_index=True)
 
     class Meta:

@@ -14,7 +14,7 @@ export function detailOf({ kind, encoding, tokens }) {
 }
 
 export function showFiles(element, files) {
-  const list = listIn(element, "files", () => element.querySelector(".content"));
+  const list = listIn(element, "files", say("files_of"), () => element.querySelector(".content"));
   list.replaceChildren(
     ...files.map((file) => item(button("chip", file.name, detailOf(file), { file: file.id }))),
   );
@@ -22,7 +22,7 @@ export function showFiles(element, files) {
 }
 
 export function showPassages(element, passages) {
-  const list = listIn(element, "passages", () => element.querySelector(".outcome"));
+  const list = listIn(element, "passages", say("sources_of"), () => element.querySelector(".outcome"));
   list.replaceChildren(...passages.map((passage) => item(citation(passage))));
   list.hidden = !passages.length;
 }
@@ -67,11 +67,12 @@ function item(content) {
   return made;
 }
 
-function listIn(element, name, before) {
+function listIn(element, name, label, before) {
   const known = element.querySelector(`:scope ul.${name}`);
   if (known) return known;
   const made = document.createElement("ul");
   made.className = name;
+  made.setAttribute("aria-label", label);
   before().after(made);
   return made;
 }

@@ -115,6 +115,11 @@ def test_a_long_paste_becomes_a_file_and_text_again_and_files_are_dropped(
     expect(chat.text).to_have_value("请总结。" + long)
     chat.text.fill("")
 
+    attach(page, ("big.txt", b"x" * 20_000_001))
+    expect(page.locator("#attached .refused")).to_have_text(
+        "“big.txt”超过了每个文件 20 MB 的上限。"
+    )
+    page.get_by_role("button", name="移除“big.txt”").click()
     page.evaluate(DROP, ["#scroll", "bread.txt", "Bread is baked from flour."])
     assert page.evaluate("dropSign")
     expect(page.locator("#drop")).to_be_hidden()
