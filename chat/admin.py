@@ -19,7 +19,7 @@ from unfold.admin import ModelAdmin
 from chat.accounts import admin as _accounts  # noqa: F401  (registers itself, as does the next)
 from chat.accounts import people_admin as _people  # noqa: F401
 from chat.generation import turns
-from chat.models import Generation, Message, Session
+from chat.models import File, Generation, Message, Session
 from chat.packing import unpack
 
 EXPORT_CHUNK = 500
@@ -139,6 +139,20 @@ class MessageAdmin(RecordAdmin):
     @admin.display(description=_("generations"), ordering="generation_count")
     def generations(self, message: Message) -> int:
         return message.generation_count  # type: ignore[attr-defined,no-any-return]
+
+
+@admin.register(File)
+class FileAdmin(RecordAdmin):
+    """Without the text, of which there can be much. One that a message has goes with it."""
+
+    list_display = ("name", "owner", "kind", "size", "characters", "tokens", "created_at")
+    list_filter = ("kind", "created_at")
+    list_select_related = ("owner",)
+    search_fields = ("name", "owner__username", "=sha256")
+    exclude = ("text", "text_size", "places", "waiting_since")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[File]:
+        return super().get_queryset(request).defer("text", "places")  # type: ignore[no-any-return]
 
 
 @admin.register(Generation)

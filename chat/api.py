@@ -24,6 +24,7 @@ from chat.database import in_database
 from chat.errors import ChatError, InvalidRequest, SessionNotFound, WireError, wire
 from chat.event_stream import event_stream, last_event
 from chat.export import as_markdown, exported
+from chat.files.api import router as files
 from chat.generation import turns
 from chat.schemas import (
     BranchIn,
@@ -62,19 +63,21 @@ api = NinjaAPI(
     docs_decorator=csp_update({"img-src": ["data:"]}),
 )
 api.add_router("", settings_router)
+api.add_router("/files", files)
 
 
 @api.post("/chat", response={200: ChatOut, **_REFUSALS})
 async def chat(request: HttpRequest, body: ChatIn) -> ChatOut | HttpResponse:
     """Say something and wait for the whole answer. If the caller leaves, and nobody else reads the
     session's events, the answer is stopped after TINYLLM_DISCONNECT_GRACE_S; its text is kept."""
-    given = body.model_dump(exclude={"input", "model", "session_id"}, exclude_none=True)
+    given = body.model_dump(exclude={"input", "model", "session_id", "files"}, exclude_none=True)
     submission = Submission(
         text=body.input,
         model=body.model,
         session_id=body.session_id,
         newest=True,
         attended=True,
+        files=tuple(body.files),
         sampling=given,
     )
     accepted = await turns().submit(owner_id=_owner_of(request), submission=submission)

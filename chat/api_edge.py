@@ -1,7 +1,8 @@
 """What holds for every address under /api/: bodies are JSON, and so is every refusal.
 
 A body of another content type is refused before it is read: a page of another site can send a
-form or plain text without asking the browser first, but not JSON.
+form or plain text without asking the browser first, but not JSON. Files alone come as a form; whose
+page sent them is told by its origin (`chat.guard`) and, with accounts, by its CSRF token.
 """
 
 from __future__ import annotations
@@ -11,12 +12,16 @@ from http import HTTPStatus
 from typing import cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.utils.translation import gettext as _
 
 from chat.errors import WireError
 
 PREFIX = "/api/"
+_UPLOADS = "/api/files"
+_AROUND = 100_000
+"""Bytes of a form that are not the file's."""
 _CODES = {
     400: "bad_request",
     404: "not_found",
@@ -56,6 +61,8 @@ def _refusal(request: HttpRequest) -> HttpResponseBase | None:
     if not request.path_info.startswith(PREFIX) or request.method in ("GET", "HEAD", "OPTIONS"):
         return None
     length = request.headers.get("content-length") or "0"
+    if request.path_info == _UPLOADS and request.content_type == "multipart/form-data":
+        return _too_large(length)
     has_body = length != "0" or "transfer-encoding" in request.headers
     if request.content_type == "application/json" or not (has_body or request.content_type):
         return None
@@ -65,6 +72,15 @@ def _refusal(request: HttpRequest) -> HttpResponseBase | None:
         _("The body must be application/json, not %(type)s.")
         % {"type": repr(request.content_type)[:100]},
     )
+
+
+def _too_large(length: str) -> HttpResponseBase | None:
+    """Before the form is taken apart."""
+    limit = settings.TINYLLM_FILE_MB * 1_000_000 + _AROUND
+    if length.isdigit() and int(length) <= limit:
+        return None
+    told = _("The body is too large: at most %(limit)d bytes are read.") % {"limit": limit}
+    return _envelope(413, "body_too_large", told)
 
 
 def _in_envelope(request: HttpRequest, answer: HttpResponseBase) -> HttpResponseBase:

@@ -17,7 +17,9 @@ from django.utils.translation import gettext as _
 from chat import engine, sampling, selectors, services
 from chat.context.reading import Asked, read, same_tokens
 from chat.errors import InvalidRequest, ModelChanged
-from chat.prompting import Message, continue_prompt
+from chat.files.attach import shown_with
+from chat.files.services import Shown
+from chat.prompting import continue_prompt
 from chat.selectors import ContinueContext, PromptContext
 from chat.services import StartedTurn, TurnPlan
 from chat.session_settings.presets import default_settings
@@ -55,8 +57,11 @@ def begin_turn(run: Run, *, owner_id: uuid.UUID, submission: Submission) -> Begu
         if known:
             return Begun(*known)
     context = _context(owner_id, submission)
-    messages = [*context.messages, {"role": "user", "content": submission.text}]
-    plan, params = _planned(run, submission, context, messages)
+    how, params = _asked(run, submission, context)
+    shown = shown_with(how, owner_id=owner_id, submission=submission, context=context)
+    said = shown.prompt_text if shown else submission.text
+    reading = read(how, context, [*context.messages, {"role": "user", "content": said}])
+    plan = _plan(run, submission.model, reading.ids, params, reading.record, shown)
     started = services.turn_start(
         owner_id=owner_id,
         session_id=submission.session_id,
@@ -74,7 +79,9 @@ def regenerate_turn(run: Run, *, owner_id: uuid.UUID, regeneration: Regeneration
     its = {"owner_id": owner_id, "session_id": regeneration.session_id}
     context = selectors.regenerate_context(**its, message_id=regeneration.message_id)
     assert context.parent_id is not None
-    plan, params = _planned(run, regeneration, context, context.messages)
+    how, params = _asked(run, regeneration, context)
+    reading, shown = read(how, context, context.messages), _shown_before(context)
+    plan = _plan(run, regeneration.model, reading.ids, params, reading.record, shown)
     started = services.turn_regenerate(**its, parent_id=context.parent_id, plan=plan)
     return _begun(owner_id, started, plan, params, None)
 
@@ -118,25 +125,30 @@ def _context(owner_id: uuid.UUID, submission: Submission) -> PromptContext:
     )
 
 
-def _planned(
-    run: Run,
-    asked: Submission | Regeneration,
-    context: PromptContext,
-    messages: list[Message],
-) -> tuple[TurnPlan, SamplingParams]:
-    """Raises ContextLengthExceeded, InvalidParameter, InvalidRequest."""
+def _asked(
+    run: Run, asked: Submission | Regeneration, context: PromptContext
+) -> tuple[Asked, SamplingParams]:
+    """What the prompt is to be read with, and what the answer is to be drawn with. Raises
+    InvalidParameter, InvalidRequest."""
     its = context.settings
     params = sampling.seeded(merged(run.defaults, its, asked.sampling))
-    reading = read(
-        Asked(run.codec, asked.model, system_prompt(its), when_full(its), params.max_tokens),
-        context,
-        messages,
-    )
-    return _plan(run, asked.model, reading.ids, params, reading.record), params
+    how = Asked(run.codec, asked.model, system_prompt(its), when_full(its), params.max_tokens)
+    return how, params
+
+
+def _shown_before(context: PromptContext) -> Shown | None:
+    """What the message that is answered again was read with."""
+    reading = context.readings.get(context.parent_id) if context.parent_id else None
+    return Shown((), "", 0, reading.passages) if reading else None
 
 
 def _plan(
-    run: Run, model: str, ids: list[int], params: SamplingParams, context: Mapping[str, Any]
+    run: Run,
+    model: str,
+    ids: list[int],
+    params: SamplingParams,
+    context: Mapping[str, Any],
+    shown: Shown | None = None,
 ) -> TurnPlan:
     return TurnPlan(
         model=model,
@@ -146,6 +158,7 @@ def _plan(
         process=run.process,
         request_id=run.request_id,
         context=dict(context),
+        shown=shown,
     )
 
 

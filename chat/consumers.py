@@ -148,6 +148,7 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             session_id=parsed.session_id,
             parent_id=parsed.parent_id,
             client_id=parsed.client_id,
+            files=parsed.files,
             sampling=parsed.sampling,
             settings=parsed.settings,
         )

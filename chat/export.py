@@ -7,6 +7,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from chat.files.selectors import exported_files
 from chat.models import Generation, Message, Session
 from chat.selectors import session_get
 
@@ -35,10 +36,12 @@ _NUMBERS = (
 
 
 def exported(*, owner_id: uuid.UUID, session_id: uuid.UUID) -> dict[str, Any]:
-    """What JSON can carry, in three queries: the session, and its messages from the oldest on, each
-    with its parent's id and with the generations that wrote it. Raises SessionNotFound."""
+    """What JSON can carry, in three queries (five where there are files): the session, and its
+    messages from the oldest on, each with its parent's id, its files with the text in them, and the
+    generations that wrote it. Raises SessionNotFound."""
     session = session_get(owner_id=owner_id, session_id=session_id)
-    messages = Message.objects.filter(session=session).order_by("created_at", "id")
+    messages = list(Message.objects.filter(session=session).order_by("created_at", "id"))
+    attached = exported_files(messages)
     generations = Generation.objects.filter(session=session).order_by("created_at")
     written: dict[uuid.UUID, list[dict[str, Any]]] = {}
     for row in generations.values("id", "message_id", *_NUMBERS):
@@ -47,7 +50,10 @@ def exported(*, owner_id: uuid.UUID, session_id: uuid.UUID) -> dict[str, Any]:
         "schema": SCHEMA,
         "version": VERSION,
         "session": _head(session),
-        "messages": [_body(message, written.get(message.id, [])) for message in messages],
+        "messages": [
+            _body(message, written.get(message.id, []), attached.get(message.id, {}))
+            for message in messages
+        ],
     }
 
 
@@ -56,9 +62,12 @@ def _head(session: Session) -> dict[str, Any]:
     return {name: getattr(session, name) for name in names}
 
 
-def _body(message: Message, generations: list[dict[str, Any]]) -> dict[str, Any]:
+def _body(
+    message: Message, generations: list[dict[str, Any]], attached: dict[str, Any]
+) -> dict[str, Any]:
     names = ("id", "parent_id", "role", "content", "created_at")
-    return {name: getattr(message, name) for name in names} | {"generations": generations}
+    told = {name: getattr(message, name) for name in names} | {"generations": generations}
+    return told | {"files": [], "passages": []} | attached
 
 
 def as_markdown(told: dict[str, Any]) -> str:
@@ -71,6 +80,9 @@ def as_markdown(told: dict[str, Any]) -> str:
     for message in _by_branch(told["messages"]):
         number = numbers[message["id"]] = len(numbers) + 1
         lines += ["", f"## {_heading(message, number, numbers, above)}", "", message["content"]]
+        if message["files"]:
+            names = ", ".join(file["name"] for file in message["files"])
+            lines += ["", "*" + _("Files: {names}").format(names=names) + "*"]
         lines += ["", *(f"*{_measured(each)}*" for each in message["generations"])]
         above = message["id"]
     return "\n".join(lines).rstrip() + "\n"

@@ -14,6 +14,7 @@ from chat.errors import InvalidRequest, check_unicode
 
 VERSION = 1
 MAX_CLIENT_ID = 64
+MAX_LIST = 100
 MAX_SEQ = 2**53 - 1
 
 
@@ -32,6 +33,7 @@ class TurnSubmit:
     parent_id: UUID | None
     sampling: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] | None = None
+    files: tuple[UUID, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,7 @@ def _submit(fields: _Fields) -> TurnSubmit:
         parent_id=fields.optional_uuid("parent_id"),
         sampling=fields.sampling(),
         settings=fields.settings(),
+        files=fields.uuids("files"),
     )
 
 
@@ -175,6 +178,15 @@ class _Fields:
 
     def optional_uuid(self, name: str) -> UUID | None:
         return None if self.data.get(name) is None else self.uuid(name)
+
+    def uuids(self, name: str) -> tuple[UUID, ...]:
+        values = self.data.get(name) or []
+        try:
+            if len(values) <= MAX_LIST:
+                return tuple(UUID(value) for value in values)
+        except (ValueError, TypeError, AttributeError):
+            pass
+        raise self.wrong(name, _("a list of at most %(limit)d UUIDs") % {"limit": MAX_LIST})
 
     def seq(self, name: str) -> int:
         value = self.data.get(name)

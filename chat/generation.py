@@ -75,7 +75,7 @@ class Turns:
         """Begin a turn. Nothing is written unless it can begin. Raises ChatError, EngineError."""
         if not self._accepting:
             raise ShuttingDown
-        check_text(submission.text)
+        check_text(submission.text, with_files=bool(submission.files))
         submission = replace(submission, text=filtering.incoming(submission.text))
         run = await self._run_with(submission.model)
         start = write_database(begin_turn, run, owner_id=owner_id, submission=submission)

@@ -9,6 +9,8 @@ from typing import Any
 from ninja import Schema
 from pydantic import Field
 
+from chat.files.schemas import FileOut, PassageOut
+
 
 class ErrorDetail(Schema):
     message: str
@@ -47,6 +49,9 @@ class ChatIn(SamplingIn):
     input: str = Field(description="What to say to the model; at most 1,000,000 characters.")
     model: str = Field("chat", description='A model of the catalogue, such as "chat" or "story".')
     session_id: uuid.UUID | None = Field(None, description="Go on with this session.")
+    files: list[uuid.UUID] = Field(
+        [], max_length=100, description="Files of POST /api/files, to be read with it."
+    )
 
 
 class UsageOut(Schema):
@@ -122,6 +127,8 @@ class MessageOut(Schema):
     deterministic: bool
     error: dict[str, Any] | None
     can_continue: bool
+    files: list[FileOut]
+    passages: list[PassageOut] = Field(description="Of files, that an answer was written with.")
 
 
 class ModelStatusOut(Schema):

@@ -12,7 +12,8 @@ from django.db.models import Exists, OuterRef, QuerySet, Subquery
 from chat.branches import branch, versions
 from chat.error_words import retold
 from chat.errors import CannotContinue, MessageNotFound, SessionNotFound
-from chat.models import Event, Generation, Message, Session, sessions_of
+from chat.files import selectors as files
+from chat.models import Event, Generation, Message, MessageReading, Session, sessions_of
 from chat.packing import of_shown_text, unpack
 from chat.rows import has
 
@@ -20,7 +21,8 @@ from chat.rows import has
 @dataclass(frozen=True, slots=True)
 class MessageView:
     """A message as a page or the API shows it; the numbers are its latest generation's. versions:
-    the messages in the same place of the tree, itself among them, oldest first."""
+    the messages in the same place of the tree, itself among them, oldest first. files: of a message
+    that has some; passages: of files, that an answer was written with."""
 
     id: uuid.UUID
     parent_id: uuid.UUID | None
@@ -37,6 +39,8 @@ class MessageView:
     deterministic: bool = False
     error: dict[str, Any] | None = None
     can_continue: bool = False
+    files: list[dict[str, Any]] = field(default_factory=list)
+    passages: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +87,15 @@ class ContinueContext:
 
 @dataclass(frozen=True, slots=True)
 class PromptContext:
-    """What a new message builds on. messages: [{role, content}, ...] from the root to
-    parent_id. settings: the session's."""
+    """What a new message builds on. messages: [{role, content}, ...] from the root to parent_id, as
+    a model reads them. settings: the session's. readings: of those that were read with files, in
+    this order."""
 
     parent_id: uuid.UUID | None
     messages: list[dict[str, str]]
     previous: PreviousTurn | None
     settings: dict[str, Any] = field(default_factory=dict)
+    readings: dict[uuid.UUID, MessageReading] = field(default_factory=dict)
 
 
 def session_list(*, owner_id: uuid.UUID) -> QuerySet[Session]:
@@ -137,7 +143,9 @@ def conversation(*, owner_id: uuid.UUID, session_id: uuid.UUID) -> Conversation:
     latest = _latest_generations(Generation.objects.filter(session=session))
     beside = versions(messages)
     shown = branch(messages)
-    views = [_view(each, beside[each.parent_id], latest.get(each.id)) for each in shown]
+    views = files.with_files(
+        shown, [_view(each, beside[each.parent_id], latest.get(each.id)) for each in shown]
+    )
     live = next((view for view in views if view.id == running), None)
     return Conversation(
         session=session,
@@ -212,11 +220,14 @@ def _built_on(
     path: list[Message], answer: Message | None, settings: dict[str, Any]
 ) -> PromptContext:
     generation = answer.generations.order_by("created_at").last() if answer else None
+    readings = files.readings(path)
+    seen = {message_id: reading.prompt_text for message_id, reading in readings.items()}
     return PromptContext(
         parent_id=path[-1].id,
-        messages=[{"role": message.role, "content": message.content} for message in path],
+        messages=[{"role": each.role, "content": seen.get(each.id, each.content)} for each in path],
         previous=_previous(generation),
         settings=settings,
+        readings=readings,
     )
 
 

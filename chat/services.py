@@ -14,6 +14,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from chat.errors import MessageNotFound, SessionNotFound, TurnInProgress, TurnLost
+from chat.files.services import Shown, names_of, passages_told, write_shown
 from chat.models import Event, Generation, Message, Session, can_continue, sessions_of
 from chat.packing import pack
 from chat.rows import insert
@@ -27,7 +28,7 @@ log never got is then recognised, since no event carries it."""
 
 @dataclass(frozen=True, slots=True)
 class TurnPlan:
-    """What a turn will run, decided before anything is written."""
+    """What a turn will run, decided before anything is written. shown: of files."""
 
     model: str
     prompt_ids: Sequence[int]
@@ -36,6 +37,7 @@ class TurnPlan:
     process: str
     request_id: str
     context: dict[str, Any] = field(default_factory=dict)
+    shown: Shown | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ def turn_start(
     if parent_id and not Message.objects.filter(id=parent_id, session=session).exists():
         raise MessageNotFound(parent_id)
     if not session.is_named:
-        session.title = session.title or title_of(text)
+        session.title = session.title or title_of(text if text.strip() else names_of(plan.shown))
     session.model = plan.model
     _advance(session)
     user = Message(
@@ -102,10 +104,11 @@ def turn_start(
         role=Message.Role.USER,
         content=text,
         client_id=client_id,
+        reads_files=plan.shown is not None,
     )
     answer = Message(session=session, parent=user, role=Message.Role.ASSISTANT)
     insert(user, answer)
-    told = {**_named(user), "text": text}
+    told = {**_named(user), "text": text, **write_shown(message=user, shown=plan.shown)}
     return _begin(session, answer, plan, client_id=client_id, user_message=told)
 
 
@@ -193,7 +196,7 @@ def _begin(
         "client_id": client_id,
         "title": session.title,
         "user_message": user_message,
-        "message": {**_named(answer), "model": plan.model},
+        "message": {**_named(answer), "model": plan.model, **passages_told(plan.shown)},
         "continued": continued,
     }
     its = {"session": session, "generation": generation, "payload": payload}

@@ -16,7 +16,8 @@ from inference.types import SamplingParams
 class Submission:
     """A message on its way in. newest: answer the end of what is shown instead of
     `parent_id`. attended: the answer is for a caller who waits for it, and is not written on for
-    nobody. settings: of a session that begins with it; None: as the owner's default preset says."""
+    nobody. files: ids of files that are attached to it. settings: of a session that begins with it;
+    None: as the owner's default preset says."""
 
     text: str
     model: str
@@ -25,6 +26,7 @@ class Submission:
     newest: bool = False
     attended: bool = False
     client_id: str | None = None
+    files: tuple[uuid.UUID, ...] = ()
     sampling: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] | None = None
 
@@ -39,10 +41,10 @@ class Regeneration:
     sampling: Mapping[str, Any] = field(default_factory=dict)
 
 
-def check_text(text: str) -> None:
-    """Raises EmptyInput, InputTooLong, InvalidRequest."""
+def check_text(text: str, *, with_files: bool = False) -> None:
+    """Raises InputTooLong, InvalidRequest, and EmptyInput unless there are files to read."""
     check_length(text)
-    if not text.strip():
+    if not text.strip() and not with_files:
         raise EmptyInput("input")
     check_unicode("input", text)
 

@@ -39,6 +39,7 @@ from chat.errors import (
     SetupLinkInvalid,
     wire,
 )
+from chat.files.page_state import file_limits, file_strings
 from chat.models import Session
 from chat.page_strings import page_strings
 from chat.rendering import render_blocks
@@ -169,9 +170,10 @@ def _context(
             "messages": [_state(message) for message in messages],
             "before": window.before,
             "running": conversation.running if conversation else None,
+            "files": file_limits(),
         },
         "has_accounts": not settings.TINYLLM_LOCAL,
-        "strings": page_strings(),
+        "strings": page_strings() | file_strings(),
     }
 
 

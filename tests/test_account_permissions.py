@@ -41,7 +41,7 @@ ANYBODY = (200,) * 5
 ANSWERS: dict[str, tuple[int | str, ...]] = {
     "GET /": ALL,
     "GET /sessions/{session}/": MINE,
-    "GET /sessions/{session}/earlier/": (401, 404, 404, 404, 404),
+    "GET /sessions/{session}/earlier/": (IN, 404, 404, 404, 404),
     "GET /my-data/": ALL,
     "GET /setup/{setup}/": ANYBODY,
     "POST /i18n/setlang/": (HOME,) * 5,

@@ -231,6 +231,8 @@ async def test_the_documentation_loads_nothing_from_elsewhere(site: FakeEngine) 
     assert set(schema["paths"]) == {
         "/api/chat",
         "/api/engine",
+        "/api/files",
+        "/api/files/{file_id}",
         "/api/sessions",
         "/api/sessions/{session_id}",
         "/api/sessions/{session_id}/branch",

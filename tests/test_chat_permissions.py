@@ -11,32 +11,38 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import AsyncClient
 
 from chat.api import api
 from chat.database import in_database
+from chat.files.upload import take_in
 from chat.frames import ClientFrame
 from chat.generation import turns
 from chat.models import Message, Preset, Session, User
 from chat.session_settings.presets import preset_create
 from chat.submission import Submission
-from tests.chat_client import Frame, Page, communicator
+from tests.chat_client import PATIENCE_S, Frame, Page, communicator
 from tests.fake_engine import FakeEngine
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.fake_engine]
 
+CLOSED = {"type": "websocket.close", "code": 4401}
 PEOPLE = ["owner", "other", "staff", "superuser", "anonymous"]
 
 
 class Scene:
-    """A session of the owner's with one answered message, a preset of the owner's, and a client for
-    each person."""
+    """A session of the owner's with one answered message, what else the owner has, and a client for
+    each person. ids: by the names that addresses have for them."""
 
-    def __init__(self, session_id: uuid.UUID, message_id: uuid.UUID, preset_id: uuid.UUID) -> None:
-        self.session_id = session_id
-        self.message_id = message_id
-        self.preset_id = preset_id
+    def __init__(self, **ids: uuid.UUID) -> None:
+        self.ids = ids
         self.clients: dict[str, AsyncClient] = {}
+
+    @property
+    def message(self) -> dict[str, str]:
+        """As a frame names it."""
+        return {name: str(self.ids[name]) for name in ("session_id", "message_id")}
 
 
 @pytest.fixture
@@ -58,10 +64,15 @@ async def scene(site: FakeEngine, settings: Any) -> Scene:
     )
     assert accepted.live is not None
     await accepted.live.wait_end()
-    preset = await in_database(
-        preset_create, owner_id=users["owner"].id, name="Secret preset", settings={}
+    owner = users["owner"].id
+    preset = await in_database(preset_create, owner_id=owner, name="Secret preset", settings={})
+    file = await take_in(owner_id=owner, name="a", data=b"Secret", model="chat")
+    made = Scene(
+        session_id=accepted.session_id,
+        message_id=accepted.live.started.message_id,
+        preset_id=preset.id,
+        file_id=file.id,
     )
-    made = Scene(accepted.session_id, accepted.live.started.message_id, preset.id)
     for name in PEOPLE:
         made.clients[name] = AsyncClient()
         if name in users:
@@ -87,6 +98,9 @@ ENDPOINTS = {
     ("post", "/api/presets"): (200, 200, 200, 200, 401),
     ("patch", "/api/presets/{preset_id}"): (200, 404, 404, 404, 401),
     ("delete", "/api/presets/{preset_id}"): (204, 404, 404, 404, 401),
+    ("post", "/api/files"): (200, 200, 200, 200, 401),
+    ("get", "/api/files/{file_id}"): (200, 404, 404, 404, 401),
+    ("delete", "/api/files/{file_id}"): (204, 404, 404, 404, 401),
 }
 
 
@@ -107,9 +121,14 @@ def test_every_endpoint_is_in_the_matrix() -> None:
 async def test_endpoints(scene: Scene, endpoint: tuple[str, str], person: str) -> None:
     method, path = endpoint
     call = getattr(scene.clients[person], method)
-    path = path.format(session_id=scene.session_id, preset_id=scene.preset_id)
-    if method in BODIES:
-        ids = {"session_id": str(scene.session_id), "message_id": str(scene.message_id)}
+    path = path.format(**scene.ids)
+    if path == "/api/files":
+        answer = await call(path, {"file": SimpleUploadedFile("b", b"Mine")})
+    elif method in BODIES:
+        ids = {
+            "session_id": str(scene.ids["session_id"]),
+            "message_id": str(scene.ids["message_id"]),
+        }
         body = json.dumps({**BODIES[method], **ids})
         answer = await call(path, body, content_type="application/json")
     else:
@@ -164,7 +183,7 @@ async def page_of(scene: Scene, person: str) -> Page:
 
 
 async def first_answer(page: Page) -> Frame:
-    return json.loads(await page.socket.receive_from(timeout=10))  # type: ignore[no-any-return]
+    return json.loads(await page.socket.receive_from(timeout=PATIENCE_S))  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("person", PEOPLE[:4])
@@ -172,8 +191,7 @@ async def first_answer(page: Page) -> Frame:
 async def test_frames(scene: Scene, kind: str, person: str) -> None:
     fields, expected = FRAMES[kind]
     page = await page_of(scene, person)
-    ids = {"session_id": str(scene.session_id), "message_id": str(scene.message_id)}
-    await page.send(kind, **fields, **ids)
+    await page.send(kind, **fields, **scene.message)
     if person == "owner" and not expected:
         assert await page.socket.receive_nothing()
     else:
@@ -193,11 +211,13 @@ async def test_nobody_is_answered_by_a_socket(scene: Scene, kind: str) -> None:
     """It opens only to say why it closes: a page is told to ask who it is."""
     headers = [(b"host", b"testserver"), (b"origin", b"https://testserver")]
     socket = communicator(headers)
-    assert (await socket.connect())[0] is True
-    assert await socket.receive_output() == {"type": "websocket.close", "code": 4401}
+    assert (await socket.connect(timeout=PATIENCE_S))[0] is True
+    assert await socket.receive_output(timeout=PATIENCE_S) == {
+        "type": "websocket.close",
+        "code": 4401,
+    }
     fields, _ = FRAMES[kind]
-    ids = {"session_id": str(scene.session_id), "message_id": str(scene.message_id)}
-    await socket.send_to(text_data=json.dumps({"v": 1, "type": kind, **fields, **ids}))
+    await socket.send_to(text_data=json.dumps({"v": 1, "type": kind, **fields, **scene.message}))
     assert await socket.receive_nothing()
     assert await in_database(Message.objects.count) == 2
 
@@ -205,7 +225,7 @@ async def test_nobody_is_answered_by_a_socket(scene: Scene, kind: str) -> None:
 @pytest.mark.parametrize("how", ["signed out", "password changed", "account closed"])
 async def test_an_open_socket_ends_with_the_right_to_it(scene: Scene, how: str) -> None:
     page, other = await page_of(scene, "owner"), await page_of(scene, "other")
-    await page.send("session.open", session_id=str(scene.session_id), after=0)
+    await page.send("session.open", session_id=str(scene.ids["session_id"]), after=0)
     await page.until("message.end")
     owner = await User.objects.aget(username="owner")
     if how == "signed out":
@@ -216,7 +236,10 @@ async def test_an_open_socket_ends_with_the_right_to_it(scene: Scene, how: str) 
     else:
         owner.is_active = False
         await owner.asave()
-    assert await page.socket.receive_output() == {"type": "websocket.close", "code": 4401}
+    assert await page.socket.receive_output(timeout=PATIENCE_S) == {
+        "type": "websocket.close",
+        "code": 4401,
+    }
     await page.send("turn.submit", client_id="late", text="Hi", model="chat")
     assert await page.socket.receive_nothing()
     await other.send("turn.submit", client_id="c", text="Hi", model="chat")
@@ -239,6 +262,18 @@ async def test_a_forged_form_is_refused(scene: Scene) -> None:
     client = AsyncClient(enforce_csrf_checks=True)
     owner = await User.objects.aget(username="owner")
     await client.aforce_login(owner)
-    answer = await client.delete(f"/api/sessions/{scene.session_id}")
+    answer = await client.delete(f"/api/sessions/{scene.ids['session_id']}")
     assert answer.status_code == 403
+    assert await in_database(Session.objects.count) == 1
+    # A form with a file needs no leave of the browser's to be sent from another site.
+    answer = await client.post("/api/files", {"file": SimpleUploadedFile("b", b"Forged")})
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize("person", ["other", "staff"])
+async def test_nobody_attaches_what_is_another_s(scene: Scene, person: str) -> None:
+    body = {"input": "What does it say?", "files": [str(scene.ids["file_id"])]}
+    path, kind = "/api/chat", "application/json"
+    answer = await scene.clients[person].post(path, body, content_type=kind)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "file_not_found")
     assert await in_database(Session.objects.count) == 1

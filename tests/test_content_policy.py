@@ -71,6 +71,8 @@ ANSWERS = {
     "GET /api/sessions/{session}/events": (200, NO_PAGE),
     "GET /api/sessions/{session}/export": (200, NO_PAGE),
     "GET /api/search": (400, NO_PAGE),
+    "POST /api/files": (415, NO_PAGE),
+    "GET /api/files/00000000-0000-0000-0000-000000000000": (404, NO_PAGE),
     "PUT /api/sessions/{session}/branch": (400, NO_PAGE),
     "GET /api/sessions/{session}/settings": (200, NO_PAGE),
     "POST /api/settings/check": (415, NO_PAGE),

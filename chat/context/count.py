@@ -74,13 +74,14 @@ def counted(asked: Asked, context: PromptContext, text: str) -> Count:
     total, first = _total(asked, context, [*context.messages, *said])
     history = _history(asked, context, first) if said else total
     system = min(_system(asked), history)
+    files = min(_files(context, first), history - system)
     left = max(0, asked.codec.context_length - total)
     reply = left if asked.max_tokens is None else min(left, asked.max_tokens)
     return Count(
         context_length=asked.codec.context_length,
         system=system,
-        files=0,
-        history=history - system,
+        files=files,
+        history=history - system - files,
         message=total - history,
         reply=reply,
         left_out=first,
@@ -121,6 +122,12 @@ def _history(asked: Asked, context: PromptContext, first: int) -> int:
     if not context.messages[first:]:
         return _system(asked)
     return tokens_of(asked, context.messages[first:])
+
+
+def _files(context: PromptContext, first: int) -> int:
+    """What was read of files with the messages from there on."""
+    read = {message["content"] for message in context.messages[first:]}
+    return sum(each.tokens for each in context.readings.values() if each.prompt_text in read)
 
 
 def _system(asked: Asked) -> int:

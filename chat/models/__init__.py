@@ -3,6 +3,7 @@ event log."""
 
 from chat.models.accounts import AccountLink, ApiToken
 from chat.models.conversation import Message, SearchText, Session, sessions_of
+from chat.models.files import File, MessageFile, MessageReading
 from chat.models.generation import Event, Generation, can_continue
 from chat.models.people import SetupToken, User
 from chat.models.preset import Preset
@@ -11,8 +12,11 @@ __all__ = [
     "AccountLink",
     "ApiToken",
     "Event",
+    "File",
     "Generation",
     "Message",
+    "MessageFile",
+    "MessageReading",
     "Preset",
     "SearchText",
     "Session",

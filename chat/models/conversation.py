@@ -70,7 +70,7 @@ def sessions_of(owner_id: uuid.UUID) -> models.QuerySet[Session]:
 class Message(models.Model):
     """One node of a session's tree. client_id: the sender's own name for it, so that sending the
     same message again after a lost connection is recognised. shown_at: when it was last the end of
-    the branch that is shown (`chat.branches`)."""
+    the branch that is shown (`chat.branches`). reads_files: a model reads its MessageReading."""
 
     class Role(models.TextChoices):
         USER = "user", _("user")
@@ -93,6 +93,7 @@ class Message(models.Model):
     client_id = models.CharField(max_length=64, null=True, blank=True, editable=False)  # noqa: DJ001
     created_at = models.DateTimeField(_("created"), default=timezone.now)
     shown_at = models.DateTimeField(default=timezone.now, editable=False)
+    reads_files = models.BooleanField(default=False, db_default=False, editable=False)
 
     class Meta:
         verbose_name = _("message")

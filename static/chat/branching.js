@@ -59,6 +59,7 @@ export class Branching {
       text,
       model: this.models.current.name,
       parent_id: this.conversation.parentOf(message),
+      files: message.files.map((file) => file.id),
     });
     return true;
   }

@@ -3,7 +3,10 @@
 import { load, store } from "./storage.js";
 
 export class Composer {
-  /** handlers: submit(text), changed(text). draft: the key under which unsent text is kept. */
+  /**
+   * handlers: submit(text), changed(text), and canSend(text): whether there is something to send.
+   * draft: the key under which unsent text is kept.
+   */
   constructor(form, draft, handlers) {
     this.form = form;
     this.area = form.querySelector("textarea");
@@ -67,15 +70,26 @@ export class Composer {
 
   submit() {
     const text = this.text;
-    if (!text.trim() || this.busy) return;
+    if (!this.handlers.canSend(text) || this.busy) return;
     this.text = "";
     this.handlers.submit(text);
+  }
+
+  /** Put text where the cursor is. */
+  insert(text) {
+    this.area.setRangeText(text, this.area.selectionStart, this.area.selectionEnd, "end");
+    this.#changed();
+    this.area.focus();
+  }
+
+  refresh() {
+    this.sendButton.disabled = !this.handlers.canSend(this.text);
   }
 
   #changed() {
     this.area.style.height = "auto";
     this.area.style.height = `${this.area.scrollHeight}px`;
-    this.sendButton.disabled = !this.text.trim();
+    this.refresh();
     store(this.draft, this.text);
     this.handlers.changed(this.text);
   }

@@ -30,6 +30,8 @@ export class Conversation {
     message.parentId = record.parent_id;
     message.versions = record.versions;
     message.model = record.model;
+    if (record.files.length) message.files = record.files;
+    if (record.passages.length) message.passages = record.passages;
     if (record.role === "assistant") message.end(record);
   }
 
@@ -67,18 +69,19 @@ export class Conversation {
   }
 
   /** Show what the person wrote before the server has answered. */
-  addPending(clientId, text) {
+  addPending(clientId, text, files) {
     const message = this.#append("user", text);
+    if (files.length) message.files = files;
     message.element.classList.add("pending");
     message.element.dataset.clientId = clientId;
     message.content.textContent = text;
   }
 
-  /** Take back a message that the server refused. Returns its text. */
+  /** Take back a message that the server refused. Returns its text and files. */
   withdraw(clientId) {
     const element = this.#pending(clientId);
     element?.remove();
-    return element?.message.text ?? "";
+    return { text: element?.message.text ?? "", files: element?.message.files ?? [] };
   }
 
   apply(frame) {
@@ -102,6 +105,7 @@ export class Conversation {
       this.root.append(shown.element);
       shown.id = user_message.id;
       shown.versions = versions;
+      if (user_message.files) shown.files = user_message.files;
       if (!pending) shown.content.textContent = user_message.text;
     } else if (user_message) pending?.element.remove();
     const known = this.find(message.id);
@@ -112,6 +116,7 @@ export class Conversation {
     answer.id = message.id;
     answer.model = message.model;
     answer.versions = versions;
+    if (message.passages) answer.passages = message.passages;
     answer.status = "RUNNING";
   }
 

@@ -45,7 +45,7 @@ export class Editor {
   /** Without a change there is nothing to send. */
   send() {
     const text = this.area.value;
-    if (!text.trim() || this.sending) return;
+    if ((!text.trim() && !this.message.files.length) || this.sending) return;
     if (text === this.message.text) return this.close();
     const clientId = crypto.randomUUID();
     if (!this.submit(this.message, text, clientId)) return;

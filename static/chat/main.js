@@ -1,9 +1,11 @@
 // Brings the rooms of the page together; each has its own file and one purpose.
 
+import { Attachments } from "./attachments.js";
 import { Branching } from "./branching.js";
 import { listenForCopying } from "./clipboard.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
+import { listenForFiles } from "./dropping.js";
 import { Earlier } from "./earlier.js";
 import { Gauge } from "./gauge.js";
 import { showMemory } from "./memory_line.js";
@@ -14,6 +16,7 @@ import { SettingsPanel } from "./settings_panel.js";
 import { listenForShortcuts } from "./shortcuts.js";
 import { Sidebar } from "./sidebar.js";
 import { Socket } from "./socket.js";
+import { listenForSources } from "./sources.js";
 import { Status } from "./status.js";
 import { say } from "./strings.js";
 import { listenForTheme } from "./theme.js";
@@ -27,21 +30,24 @@ const conversation = new Conversation(byId("conversation"), state);
 const scroll = new Scroll(byId("scroll"), byId("newest"));
 const retry = new Retry(byId("retry"));
 const status = new Status(() => retry.cancel());
-const models = new Models(state.models, state.session?.model, () => {
-  models.show();
-  count();
-});
+const models = new Models(state.models, state.session?.model, modelChosen);
 const settings = new SettingsPanel(state.settings, state.session?.id, models, count);
 const gauge = new Gauge(
   (fields) => socket.send("context.count", { ...place(), ...fields, ...settings.forNew }),
   ({ left_out }) => showMemory(conversation.root, left_out),
 );
+const attachments = new Attachments(byId("composer"), state.files, {
+  changed: () => composer.refresh(),
+  model: () => models.current.name,
+  putBack: (text) => composer.insert(text),
+});
 const composer = new Composer(byId("composer"), state.session?.id ?? "new", {
   submit,
   changed: (text) => {
     models.warn();
     gauge.typing(text);
   },
+  canSend: (text) => !attachments.isReading && Boolean(text.trim() || attachments.count),
 });
 const sidebar = new Sidebar({
   leave: (path) => location.assign(path),
@@ -69,7 +75,8 @@ function submit(text) {
   conversation.root.className = conversation.root.dataset.kind;
   byId("welcome").hidden = true;
   status.clear();
-  conversation.addPending(client_id, text);
+  const files = attachments.take();
+  conversation.addPending(client_id, text, files);
   scroll.toNewest();
   composer.setBusy(true, false);
   status.say(say("sending"));
@@ -80,6 +87,7 @@ function submit(text) {
     model: models.current.name,
     parent_id: conversation.lastId,
     ...settings.forNew,
+    files: files.map((file) => file.id),
   });
 }
 
@@ -90,6 +98,12 @@ function place() {
 
 function count() {
   if (models.current && !conversation.running) gauge.count(composer.text);
+}
+
+function modelChosen() {
+  models.show();
+  attachments.usable = models.current?.kind !== "completion";
+  count();
 }
 
 function stop() {
@@ -160,6 +174,7 @@ function started(frame) {
   history.replaceState(null, "", `/sessions/${session_id}/`);
   models.fix(message.model);
   composer.renameDraft(session_id);
+  attachments.renameDraft(session_id);
 }
 
 /** Not on a phone, where the keyboard would cover what the person came to read. */
@@ -183,9 +198,10 @@ function refused(frame) {
   status.say("");
   status.error(frame.message);
   if (branching.refused(frame)) return;
-  const text = conversation.withdraw(frame.client_id);
+  const { text, files } = conversation.withdraw(frame.client_id);
+  attachments.restore(files);
   if (text) composer.restore(text);
-  if (text && frame.retry_after_s) {
+  if ((text || files.length) && frame.retry_after_s) {
     const restored = composer.text;
     // Not what was changed meanwhile: that is not finished.
     retry.offer(frame.retry_after_s, () => composer.text === restored && composer.submit());
@@ -229,6 +245,8 @@ byId("welcome").addEventListener("click", (event) => {
 });
 byId("open-help").addEventListener("click", () => byId("help").showModal());
 listenForCopying(byId("scroll"));
+listenForSources(byId("scroll"), (message) => status.error(message));
+listenForFiles(document, byId("drop"), composer.area, attachments);
 listenForTheme(byId("theme"));
 listenForShortcuts({
   newSession: () => location.assign("/"),
@@ -247,7 +265,8 @@ if (found) {
   scroll.show(found.element);
   history.replaceState(null, "", location.pathname); // another branch may be asked for from here on
 }
-models.show();
+modelChosen();
+attachments.useDraft(draft);
 composer.setBusy(Boolean(conversation.running));
 if (state.session) socket.follow(state.session.id, Number(conversation.root.dataset.after));
 focusComposer();

@@ -1,6 +1,7 @@
 // One message: its exact text beside what is shown of it, and the line of numbers below.
 
 import { addCopyButtons } from "./clipboard.js";
+import { showFiles, showPassages } from "./sources.js";
 import { number, say } from "./strings.js";
 import { showVersions } from "./versions.js";
 
@@ -36,6 +37,21 @@ export class Message {
   set versions(ids) {
     this.beside = ids;
     showVersions(this.element, this.id, ids);
+  }
+
+  /** What is attached to it, as the server tells of it. */
+  get files() {
+    return this.attached ?? [];
+  }
+
+  set files(files) {
+    this.attached = files;
+    showFiles(this.element, files);
+  }
+
+  /** Of files, that the answer is written with. */
+  set passages(passages) {
+    showPassages(this.element, passages);
   }
 
   get status() {

@@ -17,6 +17,7 @@ from django.db.migrations.executor import MigrationExecutor
 from chat import database, engine, forgetting, listening, setup
 from chat.cpu_times import cpu_seconds
 from chat.database import write_database
+from chat.files.upload import sweep as sweep_files
 from chat.generation import turns
 from chat.guard import is_loopback
 from chat.listening import DEFAULT_PORT
@@ -137,10 +138,11 @@ def _tell_cpu_used() -> None:
 
 async def _keep_recovering() -> None:
     """Rows whose process died elsewhere, and our own that a full database would not let end; and
-    what is kept of sessions that are gone."""
+    what is kept of sessions that are gone, and files that nobody sent."""
     while True:
         await purge_deleted()
         await forgetting.sweep()
+        await sweep_files()
         await asyncio.sleep(RECOVERY_S)
         try:
             sessions = await write_database(
