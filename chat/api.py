@@ -24,6 +24,7 @@ from chat.errors import ChatError, InvalidRequest, SessionNotFound, WireError, w
 from chat.event_stream import event_stream, last_event
 from chat.export import as_markdown, exported
 from chat.generation import turns
+from chat.glass.api import router as glass
 from chat.schemas import (
     BranchIn,
     ChatIn,
@@ -62,6 +63,9 @@ api = NinjaAPI(
     # Swagger's stylesheet has its icons in itself.
     docs_decorator=csp_update({"img-src": ["data:"]}),
 )
+
+
+api.add_router("", glass)
 
 
 @api.post("/chat", response={200: ChatOut, **_REFUSALS})

@@ -51,7 +51,7 @@ def begin_turn(
     context = _context(owner_id, submission)
     messages = [*context.messages, {"role": "user", "content": submission.text}]
     ids = prompt_ids(run.codec, submission.model, context.previous, messages)
-    plan = _plan(run, submission.model, ids, params)
+    plan = plan_of(run, submission.model, ids, params)
     started = services.turn_start(
         owner_id=owner_id,
         session_id=submission.session_id,
@@ -60,7 +60,7 @@ def begin_turn(
         text=submission.text,
         plan=plan,
     )
-    return _begun(owner_id, started, plan, params, None)
+    return begun(owner_id, started, plan, params, None)
 
 
 def regenerate_turn(
@@ -71,9 +71,9 @@ def regenerate_turn(
     context = selectors.regenerate_context(**its, message_id=regeneration.message_id)
     assert context.parent_id is not None
     ids = prompt_ids(run.codec, regeneration.model, context.previous, context.messages)
-    plan = _plan(run, regeneration.model, ids, params)
+    plan = plan_of(run, regeneration.model, ids, params)
     started = services.turn_regenerate(**its, parent_id=context.parent_id, plan=plan)
-    return _begun(owner_id, started, plan, params, None)
+    return begun(owner_id, started, plan, params, None)
 
 
 def continue_turn(
@@ -89,11 +89,11 @@ def continue_turn(
     if len(ids) >= run.codec.context_length:
         raise ContextLengthExceeded(len(ids), run.codec.context_length)
     params = sampling.from_json(context.sampling)
-    plan = _plan(run, previous.model, ids, params)
+    plan = plan_of(run, previous.model, ids, params)
     started = services.turn_continue(
         owner_id=owner_id, session_id=session_id, message_id=context.message_id, plan=plan
     )
-    return _begun(owner_id, started, plan, params, answer_start)
+    return begun(owner_id, started, plan, params, answer_start)
 
 
 def _context(owner_id: uuid.UUID, submission: Submission) -> PromptContext:
@@ -108,7 +108,7 @@ def _context(owner_id: uuid.UUID, submission: Submission) -> PromptContext:
     )
 
 
-def _plan(run: Run, model: str, ids: list[int], params: SamplingParams) -> TurnPlan:
+def plan_of(run: Run, model: str, ids: list[int], params: SamplingParams) -> TurnPlan:
     return TurnPlan(
         model=model,
         prompt_ids=ids,
@@ -119,7 +119,7 @@ def _plan(run: Run, model: str, ids: list[int], params: SamplingParams) -> TurnP
     )
 
 
-def _begun(
+def begun(
     owner_id: uuid.UUID,
     started: StartedTurn,
     plan: TurnPlan,

@@ -11,6 +11,7 @@ from django.utils.module_loading import import_string
 
 from inference.client import EngineClient, PromptCodec
 from inference.errors import EngineStopped
+from inference.examination import Alternative, Inspected, Inspection, TokenOdds, Trace, TraceRequest
 from inference.types import ModelFingerprint
 
 if TYPE_CHECKING:
@@ -21,8 +22,14 @@ if TYPE_CHECKING:
     from inference.replay import ReplayModel
 
 __all__ = [
+    "Alternative",
     "EngineClient",
+    "Inspected",
+    "Inspection",
     "PromptCodec",
+    "TokenOdds",
+    "Trace",
+    "TraceRequest",
     "build",
     "client",
     "create",

@@ -27,7 +27,8 @@ log never got is then recognised, since no event carries it."""
 
 @dataclass(frozen=True, slots=True)
 class TurnPlan:
-    """What a turn will run, decided before anything is written."""
+    """What a turn will run, decided before anything is written. content: the text that a new answer
+    begins with, whose tokens (at prefix_offsets in it) are the last of prompt_ids."""
 
     model: str
     prompt_ids: Sequence[int]
@@ -35,6 +36,8 @@ class TurnPlan:
     fingerprint: dict[str, str]
     process: str
     request_id: str
+    content: str = ""
+    prefix_offsets: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,8 @@ def turn_regenerate(
     if not Message.objects.filter(id=parent_id, session=session).exists():
         raise MessageNotFound(parent_id)
     _advance(session)
-    answer = Message(session=session, parent_id=parent_id, role=Message.Role.ASSISTANT)
+    role = Message.Role.ASSISTANT
+    answer = Message(session=session, parent_id=parent_id, role=role, content=plan.content)
     insert(answer)
     return _begin(session, answer, plan)
 
@@ -176,6 +180,7 @@ def _begin(
         sampling=plan.sampling,
         seed=plan.sampling.get("seed"),
         prompt_ids=pack(plan.prompt_ids),
+        prefix_offsets=pack(plan.prefix_offsets),
         prompt_tokens=len(plan.prompt_ids),
         owner=plan.process,
         request_id=plan.request_id,
@@ -189,7 +194,7 @@ def _begin(
         "client_id": client_id,
         "title": session.title,
         "user_message": user_message,
-        "message": {**_named(answer), "model": plan.model},
+        "message": {**_named(answer), "model": plan.model, "text": plan.content},
         "continued": continued,
     }
     its = {"session": session, "generation": generation, "payload": payload}

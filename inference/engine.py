@@ -24,6 +24,7 @@ from inference.errors import (
     InvalidParameter,
     RequestFailed,
 )
+from inference.examinations import Examinations
 from inference.flight import Active, Launched, Piece, ends_of, is_decode
 from inference.kv_cache import BLOCK_SIZE, KVCache
 from inference.kv_files import ModelFiles
@@ -71,6 +72,7 @@ class Engine:
             queue_limit=options.queue_limit,
         )
         self._drafting = Drafting(runner.draft_cost)
+        self.examinations = Examinations(runner, self.cache, lambda: self.counts[0])
         self._active: dict[str, Active] = {}
         self._of: dict[Sequence, Active] = {}
         self._timed: dict[str, Active] = {}  # who has a deadline
@@ -79,7 +81,7 @@ class Engine:
 
     @property
     def is_idle(self) -> bool:
-        return self._scheduler.is_idle
+        return self._scheduler.is_idle and not self.examinations
 
     @property
     def in_prefill(self) -> bool:

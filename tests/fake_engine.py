@@ -12,6 +12,14 @@ from concurrent.futures import Future
 from typing import Any
 
 from inference.errors import EngineStopped, ModelNotFound, ModelUnavailable
+from inference.examination import (
+    Alternative,
+    Examined,
+    Inspected,
+    Inspection,
+    Question,
+    TokenOdds,
+)
 from inference.types import (
     Began,
     Delta,
@@ -68,6 +76,10 @@ class ByteCodec:
             ids += [_SPECIALS[part]] if part in _SPECIALS else part.encode()
         return ids
 
+    def name(self, id: int) -> str:
+        names = {number: text for text, number in _SPECIALS.items()}
+        return names.get(id) or (f"<0x{id:02X}>" if 0 <= id < 256 else "")
+
     def decode(self, ids: Sequence[int]) -> str:
         return bytes(token for token in ids if token < 256).decode(errors="replace")
 
@@ -96,8 +108,9 @@ def echo(request: GenerateRequest) -> Iterator[Step]:
 
 class FakeEngine:
     """`script` decides what each request streams. `requests` and `cancelled` (request ids) record
-    what happened; `saved` names the sessions of which it keeps something; `delay` seconds pass
-    before each piece of text; `deterministic` is what it says of itself.
+    what happened, `questions` what it was asked; `saved` names the sessions of which it keeps
+    something; `delay` seconds pass before each piece of text; `deterministic` is what it says of
+    itself.
     """
 
     def __init__(
@@ -110,6 +123,7 @@ class FakeEngine:
         self.cancelled: list[str] = []
         self.started = False
         self.saved: set[str] = set()
+        self.questions: list[Question] = []
         self.codecs = {
             "chat": ByteCodec(ModelKind.CHAT, context_length=context_length),
             "story": ByteCodec(ModelKind.COMPLETION, context_length=context_length),
@@ -163,6 +177,12 @@ class FakeEngine:
         gone.set_result(None)
         return gone
 
+    async def examine(self, model: str, question: Question) -> Examined:
+        """Every token was one of two, and the likelier one."""
+        self.questions.append(question)
+        assert isinstance(question, Inspection)
+        return Inspected(tuple(map(_odds, question.ids[question.first :])))
+
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[EngineEvent, None]:
         if not self.started:
             raise EngineStopped("The engine is not running.")
@@ -209,6 +229,11 @@ class FakeEngine:
             seed=42 if seed is None else seed,
             timings=Timings(queue_s=0.001, prefill_s=0.002, decode_s=0.003),
         )
+
+
+def _odds(token: int) -> TokenOdds:
+    taken, other = Alternative(token, 0.75, 1.0), Alternative((token + 1) % START, 0.25, 0.0)
+    return TokenOdds(taken, rank=1, entropy=0.81, alternatives=(taken, other))
 
 
 def by_prompt(request: GenerateRequest) -> Iterator[Step]:

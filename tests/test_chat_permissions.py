@@ -72,6 +72,8 @@ ENDPOINTS = {
     ("patch", "/api/sessions/{session_id}"): (200, 404, 404, 401),
     ("get", "/api/sessions/{session_id}/events"): (200, 404, 404, 401),
     ("get", "/api/sessions/{session_id}/export"): (200, 404, 404, 401),
+    ("get", "/api/messages/{message_id}/tokens"): (200, 404, 404, 401),
+    ("get", "/api/messages/{message_id}/tokens/{index}"): (200, 404, 404, 401),
     ("get", "/api/search"): (200, 200, 200, 401),
     ("get", "/api/engine"): (403, 403, 200, 401),
 }
@@ -90,9 +92,9 @@ def test_every_endpoint_is_in_the_matrix() -> None:
 async def test_endpoints(scene: Scene, endpoint: tuple[str, str], person: str) -> None:
     method, path = endpoint
     call = getattr(scene.clients[person], method)
-    path = path.format(session_id=scene.session_id)
+    ids = {"session_id": str(scene.session_id), "message_id": str(scene.message_id)}
+    path = path.format(**ids, index=0)
     if method in BODIES:
-        ids = {"session_id": str(scene.session_id), "message_id": str(scene.message_id)}
         body = json.dumps({**BODIES[method], **ids})
         answer = await call(path, body, content_type="application/json")
     else:
@@ -116,9 +118,10 @@ FRAMES: dict[str, tuple[dict[str, Any], str]] = {
     "turn.stop": ({}, ""),
     "turn.continue": ({}, "cannot_continue"),
     "turn.regenerate": ({"model": "chat"}, "turn.started"),
+    "turn.branch_token": ({"index": 3, "token_id": 65}, "turn.started"),
     "branch.show": ({}, ""),
 }
-WRITTEN = {"turn.submit": 2, "turn.regenerate": 1}
+WRITTEN = {"turn.submit": 2, "turn.regenerate": 1, "turn.branch_token": 1}
 """Messages that come of what the owner may do."""
 
 
@@ -154,6 +157,7 @@ async def test_frames(scene: Scene, kind: str, person: str) -> None:
         assert await page.socket.receive_nothing()
     else:
         told = await first_answer(page)
+        page.shown.apply(told)
         wanted = expected if person == "owner" else "session_not_found"
         assert wanted in (told["type"], told.get("code"))
         assert person == "owner" or "Secret" not in str(told)
