@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.utils.translation import gettext as _
 
+from chat.glass.strings import glass_strings
+
 
 def page_strings() -> dict[str, str]:
     return _numbers() | {
@@ -13,6 +15,7 @@ def page_strings() -> dict[str, str]:
         "write_chat": _("Write a message"),
         "write_story": _("Begin a story, or go on with it"),
         **_status(),
+        **glass_strings(),
         "version": _("Version {n} of {total}"),
         "busy": _(
             "An answer is still being written in this session. Wait for it, or stop it first."

@@ -4,6 +4,7 @@ import { Branching } from "./branching.js";
 import { listenForCopying } from "./clipboard.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
+import { Glass } from "./glass.js";
 import { Models } from "./models.js";
 import { Retry } from "./retry.js";
 import { Scroll } from "./scroll.js";
@@ -42,6 +43,7 @@ const socket = new Socket({
 const rooms = { conversation, socket, status, composer, models, retry, scroll };
 const branching = new Branching(byId("scroll"), rooms);
 conversation.onMismatch = rewind;
+new Glass(byId("scroll"), status, (...choice) => branching.fromToken(...choice));
 
 function submit(text) {
   const client_id = crypto.randomUUID();
