@@ -25,6 +25,7 @@ from chat.event_stream import event_stream, last_event
 from chat.export import as_markdown, exported
 from chat.generation import turns
 from chat.glass.api import router as glass
+from chat.learn.api import router as learn
 from chat.schemas import (
     BranchIn,
     ChatIn,
@@ -66,6 +67,7 @@ api = NinjaAPI(
 
 
 api.add_router("", glass)
+api.add_router("", learn)
 
 
 @api.post("/chat", response={200: ChatOut, **_REFUSALS})

@@ -16,9 +16,13 @@ from inference.examination import (
     Alternative,
     Examined,
     Inspected,
-    Inspection,
+    LayerTrace,
     Question,
+    Rotation,
+    Stage,
     TokenOdds,
+    Trace,
+    TraceRequest,
 )
 from inference.types import (
     Began,
@@ -47,6 +51,32 @@ _SPLIT = re.compile("(" + "|".join(re.escape(text) for text in _SPECIALS) + ")")
 
 SETUP = EngineSetup("cpu", "scripted", "float32", "fp32")
 """What it says of itself."""
+
+_LAYER = LayerTrace(
+    scale=0.5,
+    before=(1 / 3, -1.0),
+    normed=(1.0, -1.0),
+    query=(1.0,),
+    key=(1.0,),
+    value=(1.0,),
+    rotation=Rotation((0, 1), (1.0, 0.0), (0.0, 1.0), (0.0, 1.0)),
+    attention=((1.0,), (0.5, 0.5)),
+    gated=(0.5,),
+    active=1.0,
+    after=(1.0, 0.0),
+)
+_CHANCE = Alternative(ord("d"), 0.75, 1.0)
+TRACE = Trace(
+    sizes={"layers": 1, "heads": 1, "vocabulary": 258},
+    embedding=(1 / 3, -1.0),
+    layer=_LAYER,
+    residual=(1.0, 1.5, 2.0),
+    logits=((ord("d"), 2.5),),
+    stages=(Stage("temperature", 0.8, 1, (_CHANCE,)),),
+    uniform=0.25,
+    token=ord("d"),
+)
+"""What it says of any text."""
 
 Step = str | EngineEvent | Exception | asyncio.Event
 """A piece of text, an event as it is, an error to raise, or a gate to wait at."""
@@ -180,7 +210,8 @@ class FakeEngine:
     async def examine(self, model: str, question: Question) -> Examined:
         """Every token was one of two, and the likelier one."""
         self.questions.append(question)
-        assert isinstance(question, Inspection)
+        if isinstance(question, TraceRequest):
+            return TRACE
         return Inspected(tuple(map(_odds, question.ids[question.first :])))
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[EngineEvent, None]:

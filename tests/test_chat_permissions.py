@@ -74,6 +74,7 @@ ENDPOINTS = {
     ("get", "/api/sessions/{session_id}/export"): (200, 404, 404, 401),
     ("get", "/api/messages/{message_id}/tokens"): (200, 404, 404, 401),
     ("get", "/api/messages/{message_id}/tokens/{index}"): (200, 404, 404, 401),
+    ("post", "/api/learn/trace"): (200, 200, 200, 401),
     ("get", "/api/search"): (200, 200, 200, 401),
     ("get", "/api/engine"): (403, 403, 200, 401),
 }

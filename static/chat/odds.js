@@ -25,7 +25,6 @@ export class Odds {
     this.#head(name, id, index, total);
     for (const cell of this.panel.querySelectorAll("dd")) cell.textContent = "…";
     this.panel.querySelector("ol").replaceChildren();
-    this.panel.querySelector(".hint").hidden = true;
     this.panel.querySelector(".changed").hidden = true;
     this.panel.setAttribute("aria-busy", "true");
     this.panel.hidden = false;
@@ -43,7 +42,6 @@ export class Odds {
     note.textContent = say("model_changed", { parts: changed.join(", ") });
     const rows = alternatives.map((other) => this.#row(other, index, other.id === token.id));
     this.panel.querySelector("ol").replaceChildren(...rows);
-    this.panel.querySelector(".hint").hidden = false;
     this.panel.setAttribute("aria-busy", "false");
     this.panel.scrollIntoView({ block: "nearest" });
     document.getElementById("announcer").textContent =
