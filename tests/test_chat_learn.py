@@ -38,7 +38,7 @@ async def test_a_text_is_traced_with_the_values_of_the_page(site: FakeEngine) ->
 
 async def test_the_next_token_is_appended_by_its_id(site: FakeEngine) -> None:
     status, told = await post(input="ignored", ids=[90, 100])
-    assert (status, told["ids"]) == (200, [90, 100])
+    assert (status, told["ids"], told["text"]) == (200, [90, 100], "Zd")
     assert site.questions[0].ids == (90, 100)
 
 

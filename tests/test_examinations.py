@@ -15,7 +15,13 @@ import torch
 from inference import examinations
 from inference.engine import Engine
 from inference.engine_thread import EngineThread
-from inference.errors import ContextLengthExceeded, InvalidParameter, QueueFull, RequestFailed
+from inference.errors import (
+    ContextLengthExceeded,
+    EngineStopped,
+    InvalidParameter,
+    QueueFull,
+    RequestFailed,
+)
 from inference.examination import (
     MAX_TRACED,
     MAX_WINDOW,
@@ -26,6 +32,8 @@ from inference.examination import (
     Trace,
     TraceRequest,
 )
+from inference.model_store import ModelStore
+from inference.options import EngineOptions
 from inference.types import GenerateRequest, SamplingParams
 from tests.host_runner import MakeRunner, on_host
 from tests.process_engine import running, tiny_store
@@ -223,6 +231,25 @@ async def test_who_does_not_wait_leaves_nothing_behind(thread: EngineThread, gat
     gate.allow(1)
     await until(lambda: all(engine.is_idle for engine in thread.engines()))
     assert gate.steps_of("inspection") == 1
+
+
+async def test_an_engine_that_stops_says_so_to_who_waits(store: ModelStore, gate: Gate) -> None:
+    """Also to one whose question has been begun, and what it held is given back."""
+    its = EngineThread(store, EngineOptions(device="cpu", threads=1, kv_tokens=2048))
+    await its.start()
+    gate.close()
+    questions = [inspection([40, 41]), TraceRequest(tuple(PROMPT), 0, 0)]
+    waiting = [asyncio.create_task(its.examine("tiny", each)) for each in questions]
+    await until(lambda: gate.steps_of("inspection") == 1)
+    stopping = asyncio.create_task(its.stop())
+    gate.allow()
+    for ended in await asyncio.gather(*waiting, return_exceptions=True):
+        assert isinstance(ended, EngineStopped | Inspected | Trace)
+    await stopping
+    (engine,) = its.engines()
+    assert engine.cache.free_blocks == engine.cache.total_blocks
+    with pytest.raises(EngineStopped):
+        await its.examine("tiny", questions[0])
 
 
 async def test_a_process_answers_as_a_thread_does(tmp_path: Path, thread: EngineThread) -> None:

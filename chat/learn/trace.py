@@ -43,6 +43,7 @@ async def traced(
     told: dict[str, Any] = _rounded(asdict(trace))
     return told | {
         "ids": tokens,
+        "text": codec.decode(tokens),
         "limit": engine.MAX_TRACED,
         "ends": trace.token in codec.eos_ids,
         "texts": {str(id): token_text(codec, id) for id in shown},

@@ -92,7 +92,7 @@ byId("step-back").addEventListener("click", () => show(at - 1));
 byId("step-on").addEventListener("click", () => show(at + 1));
 byId("append").addEventListener("click", async () => {
   await compute([...trace.ids, trace.token]);
-  byId("sentence").value = trace.ids.map((id) => trace.texts[id]).join("");
+  byId("sentence").value = trace.text;
 });
 for (const [index, dot] of dots.entries()) dot.addEventListener("click", () => show(index, true));
 addEventListener("keydown", (event) => {

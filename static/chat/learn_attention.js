@@ -43,13 +43,14 @@ export function attention({ layer, ids, texts }, { layer: which, head }) {
     rows[Math.max(0, Math.min(rows.length - 1, index))].focus();
   });
   choose(rows.length - 1);
-  const caption = `${say("head_of", { layer: which, head })}. ${say("attention_caption")}`;
-  map.setAttribute("aria-label", caption);
+  const where = say("head_of", { layer: which, head });
+  map.setAttribute("aria-label", where);
   const beside = make("div", { className: "beside" });
   beside.append(chips, said);
   const figure = make("div", { className: "attention" });
   figure.append(map, beside);
-  return [make("p", { className: "caption", textContent: caption }), figure];
+  const captions = [where, say("attention_caption")];
+  return [...captions.map((text) => make("p", { className: "caption", textContent: text })), figure];
 }
 
 function row(weights, index, word) {
