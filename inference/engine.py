@@ -65,14 +65,14 @@ class Engine:
         self._began = Began(self.setup, options.deterministic)
         self.cache = KVCache(runner.blocks, reuse=options.reuse)
         self.sessions = SessionCache(self.cache, runner, files, options.kv_idle_s)
-        self._scheduler = Scheduler(
+        scheduler = self._scheduler = Scheduler(
             self.cache,
             seats=options.max_batch,
             step_tokens=options.step_tokens,
             queue_limit=options.queue_limit,
         )
         self._drafting = Drafting(runner.draft_cost)
-        self.examinations = Examinations(runner, self.cache, lambda: self.counts[0])
+        self.examinations = Examinations(runner, self.cache, lambda: len(scheduler.running))
         self._active: dict[str, Active] = {}
         self._of: dict[Sequence, Active] = {}
         self._timed: dict[str, Active] = {}  # who has a deadline

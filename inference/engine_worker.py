@@ -204,11 +204,12 @@ class EngineWorker(threading.Thread):
             engine.examinations.drop(command.ticket)
 
     def _forget(self, command: Forget) -> None:
+        delivery: Delivery = []
         for engine in self._engines.values():
             for session in command.sessions:
-                self._deliver(list(engine.examinations.forget(session)))
+                delivery += engine.examinations.forget(session)
                 engine.sessions.forget(session)
-        delivery: Delivery = [(command.ticket, self._report())]
+        delivery.append((command.ticket, self._report()))
         if self._files:
             gone = self._files.forget(command.sessions)
             gone.add_done_callback(lambda _: self._deliver(delivery))

@@ -60,6 +60,10 @@ export class Glass {
     const at = event.target.closest(".token");
     const steps = { ArrowRight: 1, ArrowLeft: -1, Home: -Infinity, End: Infinity };
     if (event.key === "Enter" || event.key === " ") this.#show(at);
+    else if (event.key === "Escape" && !this.odds.panel.hidden) {
+      event.stopPropagation(); // it would stop an answer
+      this.#hide();
+    }
     else if (event.key in steps) {
       const index = Number(at.dataset.index) + steps[event.key];
       const next = this.row.children[Math.max(0, Math.min(this.tokens.length - 1, index))];
