@@ -195,6 +195,27 @@ def test_a_trace_ends_in_the_engine_s_own_logits(
     assert len(found.residual) == 1 + 2 * found.sizes["layers"]
 
 
+def test_a_trace_sees_what_transformers_sees(tiny: Path, engines: Any) -> None:
+    """Attention, queries' heads and the residual stream, of a model with grouped heads."""
+    its: TinyEngine = engines()
+    ids = list(range(20, 40))
+    model = reference(tiny)
+    with torch.inference_mode():
+        seen = model(torch.tensor([ids]), output_attentions=True, output_hidden_states=True)
+    for layer, head in ((0, 0), (1, 3)):
+        found = asked(its.engine, TraceRequest(tuple(ids), layer, head))
+        assert isinstance(found, Trace)
+        for row, expected in zip(
+            found.layer.attention, seen.attentions[layer][0, head], strict=True
+        ):
+            assert row == pytest.approx(expected[: len(row)].tolist(), abs=1e-5)
+        before = seen.hidden_states[layer][0, -1]
+        assert found.layer.before == pytest.approx(before[:64].tolist(), abs=1e-4)
+        # after each whole layer but the last, whose state transformers norms
+        sizes = [float(state[0, -1].pow(2).mean().sqrt()) for state in seen.hidden_states[:-1]]
+        assert found.residual[::2][: len(sizes)] == pytest.approx(sizes, rel=1e-4)
+
+
 def test_a_trace_shows_each_stage_and_the_token_that_is_drawn(engines: Any) -> None:
     its: TinyEngine = engines()
     sampling = replace(SAMPLING, seed=11)
@@ -238,7 +259,7 @@ async def test_an_engine_that_stops_says_so_to_who_waits(store: ModelStore, gate
     its = EngineThread(store, EngineOptions(device="cpu", threads=1, kv_tokens=2048))
     await its.start()
     gate.close()
-    questions = [inspection([40, 41]), TraceRequest(tuple(PROMPT), 0, 0)]
+    questions: list[Question] = [inspection([40, 41]), TraceRequest(tuple(PROMPT), 0, 0)]
     waiting = [asyncio.create_task(its.examine("tiny", each)) for each in questions]
     await until(lambda: gate.steps_of("inspection") == 1)
     stopping = asyncio.create_task(its.stop())

@@ -79,7 +79,7 @@ export class Glass {
     focusOnly(this.row, element);
     element.setAttribute("aria-expanded", "true");
     const index = Number(element.dataset.index);
-    this.odds.wait(this.tokens[index], index, this.tokens.length);
+    this.odds.wait(this.tokens[index], index, this.tokens.length, element);
     const told = await this.#get(`/api/messages/${this.message.id}/tokens/${index}`);
     if (element.getAttribute("aria-expanded") !== "true" || !element.isConnected) return;
     if (told) this.odds.show(told.tokens[0], told.changed, this.tokens.length);

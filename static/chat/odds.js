@@ -20,8 +20,11 @@ export class Odds {
     });
   }
 
-  /** Show what is known before the numbers are. */
-  wait({ id, name }, index, total) {
+  /** Show, below the token's element, what is known before the numbers are. */
+  wait({ id, name }, index, total, element) {
+    const below = [...element.getClientRects()].at(-1).bottom;
+    const { top } = this.panel.parentElement.getBoundingClientRect();
+    this.panel.style.top = `${below - top}px`;
     this.#head(name, id, index, total);
     for (const cell of this.panel.querySelectorAll("dd")) cell.textContent = "…";
     this.panel.querySelector("ol").replaceChildren();

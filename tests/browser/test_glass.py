@@ -71,6 +71,7 @@ def test_an_answer_goes_on_from_another_token(chat: Chat) -> None:
     chat.answer.locator(".tool.tokens").click()
     tokens.nth(2).click()
     expect(odds.locator(".id")).to_contain_text("given")
+    chat.page.keyboard.press("Escape")
     chat.answer.locator(".earlier").click()
     expect(chat.answer.locator(".versions .which")).to_have_text("1/2")
     assert chat.raw == text

@@ -44,8 +44,8 @@ def test_odds_and_traces_are_the_cpu_s(make: Make, shape: str) -> None:
     assert isinstance(gpu, Trace)
     assert gpu.embedding == pytest.approx(cpu.embedding, rel=1e-3, abs=1e-4)
     assert gpu.residual == pytest.approx(cpu.residual, rel=1e-3)
-    for one, other in zip(gpu.layer.attention, cpu.layer.attention, strict=True):
-        assert one == pytest.approx(other, abs=1e-4)
+    for row, expected in zip(gpu.layer.attention, cpu.layer.attention, strict=True):
+        assert row == pytest.approx(expected, abs=1e-4)
     assert [logit for _, logit in gpu.logits] == pytest.approx(
         [logit for _, logit in cpu.logits], rel=1e-3, abs=1e-3
     )
