@@ -231,6 +231,9 @@ async def test_the_documentation_loads_nothing_from_elsewhere(site: FakeEngine) 
     assert set(schema["paths"]) == {
         "/api/chat",
         "/api/engine",
+        "/api/learn/trace",
+        "/api/messages/{message_id}/tokens",
+        "/api/messages/{message_id}/tokens/{index}",
         "/api/sessions",
         "/api/sessions/{session_id}",
         "/api/sessions/{session_id}/branch",

@@ -1,5 +1,5 @@
 """The learning page: its steps, the source files that they point to, and what it asks of the
-engine. The numbers themselves are checked in test_examinations."""
+engine. The numbers themselves are checked in test_traces."""
 
 from __future__ import annotations
 
