@@ -26,6 +26,8 @@ from chat.event_stream import event_stream, last_event
 from chat.export import as_markdown, exported
 from chat.files.api import router as files
 from chat.generation import turns
+from chat.glass.api import router as glass
+from chat.learn.api import router as learn
 from chat.schemas import (
     BranchIn,
     ChatIn,
@@ -64,6 +66,10 @@ api = NinjaAPI(
 )
 api.add_router("", settings_router)
 api.add_router("/files", files)
+
+
+api.add_router("", glass)
+api.add_router("", learn)
 
 
 @api.post("/chat", response={200: ChatOut, **_REFUSALS})

@@ -61,7 +61,7 @@ def begin_turn(run: Run, *, owner_id: uuid.UUID, submission: Submission) -> Begu
     shown = shown_with(how, owner_id=owner_id, submission=submission, context=context)
     said = shown.prompt_text if shown else submission.text
     reading = read(how, context, [*context.messages, {"role": "user", "content": said}])
-    plan = _plan(run, submission.model, reading.ids, params, reading.record, shown)
+    plan = plan_of(run, submission.model, reading.ids, params, reading.record, shown)
     started = services.turn_start(
         owner_id=owner_id,
         session_id=submission.session_id,
@@ -71,7 +71,7 @@ def begin_turn(run: Run, *, owner_id: uuid.UUID, submission: Submission) -> Begu
         plan=plan,
         settings=dict(context.settings),
     )
-    return _begun(owner_id, started, plan, params, None)
+    return begun(owner_id, started, plan, params, None)
 
 
 def regenerate_turn(run: Run, *, owner_id: uuid.UUID, regeneration: Regeneration) -> Begun:
@@ -81,9 +81,9 @@ def regenerate_turn(run: Run, *, owner_id: uuid.UUID, regeneration: Regeneration
     assert context.parent_id is not None
     how, params = _asked(run, regeneration, context)
     reading, shown = read(how, context, context.messages), _shown_before(context)
-    plan = _plan(run, regeneration.model, reading.ids, params, reading.record, shown)
+    plan = plan_of(run, regeneration.model, reading.ids, params, reading.record, shown)
     started = services.turn_regenerate(**its, parent_id=context.parent_id, plan=plan)
-    return _begun(owner_id, started, plan, params, None)
+    return begun(owner_id, started, plan, params, None)
 
 
 def continue_turn(
@@ -99,11 +99,11 @@ def continue_turn(
     if len(ids) >= run.codec.context_length:
         raise ContextLengthExceeded(len(ids), run.codec.context_length)
     params = sampling.from_json(context.sampling)
-    plan = _plan(run, previous.model, ids, params, previous.context)
+    plan = plan_of(run, previous.model, ids, params, previous.context)
     started = services.turn_continue(
         owner_id=owner_id, session_id=session_id, message_id=context.message_id, plan=plan
     )
-    return _begun(owner_id, started, plan, params, answer_start)
+    return begun(owner_id, started, plan, params, answer_start)
 
 
 def _context(owner_id: uuid.UUID, submission: Submission) -> PromptContext:
@@ -142,7 +142,7 @@ def _shown_before(context: PromptContext) -> Shown | None:
     return Shown((), "", 0, reading.passages) if reading else None
 
 
-def _plan(
+def plan_of(
     run: Run,
     model: str,
     ids: list[int],
@@ -162,7 +162,7 @@ def _plan(
     )
 
 
-def _begun(
+def begun(
     owner_id: uuid.UUID,
     started: StartedTurn,
     plan: TurnPlan,

@@ -27,12 +27,14 @@ from chat.frames import (
     BranchShow,
     ContextCount,
     SessionOpen,
+    TurnBranchToken,
     TurnContinue,
     TurnRegenerate,
     TurnStop,
     TurnSubmit,
 )
 from chat.generation import Accepted, turns
+from chat.glass.branch import TokenBranch
 from chat.middleware import request_id
 from chat.outlet import encode
 from chat.signals import owner_group
@@ -123,6 +125,8 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
                 )
             case TurnRegenerate():
                 await self._regenerate(parsed)
+            case TurnBranchToken():
+                await self._branch(parsed)
             case BranchShow():
                 await turns().show(
                     owner_id=self.owner_id,
@@ -140,6 +144,10 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             sampling=parsed.sampling,
         )
         self._show(await turns().regenerate(owner_id=self.owner_id, regeneration=regeneration))
+
+    async def _branch(self, parsed: TurnBranchToken) -> None:
+        branch = TokenBranch(parsed.session_id, parsed.message_id, parsed.index, parsed.token_id)
+        self._show(await turns().branch(owner_id=self.owner_id, branch=branch))
 
     async def _submit(self, parsed: TurnSubmit) -> None:
         submission = Submission(

@@ -11,6 +11,15 @@ from django.utils.module_loading import import_string
 
 from inference.client import EngineClient, PromptCodec
 from inference.errors import EngineStopped
+from inference.examination import (
+    MAX_TRACED,
+    Alternative,
+    Inspected,
+    Inspection,
+    TokenOdds,
+    Trace,
+    TraceRequest,
+)
 from inference.types import ModelFingerprint
 
 if TYPE_CHECKING:
@@ -21,8 +30,15 @@ if TYPE_CHECKING:
     from inference.replay import ReplayModel
 
 __all__ = [
+    "MAX_TRACED",
+    "Alternative",
     "EngineClient",
+    "Inspected",
+    "Inspection",
     "PromptCodec",
+    "TokenOdds",
+    "Trace",
+    "TraceRequest",
     "build",
     "client",
     "create",

@@ -56,6 +56,17 @@ class TurnRegenerate:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnBranchToken:
+    """Begin as that answer up to token `index` (counted from 0), and go on with `token_id` in its
+    place."""
+
+    session_id: UUID
+    message_id: UUID
+    index: int
+    token_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class BranchShow:
     session_id: UUID
     message_id: UUID
@@ -71,7 +82,14 @@ class ContextCount:
 
 
 ClientFrame = (
-    SessionOpen | TurnSubmit | TurnStop | TurnContinue | TurnRegenerate | BranchShow | ContextCount
+    SessionOpen
+    | TurnSubmit
+    | TurnStop
+    | TurnContinue
+    | TurnRegenerate
+    | TurnBranchToken
+    | BranchShow
+    | ContextCount
 )
 
 
@@ -93,7 +111,7 @@ def parse(text: str) -> ClientFrame:
     fields = _Fields(data)
     match data.get("type"):
         case "session.open":
-            return SessionOpen(fields.uuid("session_id"), fields.seq("after"))
+            return SessionOpen(fields.uuid("session_id"), fields.count("after"))
         case "turn.submit":
             return _submit(fields)
         case "turn.stop":
@@ -103,6 +121,9 @@ def parse(text: str) -> ClientFrame:
         case "turn.regenerate":
             ids = fields.uuid("session_id"), fields.uuid("message_id")
             return TurnRegenerate(*ids, fields.text("model"), fields.sampling())
+        case "turn.branch_token":
+            ids = fields.uuid("session_id"), fields.uuid("message_id")
+            return TurnBranchToken(*ids, fields.count("index"), fields.count("token_id"))
         case "branch.show":
             return BranchShow(fields.uuid("session_id"), fields.uuid("message_id"))
         case "context.count":
@@ -188,7 +209,7 @@ class _Fields:
             pass
         raise self.wrong(name, _("a list of at most %(limit)d UUIDs") % {"limit": MAX_LIST})
 
-    def seq(self, name: str) -> int:
+    def count(self, name: str) -> int:
         value = self.data.get(name)
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_SEQ:
             raise self.wrong(name, _("a whole number of at least 0"))

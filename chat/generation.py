@@ -21,6 +21,8 @@ from chat.ending import Ending, end_turn
 from chat.errors import ShuttingDown
 from chat.event_log import EventLog
 from chat.filtering.stream import AnswerRefused, allowed
+from chat.glass.branch import TokenBranch, branch_turn
+from chat.glass.written import written
 from chat.live import LiveTurn
 from chat.middleware import request_id
 from chat.process_mark import ProcessMark
@@ -87,6 +89,18 @@ class Turns:
             raise ShuttingDown
         run = await self._run_with(regeneration.model)
         start = write_database(regenerate_turn, run, owner_id=owner_id, regeneration=regeneration)
+        return await self._launch(start)
+
+    async def branch(self, *, owner_id: uuid.UUID, branch: TokenBranch) -> Accepted:
+        """Begin another answer beside one that is there, which begins as it does and goes on with
+        another token. Raises ChatError, EngineError."""
+        if not self._accepting:
+            raise ShuttingDown
+        session = {"owner_id": owner_id, "session_id": branch.session_id}
+        await in_database(selectors.session_get, **session)
+        found = await in_database(written, owner_id=owner_id, message_id=branch.message_id)
+        run = await self._run_with(found.model)
+        start = write_database(branch_turn, run, owner_id=owner_id, branch=branch, found=found)
         return await self._launch(start)
 
     async def show(

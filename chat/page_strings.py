@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.utils.translation import gettext as _
 
+from chat.glass.strings import glass_strings
 from chat.session_settings.panel import panel_strings
 
 
@@ -16,6 +17,7 @@ def page_strings() -> dict[str, str]:
         "write_story": _("Begin a story, or go on with it"),
         **_status(),
         **panel_strings(),
+        **glass_strings(),
         "version": _("Version {n} of {total}"),
         "busy": _(
             "An answer is still being written in this session. Wait for it, or stop it first."

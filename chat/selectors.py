@@ -158,7 +158,8 @@ def conversation(*, owner_id: uuid.UUID, session_id: uuid.UUID) -> Conversation:
 
 
 def _latest_generations(generations: QuerySet[Generation]) -> dict[uuid.UUID, Generation]:
-    rows = generations.defer("prompt_ids", "output_ids", "token_offsets").order_by("created_at")
+    packed = ("prompt_ids", "output_ids", "token_offsets", "prefix_offsets")
+    rows = generations.defer(*packed).order_by("created_at")
     return {row.message_id: row for row in rows}
 
 
@@ -278,8 +279,8 @@ def continue_context(
     previous = _previous(latest)
     if latest is None or previous is None or not latest.can_continue:
         raise CannotContinue(message_id)
-    answer_start = len(unpack(generations[0].prompt_ids))
-    return ContinueContext(message_id, previous, latest.sampling, answer_start)
+    start = generations[0].answer_start
+    return ContinueContext(message_id, previous, latest.sampling, start)
 
 
 def turn_of_client_id(*, owner_id: uuid.UUID, client_id: str) -> tuple[uuid.UUID, int] | None:

@@ -28,7 +28,9 @@ log never got is then recognised, since no event carries it."""
 
 @dataclass(frozen=True, slots=True)
 class TurnPlan:
-    """What a turn will run, decided before anything is written. shown: of files."""
+    """What a turn will run, decided before anything is written. shown: of files. content: the text
+    that a new answer begins with, whose tokens (at prefix_offsets in it) are the last of
+    prompt_ids."""
 
     model: str
     prompt_ids: Sequence[int]
@@ -38,6 +40,8 @@ class TurnPlan:
     request_id: str
     context: dict[str, Any] = field(default_factory=dict)
     shown: Shown | None = None
+    content: str = ""
+    prefix_offsets: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,8 @@ def turn_regenerate(
     if not Message.objects.filter(id=parent_id, session=session).exists():
         raise MessageNotFound(parent_id)
     _advance(session)
-    answer = Message(session=session, parent_id=parent_id, role=Message.Role.ASSISTANT)
+    role = Message.Role.ASSISTANT
+    answer = Message(session=session, parent_id=parent_id, role=role, content=plan.content)
     insert(answer)
     return _begin(session, answer, plan)
 
@@ -183,6 +188,7 @@ def _begin(
         context=plan.context,
         seed=plan.sampling.get("seed"),
         prompt_ids=pack(plan.prompt_ids),
+        prefix_offsets=pack(plan.prefix_offsets),
         prompt_tokens=len(plan.prompt_ids),
         owner=plan.process,
         request_id=plan.request_id,
@@ -196,7 +202,12 @@ def _begin(
         "client_id": client_id,
         "title": session.title,
         "user_message": user_message,
-        "message": {**_named(answer), "model": plan.model, **passages_told(plan.shown)},
+        "message": {
+            **_named(answer),
+            "model": plan.model,
+            "text": plan.content,
+            **passages_told(plan.shown),
+        },
         "continued": continued,
     }
     its = {"session": session, "generation": generation, "payload": payload}

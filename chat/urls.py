@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import URLPattern, path
 
 from chat import views
+from chat.learn import views as learn
 from chat.privacy.views import own_data
 
 urlpatterns: list[URLPattern] = [
@@ -12,5 +13,7 @@ urlpatterns: list[URLPattern] = [
     path("sessions/<uuid:session_id>/", views.session, name="session"),
     path("sessions/<uuid:session_id>/earlier/", views.earlier, name="earlier"),
     path("my-data/", own_data, name="own_data"),
+    path("learn/", learn.learn, name="learn"),
+    path("learn/source/<path:path>", learn.source, name="learn_source"),
     path("setup/<str:token>/", views.setup, name="setup"),
 ]

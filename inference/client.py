@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol
 
+from inference.examination import Examined, Question
 from inference.token_bytes import TokenBytes
 from inference.types import (
     EngineEvent,
@@ -49,6 +50,9 @@ class PromptCodec(Protocol):
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ids, special tokens left out."""
 
+    def name(self, id: int) -> str:
+        """What the vocabulary calls a token, as it stands there; '' for an id without one."""
+
 
 class EngineClient(Protocol):
     async def start(self) -> None:
@@ -73,6 +77,11 @@ class EngineClient(Protocol):
         """These sessions were deleted. Done when none of their text is found in a cache, and their
         files are gone. May be called from any thread. Raises EngineStopped; the future raises
         EngineError, and then nothing may have happened."""
+
+    async def examine(self, model: str, question: Question) -> Examined:
+        """What a question about the model's numbers comes to: an Inspection is answered by an
+        Inspected, a TraceRequest by a Trace. The model is loaded for it; whoever generates goes on
+        meanwhile. Raises EngineError."""
 
     def stream(self, request: GenerateRequest) -> AsyncGenerator[EngineEvent, None]:
         """Events of one request, `Began` before its first delta, `Finished` last. Closing the

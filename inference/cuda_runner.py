@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import heapq
 from collections.abc import Callable, Iterator
+from collections.abc import Sequence as PySequence
 from dataclasses import replace
 from functools import partial
 from itertools import cycle
@@ -20,6 +21,7 @@ import torch
 
 import kernels
 from inference import architectures, cache_blocks
+from inference.architectures.llama_trace import TracedPass
 from inference.batch import ForwardBatch
 from inference.compute_check import check_compute
 from inference.config import ModelConfig
@@ -127,6 +129,11 @@ class CudaRunner:
             logits = self.forward(PromptTensors(arrays, self._device).batch())
             complete: Array = logits.cpu().numpy()[[chunk.completes for chunk in chunks]]
             return complete
+
+    @torch.inference_mode()
+    def trace(self, tokens: PySequence[int], layer: int, head: int) -> TracedPass:
+        with fatal_errors(self._device):
+            return self._architecture.trace(torch.tensor(tokens), layer, head)
 
     @torch.inference_mode()
     def release(self, sequence: Sequence) -> None:

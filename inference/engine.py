@@ -24,6 +24,7 @@ from inference.errors import (
     InvalidParameter,
     RequestFailed,
 )
+from inference.examinations import Examinations
 from inference.flight import Active, Launched, Piece, ends_of, is_decode
 from inference.kv_cache import BLOCK_SIZE, KVCache
 from inference.kv_files import ModelFiles
@@ -64,13 +65,14 @@ class Engine:
         self._began = Began(self.setup, options.deterministic)
         self.cache = KVCache(runner.blocks, reuse=options.reuse)
         self.sessions = SessionCache(self.cache, runner, files, options.kv_idle_s)
-        self._scheduler = Scheduler(
+        scheduler = self._scheduler = Scheduler(
             self.cache,
             seats=options.max_batch,
             step_tokens=options.step_tokens,
             queue_limit=options.queue_limit,
         )
         self._drafting = Drafting(runner.draft_cost)
+        self.examinations = Examinations(runner, self.cache, lambda: len(scheduler.running))
         self._active: dict[str, Active] = {}
         self._of: dict[Sequence, Active] = {}
         self._timed: dict[str, Active] = {}  # who has a deadline
@@ -79,7 +81,7 @@ class Engine:
 
     @property
     def is_idle(self) -> bool:
-        return self._scheduler.is_idle
+        return self._scheduler.is_idle and not self.examinations
 
     @property
     def in_prefill(self) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inference.errors import EngineError
+from inference.examination import Examined, Question
 from inference.types import EngineEvent, GenerateRequest
 
 
@@ -21,6 +22,22 @@ class Submit:
     ticket: int
     request: GenerateRequest
     directory: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Examine:
+    """Answered by what was found, or an error. directory: the model's."""
+
+    ticket: int
+    question: Question
+    directory: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Nobody waits for the answer to this ticket's Examine any more. No answer."""
+
+    ticket: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +87,7 @@ class Wake:
     outside."""
 
 
-Command = Submit | Cancel | Load | Look | Forget | Stop | Wake
+Command = Submit | Cancel | Load | Look | Forget | Examine | Withdraw | Stop | Wake
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +117,7 @@ class Report:
     budget: int
 
 
-Said = EngineEvent | Report | EngineError
+Said = EngineEvent | Report | Examined | EngineError
 NEWS = 0
 """The ticket of what nobody asked for: a Report, whenever a model was loaded or unloaded."""
 Delivery = list[tuple[int, Said]]

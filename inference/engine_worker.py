@@ -22,6 +22,7 @@ from inference.engine_commands import (
     Command,
     Delivery,
     EngineState,
+    Examine,
     Forget,
     Load,
     Look,
@@ -30,6 +31,7 @@ from inference.engine_commands import (
     Stop,
     Submit,
     Wake,
+    Withdraw,
 )
 from inference.errors import (
     DeviceLost,
@@ -113,6 +115,8 @@ class EngineWorker(threading.Thread):
                 self._cancel(command)
             elif isinstance(command, Forget):
                 self._forget(command)
+            elif isinstance(command, Withdraw):
+                self._withdraw(command)
             elif not isinstance(command, Wake):
                 self._answer(command.ticket, partial(self._take, command))
 
@@ -144,7 +148,7 @@ class EngineWorker(threading.Thread):
         if answer:
             self._deliver([(ticket, answer)])
 
-    def _take(self, command: Submit | Load | Look) -> Report | None:
+    def _take(self, command: Submit | Load | Look | Examine) -> Report | None:
         if isinstance(command, Look):
             return self._report()
         name = command.request.request_id if isinstance(command, Submit) else None
@@ -163,6 +167,9 @@ class EngineWorker(threading.Thread):
             command = waiter.command
             if isinstance(command, Submit):
                 self._answer(command.ticket, partial(self._let_in, command, waiter, outcome))
+            elif isinstance(command, Examine) and isinstance(outcome, Engine):
+                add = partial(outcome.examinations.add, command.ticket, command.question)
+                self._answer(command.ticket, add)
             elif not isinstance(outcome, Queued | Loading):
                 answer = outcome if isinstance(outcome, EngineError) else self._report()
                 self._deliver([(command.ticket, answer)])
@@ -191,11 +198,18 @@ class EngineWorker(threading.Thread):
             took = 1e3 * (time.monotonic() - command.asked_at)
             log.info("request.freed", request_id=command.request_id, cancel_latency_ms=took)
 
+    def _withdraw(self, command: Withdraw) -> None:
+        self._line.drop(command.ticket)
+        for engine in self._engines.values():
+            engine.examinations.drop(command.ticket)
+
     def _forget(self, command: Forget) -> None:
+        delivery: Delivery = []
         for engine in self._engines.values():
             for session in command.sessions:
+                delivery += engine.examinations.forget(session)
                 engine.sessions.forget(session)
-        delivery: Delivery = [(command.ticket, self._report())]
+        delivery.append((command.ticket, self._report()))
         if self._files:
             gone = self._files.forget(command.sessions)
             gone.add_done_callback(lambda _: self._deliver(delivery))
@@ -243,6 +257,7 @@ class EngineWorker(threading.Thread):
             delivery.append((self._tickets[request_id], event))
             if isinstance(event, Finished | EngineError):
                 del self._tickets[request_id]
+        delivery += engine.examinations.proceed()
         if delivery:
             self._deliver(delivery)
 
@@ -250,10 +265,14 @@ class EngineWorker(threading.Thread):
         """Tell everyone who waits, and everyone whose command nobody has read."""
         with self._telling:
             self._ended = True
-        waiting = [*self._tickets.values(), *self._line.loads()]
+        waiting = [*self._tickets.values(), *self._line.others()]
+        for engine in self._engines.values():
+            for ticket in engine.examinations.tickets:
+                engine.examinations.drop(ticket)
+                waiting.append(ticket)
         while not self._commands.empty():
             command = self._commands.get()
-            if isinstance(command, Submit | Load | Look | Forget):
+            if isinstance(command, Submit | Load | Look | Forget | Examine):
                 waiting.append(command.ticket)
         self._deliver([(ticket, last_word) for ticket in waiting])
         for request_id in list(self._tickets):

@@ -7,6 +7,7 @@ from collections import deque
 
 from inference.engine_commands import Report, Said
 from inference.errors import EngineError
+from inference.examination import Examined
 from inference.types import Delta, EngineEvent, Waiting
 
 
@@ -35,7 +36,7 @@ class Mailbox:
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
 
-    async def get(self) -> EngineEvent | Report:
+    async def get(self) -> EngineEvent | Report | Examined:
         """The next event; an error is raised in its place."""
         while not self._events:
             self._reader = asyncio.get_running_loop().create_future()

@@ -20,13 +20,16 @@ from inference.engine_commands import (
     Cancel,
     Command,
     Delivery,
+    Examine,
     Forget,
     Load,
     Look,
     Report,
     Submit,
+    Withdraw,
 )
 from inference.errors import EngineCrashed, EngineError, EngineStopped, ModelNotFound
+from inference.examination import Examined, Question
 from inference.kv_files import saved_sessions
 from inference.loading import load_codec
 from inference.mailbox import Mailbox
@@ -109,7 +112,7 @@ class MailboxClient(ABC):
             try:
                 while not ended:
                     event = await mailbox.get()
-                    assert not isinstance(event, Report)
+                    assert not isinstance(event, Report | Examined)
                     ended = isinstance(event, Finished)
                     yield event
             except EngineError:
@@ -118,6 +121,21 @@ class MailboxClient(ABC):
             finally:
                 if not ended:
                     self._tell(Cancel(ticket, request.request_id, time.monotonic()))
+
+    async def examine(self, model: str, question: Question) -> Examined:
+        await self.codec(model)
+        await self._until_ready()
+        directory = self._directory(model)
+        with self._mailbox() as (ticket, mailbox):
+            if not self._tell(Examine(ticket, question, directory)):
+                raise EngineStopped("The engine is not running.")
+            try:
+                answer = await mailbox.get()
+            except asyncio.CancelledError:
+                self._tell(Withdraw(ticket))
+                raise
+        assert isinstance(answer, Examined)
+        return answer
 
     async def _load_defaults(self) -> None:
         """The models that a fresh installation has, as far as they are here: nobody's first

@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 
 from inference.engine import Engine
-from inference.engine_commands import Load, Submit
+from inference.engine_commands import Examine, Load, Submit
 from inference.errors import (
     DeadlineExceeded,
     DeviceLost,
@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 class Waiter:
     """arrived: on the monotonic clock. told: what its reader heard last."""
 
-    command: Submit | Load
+    command: Submit | Load | Examine
     arrived: float = field(default_factory=time.monotonic)
     told: Queued | Loading | None = None
 
@@ -56,7 +56,7 @@ class ModelLine:
     def __len__(self) -> int:
         return len(self._line)
 
-    def put(self, command: Submit | Load) -> None:
+    def put(self, command: Submit | Load | Examine) -> None:
         """Raises QueueFull. Who comes for a model that is there waits in its engine, if at all."""
         engines = self._residents.engines
         waiting = sum(bool(w.told) or w.command.directory not in engines for w in self._line)
@@ -76,9 +76,9 @@ class ModelLine:
         """How many requests wait for each model."""
         return Counter(w.command.directory for w in self._line if isinstance(w.command, Submit))
 
-    def loads(self) -> list[int]:
-        """Tickets of the Loads that wait."""
-        return [w.command.ticket for w in self._line if isinstance(w.command, Load)]
+    def others(self) -> list[int]:
+        """Tickets of those that wait and are no request."""
+        return [w.command.ticket for w in self._line if not isinstance(w.command, Submit)]
 
     def next_deadline(self) -> float | None:
         return min((w.deadline for w in self._line if w.deadline is not None), default=None)
@@ -117,7 +117,7 @@ class ModelLine:
             return residents.engines[directory]
         if residents.loading is not None:
             return Queued(place + 1)
-        is_asked_for = isinstance(waiter.command, Submit)
+        is_asked_for = not isinstance(waiter.command, Load)
         try:
             if residents.begin(directory, unload=is_asked_for):
                 return residents.progress

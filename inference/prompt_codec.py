@@ -72,6 +72,10 @@ class TokenizerCodec:
             raise InvalidParameter("text", broken, "valid Unicode, without surrogates") from error
         return list(self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids)
 
+    def name(self, id: int) -> str:
+        """As it stands in the vocabulary; '' for an id that has no token."""
+        return self._tokenizer.id_to_token(id) or "" if id >= 0 else ""
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ids, without special tokens and without ids that have no token. Each broken
         UTF-8 sequence is one U+FFFD, however the tokenizer stores bytes."""

@@ -15,6 +15,7 @@ import torch
 
 import kernels
 from inference import architectures, cache_blocks, sampler
+from inference.architectures.llama_trace import TracedPass
 from inference.batch import ForwardBatch, per_token
 from inference.compute_check import check_compute
 from inference.config import ModelConfig
@@ -65,6 +66,9 @@ class Runner(Protocol):
     def run(self, chunks: tuple[Chunk, ...]) -> Array:
         """`launch` without the sampling, waited for. fp32[L, V] on the host, after each chunk that
         completes its sequence's known tokens, and after each token of its draft, in order."""
+
+    def trace(self, tokens: PySequence[int], layer: int, head: int) -> TracedPass:
+        """One pass over a short text, apart from the cache, waited for. Raises DeviceLost."""
 
     def release(self, sequence: Sequence) -> None:
         """The sequence is over. One that is not known is ignored."""
@@ -134,6 +138,10 @@ class ModelRunner:
     def launch(self, chunks: tuple[Chunk, ...]) -> Step:
         of_rows = tuple(chunk.sequence for chunk in chunks for _ in range(chunk.rows))
         return _Computed(self.run(chunks), of_rows)
+
+    @torch.inference_mode()
+    def trace(self, tokens: PySequence[int], layer: int, head: int) -> TracedPass:
+        return self._architecture.trace(torch.tensor(tokens), layer, head)
 
     def release(self, sequence: Sequence) -> None:
         pass

@@ -28,17 +28,27 @@ def sample(
 ) -> int:
     """logits fp32[V] -> a token id. prompt and output are the tokens so far, where output is the
     whole answer, also what an earlier request wrote of it."""
-    if params.logit_bias or _has_penalty(params):
-        logits = _penalized(logits, params, prompt, output)
+    logits = _adjusted(logits, params, prompt, output)
     if params.temperature == 0:
         return int(logits.argmax())
-    # the largest logit becomes 0, so that exp neither overflows nor loses it
-    with np.errstate(over="ignore"):  # next to temperature 0 the others become -inf
-        scaled = (logits.astype(np.float64) - logits.max()) / params.temperature
-    ids, weights = _candidates(np.exp(scaled), params)
+    ids, weights = _candidates(_weights(logits, params.temperature), params)
     cumulative = np.cumsum(weights)
     point = uniform(seed, len(prompt) + len(output)) * cumulative[-1]
     return int(ids[np.searchsorted(cumulative, point, side="right")])
+
+
+def distribution(
+    logits: Array, params: SamplingParams, *, prompt: list[int], output: list[int]
+) -> Array:
+    """fp64[V]: with what probability `sample` takes each token."""
+    logits = _adjusted(logits, params, prompt, output)
+    found = np.zeros(logits.size)
+    if params.temperature == 0:
+        found[logits.argmax()] = 1
+    else:
+        ids, weights = _candidates(_weights(logits, params.temperature), params)
+        found[ids] = weights / weights.sum()
+    return found
 
 
 def uniform(seed: int, position: int) -> float:
@@ -60,6 +70,19 @@ def philox(counter: _Counter, key: tuple[int, int]) -> _Counter:
 def _halves(number: int) -> tuple[int, int]:
     """The low and the high 32 bits."""
     return number % 2**32, (number >> 32) % 2**32
+
+
+def _adjusted(logits: Array, params: SamplingParams, prompt: list[int], output: list[int]) -> Array:
+    if params.logit_bias or _has_penalty(params):
+        return _penalized(logits, params, prompt, output)
+    return logits
+
+
+def _weights(logits: Array, temperature: float) -> Array:
+    """The largest logit becomes 0, so that exp neither overflows nor loses it."""
+    with np.errstate(over="ignore"):  # next to temperature 0 the others become -inf
+        weights: Array = np.exp((logits.astype(np.float64) - logits.max()) / temperature)
+    return weights
 
 
 def _has_penalty(params: SamplingParams) -> bool:

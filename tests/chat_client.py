@@ -41,6 +41,8 @@ class Shown:
         kind = frame["type"]
         if kind in ("turn.started", "message.delta", "message.end"):
             self.seqs.append(frame["seq"])
+        if kind == "turn.started" and frame["message"].get("text"):
+            self.texts[frame["message"]["id"]] = frame["message"]["text"]
         if kind == "message.delta":
             text = self.texts.get(frame["message_id"], "")
             assert frame["offset"] <= len(text), "a gap: text is missing before this delta"

@@ -12,6 +12,18 @@ from concurrent.futures import Future
 from typing import Any
 
 from inference.errors import EngineStopped, ModelNotFound, ModelUnavailable
+from inference.examination import (
+    Alternative,
+    Examined,
+    Inspected,
+    LayerTrace,
+    Question,
+    Rotation,
+    Stage,
+    TokenOdds,
+    Trace,
+    TraceRequest,
+)
 from inference.types import (
     Began,
     Delta,
@@ -39,6 +51,32 @@ _SPLIT = re.compile("(" + "|".join(re.escape(text) for text in _SPECIALS) + ")")
 
 SETUP = EngineSetup("cpu", "scripted", "float32", "fp32")
 """What it says of itself."""
+
+_LAYER = LayerTrace(
+    scale=0.5,
+    before=(1 / 3, -1.0),
+    normed=(1.0, -1.0),
+    query=(1.0,),
+    key=(1.0,),
+    value=(1.0,),
+    rotation=Rotation((0, 1), (1.0, 0.0), (0.0, 1.0), (0.0, 1.0)),
+    attention=((1.0,), (0.5, 0.5)),
+    gated=(0.5,),
+    active=1.0,
+    after=(1.0, 0.0),
+)
+_CHANCE = Alternative(ord("d"), 0.75, 1.0)
+TRACE = Trace(
+    sizes={"layers": 1, "heads": 1, "vocabulary": 258},
+    embedding=(1 / 3, -1.0),
+    layer=_LAYER,
+    residual=(1.0, 1.5, 2.0),
+    logits=((ord("d"), 2.5),),
+    stages=(Stage("temperature", 0.8, 1, (_CHANCE,)),),
+    uniform=0.25,
+    token=ord("d"),
+)
+"""What it says of any text."""
 
 Step = str | EngineEvent | Exception | asyncio.Event
 """A piece of text, an event as it is, an error to raise, or a gate to wait at."""
@@ -68,6 +106,10 @@ class ByteCodec:
             ids += [_SPECIALS[part]] if part in _SPECIALS else part.encode()
         return ids
 
+    def name(self, id: int) -> str:
+        names = {number: text for text, number in _SPECIALS.items()}
+        return names.get(id) or (f"<0x{id:02X}>" if 0 <= id < 256 else "")
+
     def decode(self, ids: Sequence[int]) -> str:
         return bytes(token for token in ids if token < 256).decode(errors="replace")
 
@@ -96,8 +138,9 @@ def echo(request: GenerateRequest) -> Iterator[Step]:
 
 class FakeEngine:
     """`script` decides what each request streams. `requests` and `cancelled` (request ids) record
-    what happened; `saved` names the sessions of which it keeps something; `delay` seconds pass
-    before each piece of text; `deterministic` is what it says of itself.
+    what happened, `questions` what it was asked; `saved` names the sessions of which it keeps
+    something; `delay` seconds pass before each piece of text; `deterministic` is what it says of
+    itself.
     """
 
     def __init__(
@@ -110,6 +153,7 @@ class FakeEngine:
         self.cancelled: list[str] = []
         self.started = False
         self.saved: set[str] = set()
+        self.questions: list[Question] = []
         self.codecs = {
             "chat": ByteCodec(ModelKind.CHAT, context_length=context_length),
             "story": ByteCodec(ModelKind.COMPLETION, context_length=context_length),
@@ -163,6 +207,13 @@ class FakeEngine:
         gone.set_result(None)
         return gone
 
+    async def examine(self, model: str, question: Question) -> Examined:
+        """Every token was one of two, and the likelier one."""
+        self.questions.append(question)
+        if isinstance(question, TraceRequest):
+            return TRACE
+        return Inspected(tuple(map(_odds, question.ids[question.first :])))
+
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[EngineEvent, None]:
         if not self.started:
             raise EngineStopped("The engine is not running.")
@@ -209,6 +260,11 @@ class FakeEngine:
             seed=42 if seed is None else seed,
             timings=Timings(queue_s=0.001, prefill_s=0.002, decode_s=0.003),
         )
+
+
+def _odds(token: int) -> TokenOdds:
+    taken, other = Alternative(token, 0.75, 1.0), Alternative((token + 1) % START, 0.25, 0.0)
+    return TokenOdds(taken, rank=1, entropy=0.81, alternatives=(taken, other))
 
 
 def by_prompt(request: GenerateRequest) -> Iterator[Step]:

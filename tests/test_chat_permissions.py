@@ -101,6 +101,9 @@ ENDPOINTS = {
     ("post", "/api/files"): (200, 200, 200, 200, 401),
     ("get", "/api/files/{file_id}"): (200, 404, 404, 404, 401),
     ("delete", "/api/files/{file_id}"): (204, 404, 404, 404, 401),
+    ("get", "/api/messages/{message_id}/tokens"): (200, 404, 404, 404, 401),
+    ("get", "/api/messages/{message_id}/tokens/{index}"): (200, 404, 404, 404, 401),
+    ("post", "/api/learn/trace"): (200, 200, 200, 200, 401),
 }
 
 
@@ -121,15 +124,11 @@ def test_every_endpoint_is_in_the_matrix() -> None:
 async def test_endpoints(scene: Scene, endpoint: tuple[str, str], person: str) -> None:
     method, path = endpoint
     call = getattr(scene.clients[person], method)
-    path = path.format(**scene.ids)
+    path = path.format(**scene.ids, index=0)
     if path == "/api/files":
         answer = await call(path, {"file": SimpleUploadedFile("b", b"Mine")})
     elif method in BODIES:
-        ids = {
-            "session_id": str(scene.ids["session_id"]),
-            "message_id": str(scene.ids["message_id"]),
-        }
-        body = json.dumps({**BODIES[method], **ids})
+        body = json.dumps({**BODIES[method], **scene.message})
         answer = await call(path, body, content_type="application/json")
     else:
         answer = await (call(path, {"q": "Secret"}) if path == "/api/search" else call(path))
@@ -158,10 +157,11 @@ FRAMES: dict[str, tuple[dict[str, Any], str]] = {
     "turn.stop": ({}, ""),
     "turn.continue": ({}, "cannot_continue"),
     "turn.regenerate": ({"model": "chat"}, "turn.started"),
+    "turn.branch_token": ({"index": 3, "token_id": 65}, "turn.started"),
     "branch.show": ({}, ""),
     "context.count": ({"client_id": "g", "model": "chat", "text": ""}, "context.counted"),
 }
-WRITTEN = {"turn.submit": 2, "turn.regenerate": 1}
+WRITTEN = {"turn.submit": 2, "turn.regenerate": 1, "turn.branch_token": 1}
 """Messages that come of what the owner may do."""
 
 
@@ -196,6 +196,7 @@ async def test_frames(scene: Scene, kind: str, person: str) -> None:
         assert await page.socket.receive_nothing()
     else:
         told = await first_answer(page)
+        page.shown.apply(told)
         wanted = expected if person == "owner" else "session_not_found"
         assert wanted in (told["type"], told.get("code"))
         assert person == "owner" or "Secret" not in str(told)

@@ -57,6 +57,9 @@ ANSWERS = {
     "GET /my-data/": (200, NO_PAGE),
     "GET /setup/{setup}/": (200, PAGE),
     "GET /setup/used/": (404, PAGE),
+    "GET /learn/": (200, PAGE),
+    "GET /learn/source/inference/sampler.py": (200, PAGE),
+    "GET /learn/source/tinyllm_site/settings.py": (404, PAGE),
     "GET /nothing/": (404, PAGE),
     "POST /": (405, NO_PAGE),
     "POST /i18n/setlang/": (302, NO_PAGE),
@@ -73,6 +76,9 @@ ANSWERS = {
     "GET /api/search": (400, NO_PAGE),
     "POST /api/files": (415, NO_PAGE),
     "GET /api/files/00000000-0000-0000-0000-000000000000": (404, NO_PAGE),
+    "GET /api/messages/{session}/tokens": (404, NO_PAGE),
+    "GET /api/messages/{session}/tokens/0": (404, NO_PAGE),
+    "POST /api/learn/trace": (415, NO_PAGE),
     "PUT /api/sessions/{session}/branch": (400, NO_PAGE),
     "GET /api/sessions/{session}/settings": (200, NO_PAGE),
     "POST /api/settings/check": (415, NO_PAGE),
@@ -197,7 +203,7 @@ async def test_the_policy_is_the_same_where_the_server_is_asynchronous(
 def test_no_address_of_the_site_is_missing_above() -> None:
     asked = [key.split(" ")[1] for key in ANSWERS]
     for each in routes(get_resolver().url_patterns):
-        pattern = re.sub(r"<[^>]+>", "[^/]+", each)
+        pattern = re.sub(r"<[^>]+>", "[^/]+", each.replace("<path:path>", ".+"))
         assert any(re.fullmatch(pattern, path.lstrip("/")) for path in asked), each
 
 

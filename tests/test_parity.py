@@ -12,6 +12,10 @@ from tokenizers import Tokenizer
 from transformers import LlamaForCausalLM
 
 from inference.config import ModelConfig
+from inference.examination import Inspected, Inspection
+from inference.examinations import Examinations
+from inference.kv_cache import KVCache
+from inference.types import SamplingParams
 from tests.reference_model import Ours, assert_same, forced, generated, reference
 from tests.tiny_llama import write_tiny_llama
 
@@ -142,3 +146,25 @@ def test_logits_are_within_twice_torchs_own_error(directory: Path) -> None:
 def test_context_length_of_a_yarn_model_is_the_stretched_one(tmp_path: Path) -> None:
     directory = write_tiny_llama(tmp_path / "model", **SHAPES["yarn"])
     assert ModelConfig.load(directory).context_length == 512
+
+
+def test_the_odds_of_a_sentence_are_those_of_transformers() -> None:
+    ours, model = _both(CHAT)
+    tokenizer = Tokenizer.from_file(str(CHAT / "tokenizer.json"))
+    prompt = tokenizer.encode("The capital of France is").ids
+    answer = tokenizer.encode(" Paris, and it lies on the river Seine.").ids
+    asked = Inspection((*prompt, *answer), len(prompt), len(prompt), SamplingParams())
+    examinations = Examinations(ours.runner, KVCache(ours.runner.blocks), lambda: 0)
+    examinations.add(1, asked)
+    answers: list[object] = []
+    while examinations:
+        answers += [answer for _, answer in examinations.proceed()]
+    (found,) = answers
+    assert isinstance(found, Inspected)
+    for odds, row in zip(found.tokens, forced(model, prompt, answer), strict=True):
+        chances = torch.softmax(row.double(), -1)
+        # logits of fp32, which sums in another order move by up to 1e-3 (see assert_same)
+        assert odds.token.raw == pytest.approx(float(chances[odds.token.id]), rel=2e-3)
+        assert odds.token.sampled == pytest.approx(odds.token.raw)
+        assert odds.rank == 1 + int((row > row[odds.token.id]).sum())
+        assert odds.alternatives[0].id == int(row.argmax())

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test import AsyncClient
 
 import kernels
 from chat import engine
-from chat.models import Generation
+from chat.models import Generation, Message
 from chat.packing import pack, unpack
 from inference.engine_thread import EngineThread
 from inference.options import EngineOptions
@@ -126,6 +127,29 @@ async def test_stopped_and_continued_it_is_replayed() -> None:
     for row in (stopped, continued):
         code, out = await replayed(row.id)
         assert (code, out.startswith("identical: ")) == (0, True), out
+
+
+@pytest.mark.usefixtures("crowded")
+async def test_gone_on_with_from_another_token_it_is_replayed() -> None:
+    """Penalties count the tokens that the answer was given as its own, here as there; and the
+    glass box tells the odds of all."""
+    first = await ask("Tell me", 16)
+    ids = {"session_id": first["session_id"], "message_id": first["message_id"]}
+    async with Page() as page:
+        await page.send("turn.branch_token", **ids, index=6, token_id=300)
+        end = await page.until("message.end")
+    old, row = await row_of(first), await row_of(end)
+    assert unpack(row.prompt_ids) == [*unpack(old.prompt_ids), *unpack(old.output_ids)[:6], 300]
+    assert len(unpack(row.output_ids)) == 16
+    assert await replayed(row.id) == (0, "identical: 16 tokens\n")
+    path = f"/api/messages/{end['message_id']}/tokens"
+    listed = (await AsyncClient().get(path)).json()["tokens"]
+    text = (await Message.objects.aget(id=end["message_id"])).content
+    assert "".join(token["text"] for token in listed) == text
+    odds = (await AsyncClient().get(f"{path}/0?count=23")).json()
+    assert odds["changed"] == []
+    assert [token["given"] for token in odds["tokens"]] == [True] * 7 + [False] * 16
+    assert all(token["token"]["sampled"] > 0 for token in odds["tokens"] if not token["given"])
 
 
 def breaks(its: EngineThread) -> None:

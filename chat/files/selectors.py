@@ -95,3 +95,9 @@ def file_tokens(*, message_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, int]:
     sent to. Messages that read no files are left out."""
     found = MessageReading.objects.filter(message_id__in=list(message_ids))
     return dict(found.values_list("message_id", "tokens"))
+
+
+def passages_of(*, message_id: uuid.UUID) -> list[dict[str, Any]]:
+    """That a message was read with."""
+    found = MessageReading.objects.filter(message_id=message_id)
+    return found.values_list("passages", flat=True).first() or []

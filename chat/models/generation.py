@@ -11,13 +11,16 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from chat.models.conversation import Message, Session
+from chat.packing import NUMBER_SIZE
 
 
 class Generation(models.Model):
     """One run of a model that wrote (part of) an assistant's message, with all that repeats it.
 
     prompt_ids, output_ids, token_offsets: packed little-endian uint32 (`chat.packing`); offsets
-    count characters from the beginning of this generation's own text. deterministic: nothing else
+    count characters from the beginning of this generation's own text. prefix_offsets: where an
+    answer began with tokens that were given to it (`chat.glass`), the offsets of these in the
+    message's text; they are the last of the prompt's ids. deterministic: nothing else
     had an influence on the tokens, and engine: what computed them (`inference.types.EngineSetup`),
     both as the engine says with its first token; False and empty before. context: what was put in
     front of the conversation and what was left out (`chat.context.reading`); None: of before it was
@@ -51,6 +54,7 @@ class Generation(models.Model):
     prompt_ids = models.BinaryField(default=bytes)
     output_ids = models.BinaryField(default=bytes)
     token_offsets = models.BinaryField(default=bytes)
+    prefix_offsets = models.BinaryField(default=bytes)
     prompt_tokens = models.PositiveIntegerField(_("prompt tokens"), default=0)
     output_tokens = models.PositiveIntegerField(_("output tokens"), default=0)
     cached_tokens = models.PositiveIntegerField(_("cached tokens"), default=0)
@@ -80,6 +84,11 @@ class Generation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model} {self.status}"
+
+    @property
+    def answer_start(self) -> int:
+        """Of an answer's first generation: the index in its prompt at which the answer begins."""
+        return (len(self.prompt_ids) - len(self.prefix_offsets)) // NUMBER_SIZE
 
     @property
     def can_continue(self) -> bool:

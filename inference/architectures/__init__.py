@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 
 from inference.architectures.llama import Llama
+from inference.architectures.llama_trace import TracedPass
 from inference.batch import ForwardBatch
 from inference.config import ModelConfig
 from inference.weights import TensorSource
@@ -19,6 +20,10 @@ class Architecture(Protocol):
 
     def forward(self, batch: ForwardBatch, caches: list[CacheLayer]) -> torch.Tensor:
         """fp32[L, V]: the logits of the rows that the batch asks for."""
+
+    def trace(self, token_ids: torch.Tensor, layer: int, head: int) -> TracedPass:
+        """One pass over int64[T] tokens, apart from every cache, with what is to be seen of a
+        layer and head."""
 
     def tune(self, rows: Sequence[int], most_logits: int, cache: CacheLayer) -> None:
         """On a GPU, measure how each product of so many rows goes fastest. most_logits: of rows

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 import kernels
+from inference.architectures.llama_trace import TracedParts, TracedPass, traced
 from inference.batch import ForwardBatch
 from inference.config import ModelConfig
 from inference.rope import rope_tables
@@ -80,6 +81,7 @@ class Llama:
 
     def __init__(self, config: ModelConfig, weights: TensorSource, device: torch.device) -> None:
         """Takes every tensor it needs; raises ModelInvalid for missing, extra or misshapen ones."""
+        self._config = config
         cos, sin = rope_tables(config)
         self._rotary = kernels.Rotary(cos.to(device), sin.to(device))
         vocabulary = (config.vocab_size, config.hidden_size)
@@ -132,6 +134,11 @@ class Llama:
             q = kernels.rope_append(layer.qkv(hidden, norm=layer.attention_norm), *where)
         attended = kernels.attention(q, cache, batch.attention)
         return layer.attention_out(attended.flatten(1), residual=hidden)
+
+    def trace(self, token_ids: torch.Tensor, layer: int, head: int) -> TracedPass:
+        parts = (self._embedding, self._layers, self._norm, self._head, self._rotary)
+        device = self._embedding.device
+        return traced(TracedParts(self._config, *parts), token_ids.to(device), layer, head)
 
     def on_gpu(self, caches: list[kernels.CacheLayer]) -> kernels.GpuTokenDecoder | None:
         """The model as one kernel for one token, where it fits."""

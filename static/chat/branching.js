@@ -51,6 +51,13 @@ export class Branching {
     if (button.matches(".other-model")) this.menu.toggle(button, message);
   }
 
+  /** Another answer that begins as this one up to token `index`, and has `token_id` there. */
+  fromToken({ id }, index, token_id) {
+    if (this.#isBusy()) return;
+    const session_id = this.socket.session;
+    this.socket.send("turn.branch_token", { session_id, message_id: id, index, token_id });
+  }
+
   #edit(message, text, client_id) {
     if (this.#isBusy()) return false;
     this.socket.send("turn.submit", {

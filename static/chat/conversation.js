@@ -113,6 +113,7 @@ export class Conversation {
     const versions = known?.versions ?? (continued ? null : this.#follows(message));
     if (!versions) return;
     const answer = known ?? this.#append("assistant", "");
+    if (!known && message.text) answer.write(0, message.text);
     answer.id = message.id;
     answer.model = message.model;
     answer.versions = versions;

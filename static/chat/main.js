@@ -8,6 +8,7 @@ import { Conversation } from "./conversation.js";
 import { listenForFiles } from "./dropping.js";
 import { Earlier } from "./earlier.js";
 import { Gauge } from "./gauge.js";
+import { Glass } from "./glass.js";
 import { showMemory } from "./memory_line.js";
 import { Models } from "./models.js";
 import { Retry } from "./retry.js";
@@ -68,6 +69,7 @@ const rooms = { conversation, socket, status, composer, models, retry, scroll };
 const earlier = new Earlier(byId("scroll"), conversation, (message) => status.error(message));
 const branching = new Branching(byId("scroll"), rooms);
 conversation.onMismatch = rewind;
+new Glass(byId("scroll"), status, (...choice) => branching.fromToken(...choice));
 
 function submit(text) {
   const client_id = crypto.randomUUID();

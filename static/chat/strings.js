@@ -13,6 +13,12 @@ export function number(value, digits = 0) {
   return new Intl.NumberFormat(language, { maximumFractionDigits: digits }).format(value);
 }
 
+/** A probability as a percentage with three digits that say something. */
+export function percent(value) {
+  const style = { style: "percent", maximumSignificantDigits: 3 };
+  return value > 0 && value < 1e-6 ? `< ${percent(1e-6)}` : new Intl.NumberFormat(language, style).format(value);
+}
+
 /** "Today", "Yesterday", a stretch of days or a month, by the reader's own clock. */
 export function periodName(date, now = new Date()) {
   const midnight = (d) => new Date(d.getFullYear(), d.getMonth(), d.getDate()).getTime();

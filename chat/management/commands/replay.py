@@ -189,9 +189,10 @@ def _record(text: str) -> _Record:
 
 
 def _answer_start(row: Generation) -> int | None:
-    """The first generation of an answer read the question alone."""
+    """Where it went on with an answer: its first generation read the question alone, or with the
+    tokens that the answer was given to begin with."""
     first = row.message.generations.order_by("created_at")[0]
-    return None if first.id == row.id else len(unpack(first.prompt_ids))
+    return None if first.id == row.id and not row.prefix_offsets else first.answer_start
 
 
 def _replay(record: _Record, deterministic: bool | None) -> _Report:

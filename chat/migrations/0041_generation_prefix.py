@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("chat", "0040_files"),
+    ]
+
+    operations = [
+        migrations.AddField(
+            model_name="generation",
+            name="prefix_offsets",
+            field=models.BinaryField(default=bytes),
+        ),
+    ]
