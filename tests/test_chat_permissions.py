@@ -164,16 +164,15 @@ async def test_frames(scene: Scene, kind: str, person: str) -> None:
     assert await in_database(Message.objects.count) == 2 + written
 
 
-@pytest.mark.parametrize("kind", FRAMES)
-async def test_nobody_is_answered_by_a_socket(scene: Scene, kind: str) -> None:
+async def test_nobody_is_answered_by_a_socket(scene: Scene) -> None:
     """It opens only to say why it closes: a page is told to ask who it is."""
     headers = [(b"host", b"testserver"), (b"origin", b"https://testserver")]
     socket = communicator(headers)
     assert (await socket.connect())[0] is True
     assert await socket.receive_output() == {"type": "websocket.close", "code": 4401}
-    fields, _ = FRAMES[kind]
     ids = {"session_id": str(scene.session_id), "message_id": str(scene.message_id)}
-    await socket.send_to(text_data=json.dumps({"v": 1, "type": kind, **fields, **ids}))
+    for kind, (fields, _) in FRAMES.items():
+        await socket.send_to(text_data=json.dumps({"v": 1, "type": kind, **fields, **ids}))
     assert await socket.receive_nothing()
     assert await in_database(Message.objects.count) == 2
 
