@@ -192,7 +192,7 @@ async def test_a_stream_of_events_ends_with_the_right_to_it(
         headers = {}
         await reader.aforce_login(ada)
     path = f"/api/sessions/{scene.sessions['ada']}/events"
-    answer = await reader.get(path, headers=headers)
+    answer: Any = await reader.get(path, headers=headers)
     told: list[str] = []
     async for part in answer.streaming_content:
         told.append(part.decode())
