@@ -117,6 +117,8 @@ def test_the_setup_link_makes_one_administrator_once(settings: Any) -> None:
     assert weak.status_code == 200
     assert not has_administrator()
     assert setup_token_is_valid(token=token)
+    local = client.post(page, {"username": "Local", "password": "a-long-word-42"})
+    assert "taken by the site itself" in local.content.decode()
     made = client.post(page, {"username": "boss", "password": "a-long-word-42"})
     assert made.status_code == 302
     boss = User.objects.get(username="boss")
