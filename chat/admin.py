@@ -43,7 +43,8 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc]
         return False
 
     def has_export_permission(self, request: HttpRequest) -> bool:
-        return self.has_view_permission(request)
+        allowed: bool = self.has_view_permission(request)
+        return allowed
 
     @admin.action(description=_("Export the selected rows as JSON"), permissions=["export"])
     def export_json(self, request: HttpRequest, rows: QuerySet[Any]) -> StreamingHttpResponse:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import asdict
+from functools import partial
 from typing import Any, Literal
 
 from csp.decorators import csp_update
@@ -18,7 +19,7 @@ from ninja import NinjaAPI, Status
 from ninja.errors import HttpError, ValidationError
 
 from chat import engine, operator_key, selectors
-from chat.accounts.callers import caller_of
+from chat.accounts.callers import caller_of, check_again
 from chat.accounts.tokens import Scope
 from chat.database import in_database
 from chat.errors import ChatError, InvalidRequest, SessionNotFound, WireError, wire
@@ -185,8 +186,9 @@ async def events(request: HttpRequest, session_id: str, after: int = 0) -> Strea
     owner, known = _owner_of(request), _uuid(session_id)
     await in_database(selectors.session_get, owner_id=owner, session_id=known)
     position = last_event(request.headers.get("last-event-id"), after)
+    check = partial(check_again, request)
     return StreamingHttpResponse(
-        event_stream(owner_id=owner, session_id=known, after=position),
+        event_stream(owner_id=owner, session_id=known, after=position, check=check),
         content_type="text/event-stream",
         headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
     )

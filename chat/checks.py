@@ -94,5 +94,5 @@ def content_filters(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
         filters()
     except ImproperlyConfigured as error:
         hint = "docs/filtering.md says which filters there are, and how to write one."
-        return [Error(str(error), hint=hint, id="chat.E004")]
+        return [Error(str(error), hint=hint, id="chat.E006")]
     return []

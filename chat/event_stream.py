@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
 from django.utils.translation import gettext as _
@@ -31,13 +31,20 @@ def last_event(header: str | None, after: int) -> int:
 
 
 async def event_stream(
-    *, owner_id: uuid.UUID, session_id: uuid.UUID, after: int
+    *,
+    owner_id: uuid.UUID,
+    session_id: uuid.UUID,
+    after: int,
+    check: Callable[[], Awaitable[None]] | None = None,
 ) -> AsyncGenerator[bytes, None]:
-    """Frames as they come; a comment as a ping while none comes; an error, then the end."""
+    """Frames as they come; a comment as a ping while none comes; an error, then the end. `check`
+    raises where the reader may no longer read, and is asked whenever there is a ping."""
     reading = followed(Reading(owner_id, session_id, after))
     try:
         async with aclosing(reading) as events:
             async for event in events:
+                if event is None and check is not None:
+                    await check()
                 yield b": ping\n\n" if event is None else encoded(event)
     except Exception as error:
         told = {"v": 1, "type": "error", **wire(error).as_dict()}

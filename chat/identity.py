@@ -9,8 +9,7 @@ from django.conf import settings
 
 from chat.errors import NotSignedIn
 from chat.models import User
-
-LOCAL_USERNAME = "local"
+from chat.models.people import LOCAL_USERNAME
 
 
 def owner_id(user: Any) -> uuid.UUID:

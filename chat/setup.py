@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
-
 from django.contrib.auth.password_validation import validate_password
 from django.db import transaction
 from django.utils import timezone
 
+from chat.accounts.secrets import digest, fresh
 from chat.errors import SetupLinkInvalid
 from chat.models import SetupToken, User
 
@@ -27,13 +25,13 @@ def has_account() -> bool:
 def setup_token_create() -> str:
     """A fresh token for /setup/<token>/; earlier ones stop working. Only its hash is kept."""
     SetupToken.objects.filter(used_at=None).delete()
-    token = secrets.token_urlsafe(32)
-    SetupToken.objects.create(digest=_digest(token))
+    token = fresh()
+    SetupToken.objects.create(digest=digest(token))
     return token
 
 
 def setup_token_is_valid(*, token: str) -> bool:
-    return SetupToken.objects.filter(digest=_digest(token), used_at=None).exists()
+    return SetupToken.objects.filter(digest=digest(token), used_at=None).exists()
 
 
 @transaction.atomic
@@ -43,7 +41,7 @@ def create_first_admin(*, token: str, username: str, password: str) -> User:
     Raises SetupLinkInvalid, and Django's ValidationError for a weak password or a taken or
     impossible name; the token stays usable then.
     """
-    used = SetupToken.objects.filter(digest=_digest(token), used_at=None).update(
+    used = SetupToken.objects.filter(digest=digest(token), used_at=None).update(
         used_at=timezone.now()
     )
     if used != 1:
@@ -54,7 +52,3 @@ def create_first_admin(*, token: str, username: str, password: str) -> User:
     user.full_clean()
     user.save()
     return user
-
-
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()

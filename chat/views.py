@@ -11,7 +11,6 @@ from django import forms
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.password_validation import password_validators_help_text_html
-from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import ValidationError
 from django.http import (
     Http404,
@@ -31,14 +30,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 from chat import engine, identity, message_window, selectors
 from chat import setup as first_setup
 from chat.branches import branch_show
-from chat.errors import (
-    ChatError,
-    MessageNotFound,
-    NotSignedIn,
-    SessionNotFound,
-    SetupLinkInvalid,
-    wire,
-)
+from chat.errors import ChatError, MessageNotFound, SessionNotFound, SetupLinkInvalid, wire
 from chat.files.page_state import file_limits, file_strings
 from chat.models import Session
 from chat.page_strings import page_strings
@@ -78,8 +70,6 @@ def _page(request: HttpRequest, session_id: uuid.UUID | None) -> HttpResponse:
     try:
         owner = identity.owner_id(request.user)
         found = _found(request, owner, session_id) if session_id else None
-    except NotSignedIn:
-        return redirect_to_login(request.get_full_path())
     except SessionNotFound as error:
         raise Http404(error.message) from None
     first = _id(request.GET.get("message") or request.GET.get("from"))

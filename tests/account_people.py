@@ -35,7 +35,7 @@ def prove(client: Client) -> None:
 
 def code_for(secret: str) -> str:
     counter = next(iter(yield_hotp_counters_from_time()))
-    return format_hotp_value(hotp_value(secret, counter))
+    return str(format_hotp_value(hotp_value(secret, counter)))
 
 
 def enrol(client: Client) -> tuple[str, list[str]]:

@@ -82,7 +82,9 @@ class ServerProcess:
     def rows(self, query: str, parameters: Mapping[str, Any] | None = None) -> list[Any]:
         connection = sqlite3.connect(self.directory / "db.sqlite3")
         try:
-            return connection.execute(query, parameters or {}).fetchall()
+            found = connection.execute(query, parameters or {}).fetchall()
+            connection.commit()
+            return found
         finally:
             connection.close()
 

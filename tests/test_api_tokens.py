@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.sessions.models import Session as DjangoSession
 from django.db import connection
 from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext
@@ -177,6 +178,29 @@ async def test_refusals_have_the_shape_of_the_house(scene: Scene) -> None:
     chinese = await client().get("/api/sessions", headers={**old, "accept-language": "zh-CN"})
     with translation.override("zh-hans"):
         assert "过期" in chinese.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("how", ["token", "cookie"])
+async def test_a_stream_of_events_ends_with_the_right_to_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr("chat.signals.POLL_S", 0.05)
+    ada, reader = scene.people["ada"], client()
+    if how == "token":
+        headers = await scene.token("ada", Scope.READ)
+    else:
+        headers = {}
+        await reader.aforce_login(ada)
+    path = f"/api/sessions/{scene.sessions['ada']}/events"
+    answer: Any = await reader.get(path, headers=headers)
+    told: list[str] = []
+    async for part in answer.streaming_content:
+        told.append(part.decode())
+        if part == b": ping\n\n" and told.count(": ping\n\n") == 1:
+            await ApiToken.objects.aupdate(revoked_at=timezone.now())
+            await DjangoSession.objects.all().adelete()
+    assert told.count(": ping\n\n") == 1
+    assert ("token_revoked" if how == "token" else "not_signed_in") in told[-1]
 
 
 async def test_local_mode_takes_any_token_and_needs_none(site: FakeEngine) -> None:

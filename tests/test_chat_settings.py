@@ -55,6 +55,12 @@ def test_impossible_numbers_are_named(tmp_path: Path) -> None:
     assert [name for name, value in wrong.items() if f"{name} = {value}" not in said] == []
 
 
+def test_impossible_ways_to_sign_in_are_named(tmp_path: Path) -> None:
+    wrong = {"TINYLLM_SIGNUP": "yes", "TINYLLM_OIDC_ISSUER": "https://id.example.org"}
+    status, said = check(tmp_path, **wrong)
+    assert (status, "chat.E004" in said, "chat.E005" in said) == (1, True, True)
+
+
 def test_local_mode_makes_its_own_key(tmp_path: Path) -> None:
     assert check(tmp_path)[0] == 0
     key = tmp_path / "secret_key"
@@ -111,6 +117,8 @@ def test_the_setup_link_makes_one_administrator_once(settings: Any) -> None:
     assert weak.status_code == 200
     assert not has_administrator()
     assert setup_token_is_valid(token=token)
+    local = client.post(page, {"username": "Local", "password": "a-long-word-42"})
+    assert "taken by the site itself" in local.content.decode()
     made = client.post(page, {"username": "boss", "password": "a-long-word-42"})
     assert made.status_code == 302
     boss = User.objects.get(username="boss")

@@ -114,4 +114,4 @@ class AccountLinkAdmin(ModelAdmin):  # type: ignore[misc]
         assert isinstance(request.user, User)
         row, secret = links.invitation_create(made_by=request.user, group=obj.group)
         obj.__dict__.update(row.__dict__)
-        show_link(request, row.kind, secret, gettext("Invitation"))
+        show_link(request, AccountLink.Kind.INVITATION, secret, gettext("Invitation"))

@@ -17,9 +17,11 @@ from django.http import HttpRequest
 from ninja.utils import check_csrf
 
 from chat import identity
+from chat.accounts import access
 from chat.accounts.errors import CsrfFailed, StaffOnly
 from chat.accounts.tokens import Scope, token_use
 from chat.database import in_database
+from chat.errors import NotSignedIn
 
 _SCHEME = "bearer"
 
@@ -51,6 +53,20 @@ async def caller_of(request: HttpRequest, *, scope: Scope | None = None) -> Call
     if scope is Scope.ADMIN and not caller.is_staff:
         raise StaffOnly
     return caller
+
+
+async def check_again(request: HttpRequest) -> None:
+    """For an answer that lasts: raises as `caller_of` does where its caller has lost the right to
+    it since."""
+    if settings.TINYLLM_LOCAL:
+        return
+    text = bearer(request)
+    if text is not None:
+        await in_database(token_use, text=text, scope=scope_of(request))
+        return
+    shown = {"session": request.session, "user": await request.auser()}
+    if not await in_database(access.is_still_signed_in, shown):
+        raise NotSignedIn
 
 
 async def _caller(request: HttpRequest, scope: Scope) -> Caller:

@@ -15,7 +15,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from chat.accounts.admin import show_link
 from chat.accounts.links import password_link_create
-from chat.models import User
+from chat.models import AccountLink, User
 
 
 @admin.register(User)
@@ -72,8 +72,8 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]
     def make_password_link(self, request: HttpRequest, rows: QuerySet[User]) -> None:
         assert isinstance(request.user, User)
         for user in rows.filter(is_active=True):
-            link, secret = password_link_create(made_by=request.user, user=user)
-            show_link(request, link.kind, secret, user.username)
+            _link, secret = password_link_create(made_by=request.user, user=user)
+            show_link(request, AccountLink.Kind.PASSWORD, secret, user.username)
 
     @admin.action(description=_("Remove second factors and passkeys"), permissions=["rescue"])
     def remove_second_factors(self, request: HttpRequest, rows: QuerySet[User]) -> None:

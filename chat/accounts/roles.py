@@ -10,8 +10,8 @@ from django.contrib.auth.models import Group
 from django.db.models.signals import m2m_changed, post_save
 from django.dispatch import receiver
 
-from chat.identity import LOCAL_USERNAME
 from chat.models import User
+from chat.models.people import LOCAL_USERNAME
 
 MEMBERS = "members"
 OPERATORS = "operators"

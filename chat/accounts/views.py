@@ -83,7 +83,7 @@ def tokens(request: HttpRequest) -> HttpResponse:
 
 
 @never_cache
-@reauthentication_required(enabled=_can_prove)
+@reauthentication_required(enabled=_can_prove)  # type: ignore[untyped-decorator]
 @require_http_methods(["GET", "POST"])
 def token_new(request: HttpRequest) -> HttpResponse:
     """The answer to the form is the only page that ever shows the token."""
@@ -104,7 +104,7 @@ def token_end(request: HttpRequest, token_id: uuid.UUID) -> HttpResponse:
 
 @login_not_required
 @never_cache
-@rate_limit(action="login")
+@rate_limit(action="login")  # type: ignore[untyped-decorator]
 @require_http_methods(["GET", "POST"])
 def provider_login(request: HttpRequest, provider_id: str) -> HttpResponse:
     """allauth's answer to the form, an address of the provider's, as a page that goes on by itself:
@@ -117,7 +117,7 @@ def provider_login(request: HttpRequest, provider_id: str) -> HttpResponse:
 
 @login_not_required
 @never_cache
-@rate_limit(action="signup")
+@rate_limit(action="signup")  # type: ignore[untyped-decorator]
 @require_http_methods(["GET", "POST"])
 def invitation(request: HttpRequest, secret: str) -> HttpResponse:
     def accept(form: forms.Form) -> HttpResponse:
@@ -131,7 +131,7 @@ def invitation(request: HttpRequest, secret: str) -> HttpResponse:
 
 @login_not_required
 @never_cache
-@rate_limit(action="reset_password_from_key")
+@rate_limit(action="reset_password_from_key")  # type: ignore[untyped-decorator]
 @require_http_methods(["GET", "POST"])
 def password_link(request: HttpRequest, secret: str) -> HttpResponse:
     def change(form: forms.Form) -> HttpResponse:

@@ -75,7 +75,7 @@ def written(*, owner_id: uuid.UUID, message_id: uuid.UUID) -> Written:
     ids, starts = prompt[begin:], unpack(first.prefix_offsets)
     parts: list[Part] = []
     for generation in generations:
-        parts.append(Part(len(ids), generation.sampling, generation.context))
+        parts.append(Part(len(ids), generation.sampling, generation.context or {}))
         more, offsets = _own(generation)
         own = len(message.content) if generation.begins is None else generation.begins
         ids += more

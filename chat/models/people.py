@@ -5,9 +5,13 @@ from __future__ import annotations
 import uuid
 
 from django.contrib.auth.models import AbstractUser
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+
+LOCAL_USERNAME = "local"
+"""Of the one user of local mode, which owns everything there."""
 
 
 class User(AbstractUser):
@@ -18,6 +22,14 @@ class User(AbstractUser):
     class Meta:
         verbose_name = _("user")
         verbose_name_plural = _("users")
+
+    def clean(self) -> None:
+        """Nobody signs in by the name of local mode's user, in whatever letters."""
+        super().clean()
+        if self.username.lower() == LOCAL_USERNAME and self.has_usable_password():
+            raise ValidationError(
+                {"username": _("This name is taken by the site itself. Choose another one.")}
+            )
 
 
 class SetupToken(models.Model):

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from chat import identity
 from chat.database import in_database
-from chat.errors import NotSignedIn
 from chat.privacy.own_data import archive
 
 
 @require_GET
 async def own_data(request: HttpRequest) -> HttpResponseBase:
     """All of it, as a zip file."""
-    try:
-        owner = await in_database(identity.owner_id, await request.auser())
-    except NotSignedIn:
-        return redirect_to_login(request.get_full_path())
+    owner = await in_database(identity.owner_id, await request.auser())
     name = f"tinyllm-{timezone.now():%Y-%m-%d}.zip"
     return StreamingHttpResponse(
         archive(owner_id=owner),

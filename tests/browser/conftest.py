@@ -21,6 +21,7 @@ from playwright.sync_api import (
     BrowserContext,
     ConsoleMessage,
     Page,
+    Request,
     WebSocketRoute,
     expect,
     sync_playwright,
@@ -202,9 +203,14 @@ def _watch(page: Page, troubles: list[str]) -> None:
         if message.type in ("error", "warning") and not is_wanted:
             troubles.append(f"console {message.type}: {message.text}")
 
+    def failed(request: Request) -> None:
+        # Who goes on before the icon is there has not broken anything: it is no part of the load.
+        if not (request.url.endswith("/favicon.svg") and request.failure == "net::ERR_ABORTED"):
+            troubles.append(f"{request.url}: {request.failure}")
+
     page.on("console", console)
     page.on("pageerror", lambda error: troubles.append(f"exception: {error}"))
-    page.on("requestfailed", lambda request: troubles.append(f"{request.url}: {request.failure}"))
+    page.on("requestfailed", failed)
 
 
 @pytest.fixture

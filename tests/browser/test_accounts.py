@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import httpx
 import pytest
+from django.contrib.auth.hashers import make_password
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.account_people import PASSWORD, code_for
-from tests.browser.conftest import OUTPUT, ROOT, Chat, Site
+from tests.browser.conftest import OUTPUT, Chat, Site
 from tests.browser.test_layout import LOW_CONTRAST, overflow
-
-MAKE = f"""
-from chat.models import User
-for name in ("bob", "cyd", "dan"):
-    User.objects.create_user(name, f"{{name}}@example.org", {PASSWORD!r})
-"""
+from tests.server_process import ServerProcess
 
 
 @dataclass(frozen=True)
@@ -32,34 +28,39 @@ class AccountSite(Site):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AccountSite]:
-    data = tmp_path_factory.mktemp("accounts")
-    about = {
-        "DJANGO_SETTINGS_MODULE": "tests.browser.plain_http",
-        "TINYLLM_DATA_DIR": str(data),
-        "TINYLLM_LOCAL": "0",
-        "SECRET_KEY": "of the browser tests " * 3,
-        "ALLOWED_HOSTS": "localhost",
+    server = ServerProcess(
+        tmp_path_factory.mktemp("accounts"),
+        DJANGO_SETTINGS_MODULE="tests.browser.plain_http",
+        TINYLLM_ENGINE_FACTORY="chat.engine.build",
+        TINYLLM_LOCAL="0",
+        SECRET_KEY="of the browser tests " * 3,
+        ALLOWED_HOSTS="localhost",
+    )
+    server.migrate()
+    for name in ("bob", "cyd", "dan"):
+        make_account(server, name)
+    server.start()
+    assert server.process
+    assert server.process.stdout
+    link = re.search(r"http://\S+/setup/\S+", server.process.stdout.readline())
+    assert link
+    yield AccountSite(server.url, server.directory / "db.sqlite3", link[0])
+    server.end()
+
+
+def make_account(server: ServerProcess, name: str) -> None:
+    row = {
+        "id": uuid.uuid4().hex,
+        "username": name,
+        "email": f"{name}@example.org",
+        "password": make_password(PASSWORD),
+        "date_joined": datetime.now(UTC).isoformat(),
+        **dict.fromkeys(("is_superuser", "is_staff"), 0),
+        **dict.fromkeys(("first_name", "last_name"), ""),
+        "is_active": 1,
     }
-    manage = ["env", *(f"{k}={v}" for k, v in about.items()), sys.executable, "manage.py"]
-    for command in (["migrate", "-v0"], ["shell", "-v0", "-c", MAKE]):
-        subprocess.run([*manage, *command], cwd=ROOT, check=True)
-    with (
-        (data / "log").open("w") as log,
-        subprocess.Popen(
-            [*manage, "serve", "--port", "0"],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        ) as server,
-    ):
-        assert server.stdout is not None
-        address = re.search(r"http://\S+:\d+", server.stdout.readline())
-        link = re.search(r"http://\S+/setup/\S+", server.stdout.readline())
-        assert address, (data / "log").read_text()
-        assert link
-        yield AccountSite(address[0], data / "db.sqlite3", link[0])
-        server.terminate()
+    values = ", ".join(f":{column}" for column in row)
+    server.rows(f"INSERT INTO chat_user ({', '.join(row)}) VALUES ({values})", row)  # noqa: S608
 
 
 def sign_in(page: Page, site: Site, name: str) -> None:
@@ -78,7 +79,7 @@ def prove(page: Page) -> None:
 def look(page: Page, name: str) -> None:
     """It fits and can be read, in both colours; a picture for a person to look at."""
     for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        page.emulate_media(color_scheme=scheme)
         assert overflow(page) == 0
         assert page.evaluate(LOW_CONTRAST) == []
         page.screenshot(path=OUTPUT / f"accounts-{name}-{scheme}.png", full_page=True)
@@ -105,7 +106,6 @@ def test_the_first_administrator_signs_in_chats_and_signs_out(
     chat.wait_connected()
     chat.send("What is the capital of France?")
     chat.wait_end()
-    look(page, "chat")
     session = page.url
     other = context.new_page()
     other.goto(session)
@@ -124,7 +124,6 @@ def test_an_authenticator_app_is_enrolled_and_asked(
 ) -> None:
     page = new_context(width=390, height=844).new_page()
     sign_in(page, site, "bob")
-    look(page, "account-phone")
     page.get_by_role("link", name="Turn on").click()
     prove(page)
     key = page.locator("#totp-key").text_content()
@@ -134,7 +133,6 @@ def test_an_authenticator_app_is_enrolled_and_asked(
     page.fill("[name=code]", code_for(key))
     page.press("[name=code]", "Enter")
     expect(page.locator(".codes li")).to_have_count(10)
-    look(page, "codes-phone")
     recovery = page.locator(".codes code").first.text_content()
     assert recovery
 
@@ -192,7 +190,6 @@ def test_a_passkey_signs_in_without_a_password(context: BrowserContext, site: Si
     page.get_by_role("link", name="Add", exact=True).click()
     prove(page)
     page.fill("[name=name]", "My laptop")
-    look(page, "passkey-add")
     page.get_by_role("button", name="Add", exact=True).click()
     expect(page.locator(".codes li")).to_have_count(10)
     page.goto(f"{site.url}/account/2fa/webauthn/")
@@ -225,7 +222,6 @@ def test_a_token_is_made_used_and_revoked(context: BrowserContext, site: Site) -
     prove(page)
     page.fill("[name=name]", "Nightly script")
     page.get_by_label("chat: write messages").uncheck()
-    look(page, "token-new")
     page.get_by_role("button", name="Make the token").click()
     text = page.locator("#token").text_content()
     assert text
@@ -239,7 +235,6 @@ def test_a_token_is_made_used_and_revoked(context: BrowserContext, site: Site) -
     assert ask("DELETE", "/api/sessions/00000000-0000-4000-8000-000000000000") == 403
     page.get_by_role("link", name="I have it").click()
     expect(page.locator(".rows code")).to_have_text(text[:9] + "…")
-    look(page, "tokens")
     page.get_by_role("button", name="Revoke").click()
     expect(page.locator(".told")).to_contain_text("revoked")
     assert ask("GET", "/api/sessions") == 401
