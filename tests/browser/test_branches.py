@@ -38,6 +38,7 @@ def test_an_edit_begins_another_branch_and_the_old_one_stays(
     chat.wait_end()
     first = chat.check_saved()
     chat.send("And of Spain?")
+    expect(chat.page.locator(".message.assistant")).to_have_count(2)
     chat.wait_end()
     other = Chat.open(context, site, chat.path)
     expect(asked(other)).to_have_count(2)
