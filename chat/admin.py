@@ -19,7 +19,7 @@ from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from chat.generation import turns
-from chat.models import Generation, Message, Session, User
+from chat.models import Feedback, Generation, Message, Session, User
 from chat.packing import unpack
 
 EXPORT_CHUNK = 500
@@ -166,6 +166,30 @@ class MessageAdmin(RecordAdmin):
     @admin.display(description=_("generations"), ordering="generation_count")
     def generations(self, message: Message) -> int:
         return message.generation_count  # type: ignore[attr-defined,no-any-return]
+
+
+@admin.register(Feedback)
+class FeedbackAdmin(RecordAdmin):
+    list_display = (
+        "__str__",
+        "owner",
+        "message",
+        "updated_at",
+    )
+    list_filter = (
+        "value",
+        "updated_at",
+    )
+    list_select_related = (
+        "owner",
+        "message",
+    )
+    search_fields = (
+        "comment",
+        "message__content",
+        "owner__username",
+    )
+    autocomplete_fields = ("message",)
 
 
 @admin.register(Generation)

@@ -19,6 +19,7 @@ from ninja.errors import HttpError, ValidationError
 from ninja.utils import check_csrf
 
 from chat import engine, identity, operator_key, selectors
+from chat.conversation_api import router
 from chat.database import in_database
 from chat.errors import ChatError, InvalidRequest, SessionNotFound, WireError, wire
 from chat.event_stream import event_stream, last_event
@@ -62,6 +63,7 @@ api = NinjaAPI(
     # Swagger's stylesheet has its icons in itself.
     docs_decorator=csp_update({"img-src": ["data:"]}),
 )
+api.add_router("", router)
 
 
 @api.post("/chat", response={200: ChatOut, **_REFUSALS})

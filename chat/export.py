@@ -7,7 +7,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from chat.models import Generation, Message, Session
+from chat.models import Generation, Message, Session, rating_of
 from chat.selectors import session_get
 
 SCHEMA = "tinyllm.session"
@@ -37,7 +37,8 @@ def exported(*, owner_id: uuid.UUID, session_id: uuid.UUID) -> dict[str, Any]:
     """What JSON can carry, in three queries: the session, and its messages from the oldest on, each
     with its parent's id and with the generations that wrote it. Raises SessionNotFound."""
     session = session_get(owner_id=owner_id, session_id=session_id)
-    messages = Message.objects.filter(session=session).order_by("created_at", "id")
+    rows = Message.objects.filter(session=session).select_related("feedback")
+    messages = rows.order_by("created_at", "id")
     generations = Generation.objects.filter(session=session).order_by("created_at")
     written: dict[uuid.UUID, list[dict[str, Any]]] = {}
     for row in generations.values("id", "message_id", *_NUMBERS):
@@ -57,7 +58,9 @@ def _head(session: Session) -> dict[str, Any]:
 
 def _body(message: Message, generations: list[dict[str, Any]]) -> dict[str, Any]:
     names = ("id", "parent_id", "role", "content", "created_at")
-    return {name: getattr(message, name) for name in names} | {"generations": generations}
+    told = {name: getattr(message, name) for name in names} | {"generations": generations}
+    rating, comment = rating_of(message)
+    return told | ({"rating": rating, "comment": comment} if rating else {})
 
 
 def as_markdown(told: dict[str, Any]) -> str:

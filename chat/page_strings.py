@@ -17,6 +17,8 @@ def page_strings() -> dict[str, str]:
         "busy": _(
             "An answer is still being written in this session. Wait for it, or stop it first."
         ),
+        "not_done": _("That did not work. Try again."),
+        "rated": _("Your rating is saved."),
         "copy": _("Copy"),
         "copied": _("Copied"),
         "copy_code": _("Copy this code"),

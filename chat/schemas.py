@@ -122,6 +122,8 @@ class MessageOut(Schema):
     deterministic: bool
     error: dict[str, Any] | None
     can_continue: bool
+    rating: int = Field(description="1 or -1 as the owner rated it, 0: not rated.")
+    comment: str = Field(description="The reason that was given for the rating.")
 
 
 class ModelStatusOut(Schema):

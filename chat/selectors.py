@@ -12,7 +12,7 @@ from django.db.models import Exists, OuterRef, QuerySet, Subquery
 from chat.branches import branch, versions
 from chat.error_words import retold
 from chat.errors import CannotContinue, MessageNotFound, SessionNotFound
-from chat.models import Event, Generation, Message, Session, sessions_of
+from chat.models import Event, Generation, Message, Session, rating_of, sessions_of
 from chat.packing import of_shown_text, unpack
 from chat.rows import has
 
@@ -37,6 +37,8 @@ class MessageView:
     deterministic: bool = False
     error: dict[str, Any] | None = None
     can_continue: bool = False
+    rating: int = 0
+    comment: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ def conversation(*, owner_id: uuid.UUID, session_id: uuid.UUID) -> Conversation:
         .first()
     )
     began, running = started or (session.last_seq, None)
-    messages = list(Message.objects.filter(session=session))
+    messages = list(Message.objects.filter(session=session).select_related("feedback"))
     latest = _latest_generations(Generation.objects.filter(session=session))
     beside = versions(messages)
     shown = branch(messages)
@@ -152,8 +154,9 @@ def _latest_generations(generations: QuerySet[Generation]) -> dict[uuid.UUID, Ge
 
 def _view(message: Message, beside: list[uuid.UUID], generation: Generation | None) -> MessageView:
     base = (message.id, message.parent_id, message.role, message.content, message.created_at)
+    rating, comment = rating_of(message)
     if generation is None:
-        return MessageView(*base, beside)
+        return MessageView(*base, beside, rating=rating, comment=comment)
     return MessageView(
         *base,
         beside,
@@ -170,6 +173,8 @@ def _view(message: Message, beside: list[uuid.UUID], generation: Generation | No
         deterministic=generation.deterministic,
         error=retold(generation.error),
         can_continue=generation.can_continue,
+        rating=rating,
+        comment=comment,
     )
 
 

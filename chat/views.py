@@ -24,6 +24,7 @@ from chat import engine, identity, selectors
 from chat import setup as first_setup
 from chat.branches import branch_show
 from chat.errors import MessageNotFound, NotSignedIn, SessionNotFound, SetupLinkInvalid
+from chat.forks import fork_origin
 from chat.page_strings import page_strings
 from chat.rendering import render_blocks
 from chat.session_pages import PAGE, session_page
@@ -89,6 +90,7 @@ def _context(owner: uuid.UUID, conversation: selectors.Conversation | None) -> d
         messages.append(conversation.live_message)
     return {
         "session": current,
+        "origin": fork_origin(session=current) if current else None,
         "sessions": session_page(owner_id=owner),
         "page_size": PAGE,
         "models": [each for each in models if _is_offered(each)],

@@ -72,12 +72,19 @@ ENDPOINTS = {
     ("patch", "/api/sessions/{session_id}"): (200, 404, 404, 401),
     ("get", "/api/sessions/{session_id}/events"): (200, 404, 404, 401),
     ("get", "/api/sessions/{session_id}/export"): (200, 404, 404, 401),
+    ("put", "/api/sessions/{session_id}/messages/{message_id}/rating"): (200, 404, 404, 401),
+    ("delete", "/api/sessions/{session_id}/messages/{message_id}/rating"): (204, 404, 404, 401),
+    ("post", "/api/sessions/{session_id}/messages/{message_id}/fork"): (201, 404, 404, 401),
     ("get", "/api/search"): (200, 200, 200, 401),
     ("get", "/api/engine"): (403, 403, 200, 401),
 }
 
 
-BODIES: dict[str, dict[str, str]] = {"post": {"input": "Hi"}, "patch": {"title": "Mine"}, "put": {}}
+BODIES: dict[str, dict[str, Any]] = {
+    "post": {"input": "Hi"},
+    "patch": {"title": "Mine"},
+    "put": {"value": 1},
+}
 
 
 def test_every_endpoint_is_in_the_matrix() -> None:
@@ -90,7 +97,8 @@ def test_every_endpoint_is_in_the_matrix() -> None:
 async def test_endpoints(scene: Scene, endpoint: tuple[str, str], person: str) -> None:
     method, path = endpoint
     call = getattr(scene.clients[person], method)
-    path = path.format(session_id=scene.session_id)
+    its = {"session_id": scene.session_id, "message_id": scene.message_id}
+    path = path.format(**its)
     if method in BODIES:
         ids = {"session_id": str(scene.session_id), "message_id": str(scene.message_id)}
         body = json.dumps({**BODIES[method], **ids})
@@ -106,8 +114,11 @@ async def test_endpoints(scene: Scene, endpoint: tuple[str, str], person: str) -
         assert len(answer.json()) == (1 if person == "owner" else 0)
     if path == "/api/search" and person == "owner":
         assert {hit["match"] for hit in answer.json()} == {"Secret"}
+    if answer.status_code == 201:
+        await in_database(lambda: Session.objects.get(forked_from=scene.message_id).delete())
+    deletes = (method, path, person) == ("delete", f"/api/sessions/{scene.session_id}", "owner")
     kept = await in_database(Session.objects.count)
-    assert kept == (0 if (method, person) == ("delete", "owner") else 1)
+    assert kept == (0 if deletes else 1)
 
 
 FRAMES: dict[str, tuple[dict[str, Any], str]] = {

@@ -69,6 +69,8 @@ ANSWERS = {
     "GET /api/sessions/{session}/export": (200, NO_PAGE),
     "GET /api/search": (400, NO_PAGE),
     "PUT /api/sessions/{session}/branch": (400, NO_PAGE),
+    "PUT /api/sessions/{session}/messages/{session}/rating": (400, NO_PAGE),
+    "POST /api/sessions/{session}/messages/{session}/fork": (415, NO_PAGE),
     "GET /api/": (404, REPLACED),
     "GET /api/nothing": (404, REPLACED),
     "GET /api/engine": (200, NO_PAGE),

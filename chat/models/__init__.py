@@ -1,11 +1,13 @@
 """The record: users, sessions, a tree of messages, generations, and the numbered event log."""
 
 from chat.models.conversation import Message, SearchText, Session, sessions_of
+from chat.models.feedback import Feedback, rating_of
 from chat.models.generation import Event, Generation, can_continue
 from chat.models.people import SetupToken, User
 
 __all__ = [
     "Event",
+    "Feedback",
     "Generation",
     "Message",
     "SearchText",
@@ -13,5 +15,6 @@ __all__ = [
     "SetupToken",
     "User",
     "can_continue",
+    "rating_of",
     "sessions_of",
 ]

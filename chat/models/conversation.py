@@ -16,7 +16,8 @@ from chat.models.people import User
 class Session(models.Model):
     """One conversation. last_seq: the number of its newest event once no turn is live. is_named:
     its title is a person's, which nothing automatic may change. deleted_at: since when it is
-    hidden from its owner, who can still take that back until the row goes."""
+    hidden from its owner, who can still take that back until the row goes. forked_from: the message
+    of another session up to which this one is a copy."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     owner = models.ForeignKey(
@@ -28,6 +29,14 @@ class Session(models.Model):
     pinned = models.BooleanField(_("pinned"), default=False)
     archived = models.BooleanField(_("archived"), default=False)
     deleted_at = models.DateTimeField(_("deleted"), null=True, blank=True)
+    forked_from = models.ForeignKey(
+        "Message",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="forks",
+        verbose_name=_("fork of"),
+    )
     last_seq = models.BigIntegerField(_("last event"), default=0)
     created_at = models.DateTimeField(_("created"), default=timezone.now)
     updated_at = models.DateTimeField(_("updated"), default=timezone.now)

@@ -1,5 +1,6 @@
 // The conversation on the page: server frames are applied here, and nowhere else.
 
+import { showRating } from "./feedback.js";
 import { Message } from "./message.js";
 
 export class Conversation {
@@ -18,7 +19,10 @@ export class Conversation {
       const message = new Message(element, { text: record.text, plain: this.#plain(record.role) });
       message.versions = record.versions;
       message.model = record.model;
-      if (record.role === "assistant") message.end(record);
+      if (record.role === "assistant") {
+        message.end(record);
+        showRating(message.element, record);
+      }
     }
   }
 

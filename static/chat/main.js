@@ -4,6 +4,8 @@ import { Branching } from "./branching.js";
 import { listenForCopying } from "./clipboard.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
+import { Feedback } from "./feedback.js";
+import { listenForForking } from "./fork.js";
 import { Models } from "./models.js";
 import { Retry } from "./retry.js";
 import { Scroll } from "./scroll.js";
@@ -192,6 +194,11 @@ byId("welcome").addEventListener("click", (event) => {
 });
 byId("open-help").addEventListener("click", () => byId("help").showModal());
 listenForCopying(byId("scroll"));
+const leave = (path) => location.assign(path);
+const failed = (message) => status.error(message);
+const show = (element) => scroll.show(element);
+new Feedback(byId("scroll"), () => socket.session, { show, failed });
+listenForForking(byId("scroll"), () => socket.session, { leave, failed });
 listenForTheme(byId("theme"));
 listenForShortcuts({
   newSession: () => location.assign("/"),
