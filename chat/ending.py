@@ -40,7 +40,7 @@ async def end_turn(
     Never raises: readers are told how the turn ended even where the row could not be.
     """
     turn.failure = wire(ending.error) if ending.error else None
-    outcome = _outcome(turn, request, ending.status)
+    outcome = outcome_of(turn, request, ending.status)
     seq = turn.seq + 1
     try:
         await log.flush()
@@ -92,7 +92,8 @@ def _failed(turn: LiveTurn, outcome: Outcome, error: StorageFailed | TurnLost) -
     return replace(outcome, status="FAILED", error=turn.failure.as_dict())
 
 
-def _outcome(turn: LiveTurn, request: GenerateRequest, status: str) -> Outcome:
+def outcome_of(turn: LiveTurn, request: GenerateRequest, status: str) -> Outcome:
+    """How a turn that took this stream ended, as far as the stream says."""
     finished = turn.finished
     if status == "DONE" and (finished is None or finished.reason == "cancelled"):
         status = "STOPPED"

@@ -31,6 +31,7 @@ class TurnSubmit:
     model: str
     parent_id: UUID | None
     sampling: Mapping[str, Any] = field(default_factory=dict)
+    temporary: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ def _submit(fields: _Fields) -> TurnSubmit:
         model=fields.text("model"),
         parent_id=fields.optional_uuid("parent_id"),
         sampling=fields.sampling(),
+        temporary=fields.flag("temporary"),
     )
 
 
@@ -140,6 +142,12 @@ class _Fields:
         value = self.data.get("sampling") or {}
         if not isinstance(value, dict):
             raise self.wrong("sampling", _("an object"))
+        return value
+
+    def flag(self, name: str) -> bool:
+        value = self.data.get(name, False)
+        if not isinstance(value, bool):
+            raise self.wrong(name, _("true or false"))
         return value
 
     def uuid(self, name: str) -> UUID:

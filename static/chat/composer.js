@@ -34,11 +34,15 @@ export class Composer {
     this.text = load(this.draft);
   }
 
-  /** The draft goes on under another name: the session that was new now has an id. */
+  /** The draft goes on under another name, as when a new session gets its id; "": nowhere. */
   renameDraft(key) {
-    store(this.draft, "");
-    this.draft = `draft:${key}`;
-    store(this.draft, this.text);
+    if (this.draft) store(this.draft, "");
+    this.draft = key && `draft:${key}`;
+    this.#keep();
+  }
+
+  #keep() {
+    if (this.draft) store(this.draft, this.text);
   }
 
   /** Give back what could not be sent, without losing what was written since. */
@@ -76,7 +80,7 @@ export class Composer {
     this.area.style.height = "auto";
     this.area.style.height = `${this.area.scrollHeight}px`;
     this.sendButton.disabled = !this.text.trim();
-    store(this.draft, this.text);
+    this.#keep();
     this.handlers.changed(this.text);
   }
 }

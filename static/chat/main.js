@@ -14,6 +14,7 @@ import { Sidebar } from "./sidebar.js";
 import { Socket } from "./socket.js";
 import { Status } from "./status.js";
 import { say } from "./strings.js";
+import { Temporary } from "./temporary.js";
 import { listenForTheme } from "./theme.js";
 
 const byId = (id) => document.getElementById(id);
@@ -30,6 +31,7 @@ const composer = new Composer(byId("composer"), state.session?.id ?? "new", {
   submit,
   changed: () => models.warn(),
 });
+const temporary = new Temporary((on) => composer.renameDraft(on ? "" : "new"));
 const sidebar = new Sidebar({
   leave: (path) => location.assign(path),
   changed: (session) => session.id === socket.session && changed(session),
@@ -51,6 +53,7 @@ function submit(text) {
   conversation.root.className = conversation.root.dataset.kind;
   byId("welcome").hidden = true;
   status.clear();
+  temporary.begin();
   conversation.addPending(client_id, text);
   scroll.toNewest();
   composer.setBusy(true, false);
@@ -61,6 +64,7 @@ function submit(text) {
     text,
     model: models.current.name,
     parent_id: conversation.lastId,
+    temporary: temporary.on,
   });
 }
 
@@ -123,12 +127,13 @@ function started(frame) {
   status.say(say("thinking"));
   const { session_id, title, message } = frame;
   conversation.root.dataset.session = session_id;
-  sidebar.touch(session_id, title, models.fixed || message.model);
+  if (!temporary.on) sidebar.touch(session_id, title, models.fixed || message.model);
   showTitle(title);
   if (state.session) return;
   state.session = { id: session_id, model: message.model };
-  history.replaceState(null, "", `/sessions/${session_id}/`);
   models.fix(message.model);
+  if (temporary.on) return;
+  history.replaceState(null, "", `/sessions/${session_id}/`);
   composer.renameDraft(session_id);
 }
 
@@ -165,6 +170,7 @@ function refused(frame) {
 
 /** The server says that our copy cannot be right: take its page instead, and go on from there. */
 async function rewind() {
+  if (temporary.on) return status.error(say("gone")); // there is no page to take
   const which = ++rewinds;
   const reply = await fetch(location.href, { headers: { Accept: "text/html" } });
   if (!reply.ok) return status.error(say("gone"));
@@ -205,7 +211,7 @@ listenForShortcuts({
   find: () => sidebar.find(),
   sidebar: () => sidebar.toggle(),
   help: () => byId("help").showModal(),
-  regenerate: () => branching.regenerateLast(),
+  regenerate: () => temporary.on || branching.regenerateLast(),
   stop: () => sidebar.closeDrawer() || stop(),
 });
 
