@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 from typing import Any
 
 from django.http import HttpRequest
+from django.urls import reverse
 from ninja import Router, Schema, Status
 from pydantic import Field
 
-from chat.database import write_database
+from chat import engine, selectors
+from chat.database import in_database, write_database
 from chat.feedback import feedback_give, feedback_take_back
 from chat.forks import session_fork
 from chat.schemas import ErrorOut, SessionOut
 from chat.session_edits import listed
+from chat.share_links import share_link_create, share_link_revoke, share_links_of
 from chat.signals import announce_edit
+from inference.types import ModelKind
 
 REFUSALS = dict.fromkeys((400, 401, 404, 409, 413, 415, 500, 503), ErrorOut)
 
@@ -63,3 +68,53 @@ async def fork(request: HttpRequest, session_id: uuid.UUID, message_id: uuid.UUI
     session = await write_database(session_fork, owner_id=owner, **its)
     await announce_edit(owner, listed(session))
     return Status(201, session)
+
+
+class ShareIn(Schema):
+    days: int | None = Field(7, description="After how many days it ends, 1 to 365; null: never.")
+    author: str = Field("", description="A name to show; empty: none is shown.")
+
+
+class ShareOut(Schema):
+    id: uuid.UUID
+    session_id: uuid.UUID
+    title: str
+    author: str
+    created_at: datetime
+    expires_at: datetime | None
+
+
+class SharedOut(ShareOut):
+    path: str = Field(description="Where the link leads. It is told this once.")
+
+
+@router.post("/sessions/{session_id}/shares", response={201: SharedOut, **REFUSALS})
+async def share(request: HttpRequest, session_id: uuid.UUID, body: ShareIn) -> Status[Any]:
+    """A link that shows the branch that is shown, as it is now, to whoever has it."""
+    owner = owner_of(request)
+    session = await in_database(selectors.session_get, owner_id=owner, session_id=session_id)
+    kinds = {model.name: model.kind for model in engine.client().models()}
+    link, token = await write_database(
+        share_link_create,
+        owner_id=owner,
+        session_id=session_id,
+        kind=str(kinds.get(session.model, ModelKind.CHAT)),
+        days=body.days,
+        author=body.author,
+    )
+    told = {name: getattr(link, name) for name in ShareOut.model_fields}
+    return Status(201, {**told, "path": reverse("shared", args=[token])})
+
+
+@router.get("/shares", response={200: list[ShareOut], **REFUSALS})
+async def shares(request: HttpRequest) -> Any:
+    """The caller's links that work, newest first."""
+    owner = owner_of(request)
+    return await in_database(lambda: list(share_links_of(owner_id=owner)))
+
+
+@router.delete("/shares/{link_id}", response={204: None, **REFUSALS})
+async def revoke(request: HttpRequest, link_id: uuid.UUID) -> Status[None]:
+    """From now on it shows nothing."""
+    await write_database(share_link_revoke, owner_id=owner_of(request), link_id=link_id)
+    return Status(204, None)

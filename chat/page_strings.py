@@ -19,6 +19,7 @@ def page_strings() -> dict[str, str]:
         ),
         "not_done": _("That did not work. Try again."),
         "rated": _("Your rating is saved."),
+        **_links(),
         "copy": _("Copy"),
         "copied": _("Copied"),
         "copy_code": _("Copy this code"),
@@ -28,6 +29,15 @@ def page_strings() -> dict[str, str]:
             "the answer may be poor."
         ),
         "gone": _("This session is no longer there. Copy what you need before you leave the page."),
+    }
+
+
+def _links() -> dict[str, str]:
+    """The list of share links."""
+    return {
+        "link_until": _("Made {made}, ends {ends}"),
+        "link_always": _("Made {made}, no end"),
+        "revoked": _("The link was taken back."),
     }
 
 

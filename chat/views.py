@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib.auth.password_validation import password_validators_help_text_html
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import ValidationError
@@ -105,6 +106,7 @@ def _context(owner: uuid.UUID, conversation: selectors.Conversation | None) -> d
             "running": conversation.running if conversation else None,
         },
         "strings": page_strings(),
+        "local": settings.TINYLLM_LOCAL,
     }
 
 

@@ -18,6 +18,7 @@ from chat.database import in_database
 from chat.frames import ClientFrame
 from chat.generation import turns
 from chat.models import Message, Session, User
+from chat.share_links import share_link_create
 from chat.submission import Submission
 from tests.chat_client import Frame, Page, communicator
 from tests.fake_engine import FakeEngine
@@ -33,6 +34,7 @@ class Scene:
     def __init__(self, session_id: uuid.UUID, message_id: uuid.UUID) -> None:
         self.session_id = session_id
         self.message_id = message_id
+        self.link_id = uuid.uuid4()
         self.clients: dict[str, AsyncClient] = {}
 
 
@@ -56,6 +58,15 @@ async def scene(site: FakeEngine, settings: Any) -> Scene:
     assert accepted.live is not None
     await accepted.live.wait_end()
     made = Scene(accepted.session_id, accepted.live.started.message_id)
+    link, _token = await in_database(
+        share_link_create,
+        owner_id=users["owner"].id,
+        session_id=made.session_id,
+        kind="chat",
+        days=1,
+        author="",
+    )
+    made.link_id = link.id
     for name in PEOPLE:
         made.clients[name] = AsyncClient()
         if name in users:
@@ -75,6 +86,9 @@ ENDPOINTS = {
     ("put", "/api/sessions/{session_id}/messages/{message_id}/rating"): (200, 404, 404, 401),
     ("delete", "/api/sessions/{session_id}/messages/{message_id}/rating"): (204, 404, 404, 401),
     ("post", "/api/sessions/{session_id}/messages/{message_id}/fork"): (201, 404, 404, 401),
+    ("post", "/api/sessions/{session_id}/shares"): (201, 404, 404, 401),
+    ("get", "/api/shares"): (200, 200, 200, 401),
+    ("delete", "/api/shares/{link_id}"): (204, 404, 404, 401),
     ("get", "/api/search"): (200, 200, 200, 401),
     ("get", "/api/engine"): (403, 403, 200, 401),
 }
@@ -98,6 +112,7 @@ async def test_endpoints(scene: Scene, endpoint: tuple[str, str], person: str) -
     method, path = endpoint
     call = getattr(scene.clients[person], method)
     its = {"session_id": scene.session_id, "message_id": scene.message_id}
+    its["link_id"] = scene.link_id
     path = path.format(**its)
     if method in BODIES:
         ids = {"session_id": str(scene.session_id), "message_id": str(scene.message_id)}
@@ -114,7 +129,7 @@ async def test_endpoints(scene: Scene, endpoint: tuple[str, str], person: str) -
         assert len(answer.json()) == (1 if person == "owner" else 0)
     if path == "/api/search" and person == "owner":
         assert {hit["match"] for hit in answer.json()} == {"Secret"}
-    if answer.status_code == 201:
+    if path.endswith("/fork") and answer.status_code == 201:
         await in_database(lambda: Session.objects.get(forked_from=scene.message_id).delete())
     deletes = (method, path, person) == ("delete", f"/api/sessions/{scene.session_id}", "owner")
     kept = await in_database(Session.objects.count)

@@ -4,6 +4,7 @@ from chat.models.conversation import Message, SearchText, Session, sessions_of
 from chat.models.feedback import Feedback, rating_of
 from chat.models.generation import Event, Generation, can_continue
 from chat.models.people import SetupToken, User
+from chat.models.sharing import ShareLink
 
 __all__ = [
     "Event",
@@ -13,6 +14,7 @@ __all__ = [
     "SearchText",
     "Session",
     "SetupToken",
+    "ShareLink",
     "User",
     "can_continue",
     "rating_of",

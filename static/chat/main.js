@@ -9,6 +9,7 @@ import { listenForForking } from "./fork.js";
 import { Models } from "./models.js";
 import { Retry } from "./retry.js";
 import { Scroll } from "./scroll.js";
+import { Share } from "./share.js";
 import { listenForShortcuts } from "./shortcuts.js";
 import { Sidebar } from "./sidebar.js";
 import { Socket } from "./socket.js";
@@ -133,6 +134,7 @@ function started(frame) {
   state.session = { id: session_id, model: message.model };
   models.fix(message.model);
   if (temporary.on) return;
+  byId("open-share").hidden = false;
   history.replaceState(null, "", `/sessions/${session_id}/`);
   composer.renameDraft(session_id);
 }
@@ -200,6 +202,7 @@ byId("welcome").addEventListener("click", (event) => {
 });
 byId("open-help").addEventListener("click", () => byId("help").showModal());
 listenForCopying(byId("scroll"));
+new Share(() => socket.session);
 const leave = (path) => location.assign(path);
 const failed = (message) => status.error(message);
 const show = (element) => scroll.show(element);

@@ -13,6 +13,11 @@ export function number(value, digits = 0) {
   return new Intl.NumberFormat(language, { maximumFractionDigits: digits }).format(value);
 }
 
+/** A day, as the reader's language writes it. */
+export function day(date) {
+  return new Intl.DateTimeFormat(language, { dateStyle: "medium" }).format(date);
+}
+
 /** "Today", "Yesterday", a stretch of days or a month, by the reader's own clock. */
 export function periodName(date, now = new Date()) {
   const midnight = (d) => new Date(d.getFullYear(), d.getMonth(), d.getDate()).getTime();
