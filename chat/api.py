@@ -25,6 +25,7 @@ from chat.errors import ChatError, InvalidRequest, SessionNotFound, WireError, w
 from chat.event_stream import event_stream, last_event
 from chat.export import as_markdown, exported
 from chat.generation import turns
+from chat.imports.api import router as imports
 from chat.schemas import (
     BranchIn,
     ChatIn,
@@ -64,6 +65,7 @@ api = NinjaAPI(
     docs_decorator=csp_update({"img-src": ["data:"]}),
 )
 api.add_router("", router)
+api.add_router("", imports)
 
 
 @api.post("/chat", response={200: ChatOut, **_REFUSALS})

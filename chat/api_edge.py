@@ -17,6 +17,8 @@ from django.utils.translation import gettext as _
 from chat.errors import WireError
 
 PREFIX = "/api/"
+# A page of another site cannot send a zip file either without asking the browser first.
+TYPES = {"/api/import": ("application/json", "application/zip")}
 _CODES = {
     400: "bad_request",
     404: "not_found",
@@ -57,7 +59,8 @@ def _refusal(request: HttpRequest) -> HttpResponseBase | None:
         return None
     length = request.headers.get("content-length") or "0"
     has_body = length != "0" or "transfer-encoding" in request.headers
-    if request.content_type == "application/json" or not (has_body or request.content_type):
+    accepted = TYPES.get(request.path_info, ("application/json",))
+    if request.content_type in accepted or not (has_body or request.content_type):
         return None
     return _envelope(
         415,

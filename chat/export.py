@@ -7,6 +7,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from chat.branches import branch
 from chat.models import Generation, Message, Session, rating_of
 from chat.selectors import session_get
 
@@ -14,7 +15,7 @@ SCHEMA = "tinyllm.session"
 VERSION = 1
 """Goes up when a field changes its meaning or goes away, not when one is added."""
 
-_NUMBERS = (
+NUMBERS = (
     "model",
     "status",
     "finish_reason",
@@ -38,15 +39,17 @@ def exported(*, owner_id: uuid.UUID, session_id: uuid.UUID) -> dict[str, Any]:
     with its parent's id and with the generations that wrote it. Raises SessionNotFound."""
     session = session_get(owner_id=owner_id, session_id=session_id)
     rows = Message.objects.filter(session=session).select_related("feedback")
-    messages = rows.order_by("created_at", "id")
+    messages = list(rows.order_by("created_at", "id"))
     generations = Generation.objects.filter(session=session).order_by("created_at")
     written: dict[uuid.UUID, list[dict[str, Any]]] = {}
-    for row in generations.values("id", "message_id", *_NUMBERS):
+    for row in generations.values("id", "message_id", *NUMBERS):
         written.setdefault(row.pop("message_id"), []).append(row)
+    shown = branch(messages)
     return {
         "schema": SCHEMA,
         "version": VERSION,
         "session": _head(session),
+        "shown": shown[-1].id if shown else None,
         "messages": [_body(message, written.get(message.id, [])) for message in messages],
     }
 

@@ -20,6 +20,7 @@ def page_strings() -> dict[str, str]:
         "not_done": _("That did not work. Try again."),
         "rated": _("Your rating is saved."),
         **_links(),
+        **_import(),
         "copy": _("Copy"),
         "copied": _("Copied"),
         "copy_code": _("Copy this code"),
@@ -29,6 +30,17 @@ def page_strings() -> dict[str, str]:
             "the answer may be poor."
         ),
         "gone": _("This session is no longer there. Copy what you need before you leave the page."),
+    }
+
+
+def _import() -> dict[str, str]:
+    """What came of an import."""
+    return {
+        "importing": _("{sessions} sessions so far…"),
+        "imported": _("{sessions} sessions with {messages} messages were taken."),
+        "left_out": _("{left} messages of tools, of the system or without text were left out."),
+        "skipped": _("{skipped} were not taken"),
+        "entry": _("No. {n}"),
     }
 
 

@@ -218,7 +218,7 @@ def _built_on(path: list[Message], answer: Message | None) -> PromptContext:
 
 
 def _previous(generation: Generation | None) -> PreviousTurn | None:
-    if generation is None:
+    if generation is None or not generation.prompt_ids:  # an imported one has no tokens
         return None
     return PreviousTurn(
         generation.model,

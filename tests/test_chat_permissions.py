@@ -89,6 +89,7 @@ ENDPOINTS = {
     ("post", "/api/sessions/{session_id}/shares"): (201, 404, 404, 401),
     ("get", "/api/shares"): (200, 200, 200, 401),
     ("delete", "/api/shares/{link_id}"): (204, 404, 404, 401),
+    ("post", "/api/import"): (200, 200, 200, 401),
     ("get", "/api/search"): (200, 200, 200, 401),
     ("get", "/api/engine"): (403, 403, 200, 401),
 }

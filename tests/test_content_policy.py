@@ -77,6 +77,7 @@ ANSWERS = {
     "DELETE /api/shares/{session}": (404, NO_PAGE),
     "GET /shared/{shared}/": (200, PAGE),
     "GET /shared/nothing/": (404, PAGE),
+    "POST /api/import": (415, NO_PAGE),
     "GET /api/": (404, REPLACED),
     "GET /api/nothing": (404, REPLACED),
     "GET /api/engine": (200, NO_PAGE),

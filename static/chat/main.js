@@ -6,6 +6,7 @@ import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
 import { Feedback } from "./feedback.js";
 import { listenForForking } from "./fork.js";
+import { Import } from "./import.js";
 import { Models } from "./models.js";
 import { Retry } from "./retry.js";
 import { Scroll } from "./scroll.js";
@@ -202,6 +203,7 @@ byId("welcome").addEventListener("click", (event) => {
 });
 byId("open-help").addEventListener("click", () => byId("help").showModal());
 listenForCopying(byId("scroll"));
+new Import(() => sidebar.refresh());
 new Share(() => socket.session);
 const leave = (path) => location.assign(path);
 const failed = (message) => status.error(message);

@@ -19,7 +19,7 @@ export class SessionList {
     byId("show-archived").addEventListener("click", () => this.show(true));
     byId("show-all").addEventListener("click", () => this.show(false));
     // A page that comes back to the front may have missed what other browsers did.
-    document.addEventListener("visibilitychange", () => !document.hidden && this.#refresh());
+    document.addEventListener("visibilitychange", () => !document.hidden && this.refresh());
     new IntersectionObserver((seen) => seen.at(-1).isIntersecting && this.#loadOlder()).observe(
       this.older,
     );
@@ -45,7 +45,7 @@ export class SessionList {
     byId("show-all").hidden = !archived;
     byId("archived-title").hidden = !archived;
     byId(archived ? "show-all" : "show-archived").focus();
-    await this.#refresh();
+    await this.refresh();
   }
 
   /** What the server says of a session, because of this page or of another one. */
@@ -73,7 +73,8 @@ export class SessionList {
     else if (this.older.hidden || session.pinned) this.list.append(item);
   }
 
-  async #refresh() {
+  /** Read the first page again. */
+  async refresh() {
     const archived = this.archived;
     const sessions = await this.#fetch("");
     if (!sessions || archived !== this.archived) return;

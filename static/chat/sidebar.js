@@ -47,6 +47,11 @@ export class Sidebar {
     this.search.select();
   }
 
+  /** The list has changed behind the page's back. */
+  refresh() {
+    this.sessions.refresh();
+  }
+
   /** True if there was a drawer to close. */
   closeDrawer() {
     const open = root.dataset.drawer === "open";
