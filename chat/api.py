@@ -100,16 +100,20 @@ async def chat(request: HttpRequest, body: ChatIn) -> ChatOut | HttpResponse:
 
 @api.get("/sessions", response={200: list[SessionOut], 400: ErrorOut, 401: ErrorOut})
 async def sessions(
-    request: HttpRequest, limit: int | None = None, before: str = "", archived: bool = False
+    request: HttpRequest,
+    limit: int | None = None,
+    before: str = "",
+    archived: bool = False,
+    folder: str = "",
 ) -> Any:
     """All of the caller's sessions, the one used last first. With `limit` (1 to 200) a page as the
     sidebar shows it: first the pinned ones, then so many others, archived ones apart; `before` is
-    the `position` of the last one of the page before."""
+    the `position` of the last one of the page before, `folder` the id of one to read alone."""
     owner = _owner_of(request)
     if limit is None:
         return await in_database(lambda: list(selectors.session_list(owner_id=owner)))
     return await in_database(
-        session_page, owner_id=owner, archived=archived, before=before, limit=limit
+        session_page, owner_id=owner, archived=archived, folder=folder, before=before, limit=limit
     )
 
 

@@ -14,6 +14,7 @@ from pydantic import Field
 from chat import engine, selectors
 from chat.database import in_database, write_database
 from chat.feedback import feedback_give, feedback_take_back
+from chat.folders import folder_create, folder_delete, folder_rename, folders_of
 from chat.forks import session_fork
 from chat.schemas import ErrorOut, SessionOut
 from chat.session_edits import listed
@@ -117,4 +118,38 @@ async def shares(request: HttpRequest) -> Any:
 async def revoke(request: HttpRequest, link_id: uuid.UUID) -> Status[None]:
     """From now on it shows nothing."""
     await write_database(share_link_revoke, owner_id=owner_of(request), link_id=link_id)
+    return Status(204, None)
+
+
+class FolderIn(Schema):
+    name: str = Field(description="1 to 100 characters, which none of the other folders has.")
+
+
+class FolderOut(Schema):
+    id: uuid.UUID
+    name: str
+
+
+@router.get("/folders", response={200: list[FolderOut], **REFUSALS})
+async def folders(request: HttpRequest) -> Any:
+    """The caller's folders, by name."""
+    return await in_database(folders_of, owner_id=owner_of(request))
+
+
+@router.post("/folders", response={201: FolderOut, **REFUSALS})
+async def make_folder(request: HttpRequest, body: FolderIn) -> Status[Any]:
+    its = {"owner_id": owner_of(request), "name": body.name}
+    return Status(201, await write_database(folder_create, **its))
+
+
+@router.patch("/folders/{folder_id}", response={200: FolderOut, **REFUSALS})
+async def rename_folder(request: HttpRequest, folder_id: uuid.UUID, body: FolderIn) -> Any:
+    its = {"owner_id": owner_of(request), "folder_id": folder_id, "name": body.name}
+    return await write_database(folder_rename, **its)
+
+
+@router.delete("/folders/{folder_id}", response={204: None, **REFUSALS})
+async def delete_folder(request: HttpRequest, folder_id: uuid.UUID) -> Status[None]:
+    """Its sessions stay."""
+    await write_database(folder_delete, owner_id=owner_of(request), folder_id=folder_id)
     return Status(204, None)

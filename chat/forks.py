@@ -39,6 +39,7 @@ def session_fork(*, owner_id: uuid.UUID, session_id: uuid.UUID, message_id: uuid
         title=title if len(title) <= 200 else title[:199] + "…",
         is_named=True,
         model=origin.model,
+        folder_id=origin.folder_id,
         forked_from=path[-1],
     )
     copies = _messages(session, path)

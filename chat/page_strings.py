@@ -57,6 +57,9 @@ def _sessions() -> dict[str, str]:
     """The list of sessions."""
     return {
         "pinned": _("Pinned"),
+        "no_folder": _("No folder"),
+        "new_folder": _("New folder"),
+        "moved": _("Moved: {name}"),
         "last_days": _("Last {n} days"),
         "actions_named": _("Actions for {title}"),
         "title_of_session": _("Title of the session"),

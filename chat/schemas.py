@@ -72,6 +72,7 @@ class SessionOut(Schema):
     updated_at: datetime
     pinned: bool
     archived: bool
+    folder_id: uuid.UUID | None
     position: str = Field(description="Its place in the list: what `before` takes.")
 
 
@@ -86,6 +87,7 @@ class EditIn(Schema):
         description="true hides the session and deletes it half a minute later; false, until then, "
         "takes that back.",
     )
+    folder: str | None = Field(None, description='The id of a folder; "": out of its folder.')
 
 
 class HitOut(Schema):

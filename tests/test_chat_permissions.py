@@ -15,6 +15,7 @@ from django.test import AsyncClient
 
 from chat.api import api
 from chat.database import in_database
+from chat.folders import folder_create
 from chat.frames import ClientFrame
 from chat.generation import turns
 from chat.models import Message, Session, User
@@ -34,7 +35,7 @@ class Scene:
     def __init__(self, session_id: uuid.UUID, message_id: uuid.UUID) -> None:
         self.session_id = session_id
         self.message_id = message_id
-        self.link_id = uuid.uuid4()
+        self.link_id = self.folder_id = uuid.uuid4()
         self.clients: dict[str, AsyncClient] = {}
 
 
@@ -67,6 +68,8 @@ async def scene(site: FakeEngine, settings: Any) -> Scene:
         author="",
     )
     made.link_id = link.id
+    its = {"owner_id": users["owner"].id, "name": "Secret folder"}
+    made.folder_id = (await in_database(folder_create, **its)).id
     for name in PEOPLE:
         made.clients[name] = AsyncClient()
         if name in users:
@@ -90,14 +93,18 @@ ENDPOINTS = {
     ("get", "/api/shares"): (200, 200, 200, 401),
     ("delete", "/api/shares/{link_id}"): (204, 404, 404, 401),
     ("post", "/api/import"): (200, 200, 200, 401),
+    ("get", "/api/folders"): (200, 200, 200, 401),
+    ("post", "/api/folders"): (201, 201, 201, 401),
+    ("patch", "/api/folders/{folder_id}"): (200, 404, 404, 401),
+    ("delete", "/api/folders/{folder_id}"): (204, 404, 404, 401),
     ("get", "/api/search"): (200, 200, 200, 401),
     ("get", "/api/engine"): (403, 403, 200, 401),
 }
 
 
 BODIES: dict[str, dict[str, Any]] = {
-    "post": {"input": "Hi"},
-    "patch": {"title": "Mine"},
+    "post": {"input": "Hi", "name": "Another"},
+    "patch": {"title": "Mine", "name": "Mine"},
     "put": {"value": 1},
 }
 
@@ -113,7 +120,7 @@ async def test_endpoints(scene: Scene, endpoint: tuple[str, str], person: str) -
     method, path = endpoint
     call = getattr(scene.clients[person], method)
     its = {"session_id": scene.session_id, "message_id": scene.message_id}
-    its["link_id"] = scene.link_id
+    its |= {"link_id": scene.link_id, "folder_id": scene.folder_id}
     path = path.format(**its)
     if method in BODIES:
         ids = {"session_id": str(scene.session_id), "message_id": str(scene.message_id)}

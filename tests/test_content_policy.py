@@ -78,6 +78,8 @@ ANSWERS = {
     "GET /shared/{shared}/": (200, PAGE),
     "GET /shared/nothing/": (404, PAGE),
     "POST /api/import": (415, NO_PAGE),
+    "GET /api/folders": (200, NO_PAGE),
+    "DELETE /api/folders/{session}": (404, NO_PAGE),
     "GET /api/": (404, REPLACED),
     "GET /api/nothing": (404, REPLACED),
     "GET /api/engine": (200, NO_PAGE),

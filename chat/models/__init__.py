@@ -2,6 +2,7 @@
 
 from chat.models.conversation import Message, SearchText, Session, sessions_of
 from chat.models.feedback import Feedback, rating_of
+from chat.models.folders import Folder
 from chat.models.generation import Event, Generation, can_continue
 from chat.models.people import SetupToken, User
 from chat.models.sharing import ShareLink
@@ -9,6 +10,7 @@ from chat.models.sharing import ShareLink
 __all__ = [
     "Event",
     "Feedback",
+    "Folder",
     "Generation",
     "Message",
     "SearchText",

@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from chat.models.folders import Folder
 from chat.models.people import User
 
 
@@ -29,6 +30,14 @@ class Session(models.Model):
     pinned = models.BooleanField(_("pinned"), default=False)
     archived = models.BooleanField(_("archived"), default=False)
     deleted_at = models.DateTimeField(_("deleted"), null=True, blank=True)
+    folder = models.ForeignKey(
+        Folder,
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="sessions",
+        verbose_name=_("folder"),
+    )
     forked_from = models.ForeignKey(
         "Message",
         null=True,
@@ -50,6 +59,10 @@ class Session(models.Model):
             models.Index(
                 fields=["owner", "archived", "pinned", "-updated_at", "-id"],
                 name="session_in_list",
+            ),
+            models.Index(
+                fields=["owner", "folder", "archived", "pinned", "-updated_at", "-id"],
+                name="session_in_folder",
             ),
             models.Index(
                 fields=["deleted_at"], condition=Q(deleted_at__isnull=False), name="session_deleted"

@@ -8,9 +8,9 @@ export function editSession(id, changes) {
   return ask("PATCH", `/sessions/${id}`, changes, say("not_changed"));
 }
 
-/** A page of the list, from behind `before` on ("": the first one). */
-export async function fetchPage(archived, before, limit) {
-  const query = new URLSearchParams({ archived, before, limit });
+/** A page of the list, of one folder or ("") of all, from behind `before` on ("": the first one). */
+export async function fetchPage(archived, folder, before, limit) {
+  const query = new URLSearchParams({ archived, folder, before, limit });
   const reply = await fetch(`/api/sessions?${query}`).catch(() => null);
   if (!reply?.ok) throw new Error(say("not_listed"));
   return reply.json();

@@ -14,6 +14,7 @@ export class SessionList {
     this.older = byId("older-sessions");
     this.pageSize = Number(this.list.dataset.pageSize);
     this.archived = false;
+    this.folder = ""; // the id of the one that is shown alone
     this.older.hidden = this.#others.length < this.pageSize;
     this.older.addEventListener("click", () => this.#loadOlder());
     byId("show-archived").addEventListener("click", () => this.show(true));
@@ -51,8 +52,19 @@ export class SessionList {
   /** What the server says of a session, because of this page or of another one. */
   apply(session) {
     this.find(session.id)?.remove();
-    if (!session.deleted && session.archived === this.archived) this.#place(session);
+    const isHere = session.archived === this.archived && this.#isInFolder(session);
+    if (!session.deleted && isHere) this.#place(session);
     this.#group();
+  }
+
+  /** Show one folder alone, or ("") all sessions. */
+  async showFolder(folder) {
+    this.folder = folder;
+    await this.refresh();
+  }
+
+  #isInFolder({ folder_id }) {
+    return !this.folder || folder_id === this.folder;
   }
 
   /** A session was begun or spoken in: it stands first among its kind. */
@@ -61,7 +73,8 @@ export class SessionList {
     const pinned = item?.dataset.pinned === "true";
     const updated_at = new Date().toISOString();
     const position = item?.dataset.position ?? `${updated_at}~${id}`;
-    const session = { id, title, model, pinned, updated_at, position };
+    const folder_id = item?.dataset.folder || null;
+    const session = { id, title, model, pinned, updated_at, position, folder_id };
     this.apply({ ...session, archived: false, deleted: false });
   }
 
@@ -75,9 +88,9 @@ export class SessionList {
 
   /** Read the first page again. */
   async refresh() {
-    const archived = this.archived;
+    const { archived, folder } = this;
     const sessions = await this.#fetch("");
-    if (!sessions || archived !== this.archived) return;
+    if (!sessions || archived !== this.archived || folder !== this.folder) return;
     const renaming = this.list.querySelector("input");
     if (renaming) return; // nobody's typing is thrown away
     this.list.replaceChildren();
@@ -105,7 +118,7 @@ export class SessionList {
 
   async #fetch(before) {
     try {
-      return await fetchPage(this.archived, before, this.pageSize);
+      return await fetchPage(this.archived, this.folder, before, this.pageSize);
     } catch (error) {
       this.failed(error.message);
     }
@@ -121,14 +134,16 @@ export class SessionList {
       group = name;
     }
     const empty = this.items.length === 0;
-    byId("no-sessions").hidden = !empty || this.archived;
+    byId("no-sessions").hidden = !empty || this.archived || Boolean(this.folder);
+    byId("no-filed").hidden = !empty || this.archived || !this.folder;
     byId("no-archived").hidden = !empty || !this.archived;
   }
 }
 
 /** Write what the server says of a session into its row. */
-function filled(item, { id, title, model, pinned, updated_at, position }) {
+function filled(item, { id, title, model, pinned, updated_at, position, folder_id }) {
   Object.assign(item.dataset, { session: id, pinned, updated: updated_at, position });
+  item.dataset.folder = folder_id ?? "";
   const link = item.querySelector("a");
   link.href = `/sessions/${id}/`;
   if (document.getElementById("conversation").dataset.session === id) {
