@@ -139,8 +139,7 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         )
         known = temporary_sessions()
         if parsed.temporary or known.knows(parsed.session_id):
-            its = {"owner_id": self.owner_id, "submission": submission}
-            session, seq = await submit_temporary(**its)
+            session, seq = await submit_temporary(owner_id=self.owner_id, submission=submission)
             self._show(Accepted(session.id, seq, None))
         else:
             self._show(await turns().submit(owner_id=self.owner_id, submission=submission))

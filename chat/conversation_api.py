@@ -138,14 +138,14 @@ async def folders(request: HttpRequest) -> Any:
 
 @router.post("/folders", response={201: FolderOut, **REFUSALS})
 async def make_folder(request: HttpRequest, body: FolderIn) -> Status[Any]:
-    its = {"owner_id": owner_of(request), "name": body.name}
-    return Status(201, await write_database(folder_create, **its))
+    made = await write_database(folder_create, owner_id=owner_of(request), name=body.name)
+    return Status(201, made)
 
 
 @router.patch("/folders/{folder_id}", response={200: FolderOut, **REFUSALS})
 async def rename_folder(request: HttpRequest, folder_id: uuid.UUID, body: FolderIn) -> Any:
-    its = {"owner_id": owner_of(request), "folder_id": folder_id, "name": body.name}
-    return await write_database(folder_rename, **its)
+    owner = owner_of(request)
+    return await write_database(folder_rename, owner_id=owner, folder_id=folder_id, name=body.name)
 
 
 @router.delete("/folders/{folder_id}", response={204: None, **REFUSALS})

@@ -17,6 +17,7 @@ def page_strings() -> dict[str, str]:
         "busy": _(
             "An answer is still being written in this session. Wait for it, or stop it first."
         ),
+        "not_heard": _("The browser could not listen. Check that it may use the microphone."),
         "not_done": _("That did not work. Try again."),
         "rated": _("Your rating is saved."),
         **_links(),

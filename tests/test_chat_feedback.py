@@ -89,7 +89,7 @@ async def test_only_answers_of_this_session_are_rated(site: FakeEngine) -> None:
     session, message = await answered()
     other, _ = await answered()
     assert (await rated(other, message, value=1)).json()["error"]["code"] == "message_not_found"
-    question = await in_database(lambda: Message.objects.get(children=message).id)
+    question = await in_database(lambda: Message.objects.get(children__id=message).id)
     assert (await rated(session, str(question), value=1)).status_code == 400
     assert (await AsyncClient().delete(f"/api/sessions/{session}")).status_code == 204
     assert (await rated(session, message, value=1)).json()["error"]["code"] == "session_not_found"

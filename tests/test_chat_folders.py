@@ -51,7 +51,7 @@ async def test_sessions_go_in_and_out_and_outlive_their_folder(site: FakeEngine)
     assert (await AsyncClient().get("/api/folders")).json() == [answer.json()]
     assert (await asked("delete", f"/{folder}")).status_code == 204
     assert await listed() == ["One", "Two"]
-    gone = await AsyncClient().get("/api/sessions", {"limit": 5, "folder": folder})
+    gone = await AsyncClient().get("/api/sessions", {"limit": "5", "folder": folder})
     assert (gone.status_code, gone.json()["error"]["code"]) == (404, "folder_not_found")
 
 
@@ -62,7 +62,7 @@ async def test_nobody_puts_anything_into_another_person_s(site: FakeEngine, make
     for folder in (str(hers.id), "x", "\0"):
         answer = await edited(session, folder=folder)
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, "folder_not_found")
-    answer = await AsyncClient().get("/api/sessions", {"limit": 5, "folder": str(hers.id)})
+    answer = await AsyncClient().get("/api/sessions", {"limit": "5", "folder": str(hers.id)})
     assert answer.status_code == 404
     await made("Hers")  # a name is one person's own matter
 

@@ -92,7 +92,7 @@ async def test_it_is_a_session_like_any_other(site: FakeEngine) -> None:
 
 async def test_from_a_question_it_can_be_answered(site: FakeEngine) -> None:
     session, answer = await said("One")
-    question = str(await in_database(lambda: Message.objects.get(children=answer).id))
+    question = str(await in_database(lambda: Message.objects.get(children__id=answer).id))
     fork = (await forked(session, question)).json()["id"]
     assert await texts(fork) == ["One"]
     copy = str(await in_database(lambda: Message.objects.get(session_id=fork).id))

@@ -68,8 +68,9 @@ async def scene(site: FakeEngine, settings: Any) -> Scene:
         author="",
     )
     made.link_id = link.id
-    its = {"owner_id": users["owner"].id, "name": "Secret folder"}
-    made.folder_id = (await in_database(folder_create, **its)).id
+    owner = users["owner"].id
+    folder = await in_database(folder_create, owner_id=owner, name="Secret folder")
+    made.folder_id = folder.id
     for name in PEOPLE:
         made.clients[name] = AsyncClient()
         if name in users:

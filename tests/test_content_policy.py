@@ -46,8 +46,8 @@ OTHERS = {
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), midi=(), "
-    "payment=(), usb=()",
+    "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), midi=(), payment=(), "
+    "usb=(), microphone=(self)",
 }
 # method and path -> status, policy. {session}, {setup} and {user} are those of the fixture.
 ANSWERS = {

@@ -18,6 +18,7 @@ import { Status } from "./status.js";
 import { say } from "./strings.js";
 import { Temporary } from "./temporary.js";
 import { listenForTheme } from "./theme.js";
+import { listenForDictation, listenForReading } from "./voice.js";
 
 const byId = (id) => document.getElementById(id);
 const pageState = (page) => JSON.parse(page.getElementById("page-state").textContent);
@@ -210,6 +211,8 @@ const failed = (message) => status.error(message);
 const show = (element) => scroll.show(element);
 new Feedback(byId("scroll"), () => socket.session, { show, failed });
 listenForForking(byId("scroll"), () => socket.session, { leave, failed });
+listenForDictation(byId("dictate"), composer, failed);
+listenForReading(byId("scroll"));
 listenForTheme(byId("theme"));
 listenForShortcuts({
   newSession: () => location.assign("/"),
