@@ -29,6 +29,7 @@ async def imported(data: bytes, kind: str = "application/json") -> dict[str, Any
     answer: Any = await AsyncClient().post("/api/import", data, content_type=kind)
     assert answer.status_code == 200, answer.content
     lines = "".join([part.decode() async for part in answer.streaming_content]).splitlines()
+    answer.close()
     reports = [json.loads(line) for line in lines]
     assert [report["done"] for report in reports] == [False] * (len(reports) - 1) + [True]
     last: dict[str, Any] = reports[-1]

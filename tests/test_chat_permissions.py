@@ -132,6 +132,7 @@ async def test_endpoints(scene: Scene, endpoint: tuple[str, str], person: str) -
     assert answer.status_code == ENDPOINTS[endpoint][PEOPLE.index(person)]
     if answer.streaming:
         await answer.streaming_content.aclose()
+        answer.close()
     elif person != "owner":
         assert b"Secret" not in answer.content
     if path == "/api/sessions" and answer.status_code == 200:

@@ -34,7 +34,7 @@ async def take(request: HttpRequest) -> StreamingHttpResponse:
     owner: uuid.UUID = request.auth  # type: ignore[attr-defined]
     file, size = await asyncio.to_thread(_copied, request)
     return StreamingHttpResponse(
-        _lines(owner, file, size),
+        _Lines(owner, file, size),
         content_type="application/x-ndjson",
         headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
     )
@@ -55,9 +55,20 @@ def _copied(request: HttpRequest) -> tuple[BinaryIO, int]:
     return file, size
 
 
-async def _lines(owner: uuid.UUID, file: BinaryIO, size: int) -> AsyncGenerator[str, None]:
-    models = [model.name for model in engine.client().models()]
-    with file:
-        reports = import_file(owner_id=owner, file=file, size=size, models=models)
+class _Lines:
+    """What is answered. Whoever answers closes it, and with it the file, also where the caller has
+    left before the first line."""
+
+    def __init__(self, owner: uuid.UUID, file: BinaryIO, size: int) -> None:
+        self._models = [model.name for model in engine.client().models()]
+        self._owner, self._file, self._size = owner, file, size
+
+    async def __aiter__(self) -> AsyncGenerator[str, None]:
+        reports = import_file(
+            owner_id=self._owner, file=self._file, size=self._size, models=self._models
+        )
         async for report in reports:
             yield json.dumps(report, ensure_ascii=False) + "\n"
+
+    def close(self) -> None:
+        self._file.close()

@@ -1,4 +1,4 @@
-"""What axe finds on the pages and their dialogs (nothing), and the shortcuts that the help lists."""
+"""What axe finds on the pages and their dialogs (nothing), and the shortcuts of the help."""
 
 from __future__ import annotations
 

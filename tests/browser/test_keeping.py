@@ -8,12 +8,20 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import BrowserContext, expect
 from websockets.sync.client import connect
 
+from tests.browser.asked import asked_once
 from tests.browser.conftest import WIRES, Chat, Site
 
 SHORT = "What is the capital of France?"
+Asked = Callable[[BrowserContext], str]
+
+
+@pytest.fixture(scope="module")
+def asked(site: Site) -> Asked:
+    return asked_once(site, SHORT)
 
 
 def ratings(site: Site) -> list[tuple[int, str]]:
@@ -22,13 +30,11 @@ def ratings(site: Site) -> list[tuple[int, str]]:
         return list(connection.execute(query))
 
 
-def test_an_answer_is_rated_and_the_session_forked_and_shared(
-    new_context: Callable[..., BrowserContext], site: Site
+def test_an_answer_is_rated_on_keys_alone_and_the_rating_taken_back(
+    context: BrowserContext, site: Site, asked: Asked
 ) -> None:
-    chat = Chat.open(new_context(), site)
+    chat = Chat.open(context, site, asked(context))
     page = chat.page
-    chat.send(SHORT)
-    chat.wait_end()
     down = chat.answer.locator(".rate").nth(1)
     down.focus()
     page.keyboard.press("Enter")
@@ -45,6 +51,13 @@ def test_an_answer_is_rated_and_the_session_forked_and_shared(
     page.locator(".withdraw").click()
     expect(down).to_have_attribute("aria-pressed", "false")
 
+
+def test_a_session_is_forked_and_shared(
+    new_context: Callable[..., BrowserContext], site: Site, asked: Asked
+) -> None:
+    context = new_context()
+    chat = Chat.open(context, site, asked(context))
+    page = chat.page
     answer, old = chat.raw, page.url
     chat.answer.locator(".fork").click()
     expect(page.locator("#origin")).to_contain_text(SHORT)
