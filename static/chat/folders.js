@@ -34,7 +34,7 @@ export class Folders {
       else this.#move(this.moving, button.dataset.folder);
     });
     listenToMenu(byId("folder-menu"), ({ dataset }) => {
-      if (dataset.act === "rename") this.#name(this.acting);
+      if (dataset.act === "rename-folder") this.#name(this.acting);
       else this.#delete(this.acting);
     });
     this.#listenForDragging(list);

@@ -145,7 +145,7 @@ def test_sessions_are_imported_and_put_into_a_folder(
     expect(page.locator("#sessions [data-session]")).to_have_count(2)
     folder.hover()
     folder.locator(".more").click()
-    page.locator("#folder-menu [data-act=delete]").click()
+    page.locator("#folder-menu [data-act=delete-folder]").click()
     expect(page.locator("#folders li")).to_have_count(0)
     expect(page.locator("#sessions [data-session]")).not_to_have_count(2)
 
