@@ -19,7 +19,7 @@ from unfold.admin import ModelAdmin
 from chat.accounts import admin as _accounts  # noqa: F401  (registers itself, as does the next)
 from chat.accounts import people_admin as _people  # noqa: F401
 from chat.generation import turns
-from chat.models import File, Generation, Message, Session
+from chat.models import Feedback, File, Generation, Message, Session
 from chat.packing import unpack
 
 EXPORT_CHUNK = 500
@@ -154,6 +154,30 @@ class FileAdmin(RecordAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[File]:
         return super().get_queryset(request).defer("text", "places")  # type: ignore[no-any-return]
+
+
+@admin.register(Feedback)
+class FeedbackAdmin(RecordAdmin):
+    list_display = (
+        "__str__",
+        "owner",
+        "message",
+        "updated_at",
+    )
+    list_filter = (
+        "value",
+        "updated_at",
+    )
+    list_select_related = (
+        "owner",
+        "message",
+    )
+    search_fields = (
+        "comment",
+        "message__content",
+        "owner__username",
+    )
+    autocomplete_fields = ("message",)
 
 
 @admin.register(Generation)

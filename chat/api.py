@@ -21,6 +21,7 @@ from ninja.errors import HttpError, ValidationError
 from chat import engine, operator_key, selectors
 from chat.accounts.callers import caller_of, check_again
 from chat.accounts.tokens import Scope
+from chat.conversation_api import router as conversations
 from chat.database import in_database
 from chat.errors import ChatError, InvalidRequest, SessionNotFound, WireError, wire
 from chat.event_stream import event_stream, last_event
@@ -28,6 +29,7 @@ from chat.export import as_markdown, exported
 from chat.files.api import router as files
 from chat.generation import turns
 from chat.glass.api import router as glass
+from chat.imports.api import router as imports
 from chat.learn.api import router as learn
 from chat.schemas import (
     BranchIn,
@@ -65,12 +67,9 @@ api = NinjaAPI(
     # Swagger's stylesheet has its icons in itself.
     docs_decorator=csp_update({"img-src": ["data:"]}),
 )
-api.add_router("", settings_router)
+for _router in (settings_router, conversations, imports, glass, learn):
+    api.add_router("", _router)
 api.add_router("/files", files)
-
-
-api.add_router("", glass)
-api.add_router("", learn)
 
 
 @api.post("/chat", response={200: ChatOut, **_REFUSALS})
@@ -106,16 +105,20 @@ async def chat(request: HttpRequest, body: ChatIn) -> ChatOut | HttpResponse:
 
 @api.get("/sessions", response={200: list[SessionOut], 400: ErrorOut, 401: ErrorOut})
 async def sessions(
-    request: HttpRequest, limit: int | None = None, before: str = "", archived: bool = False
+    request: HttpRequest,
+    limit: int | None = None,
+    before: str = "",
+    archived: bool = False,
+    folder: str = "",
 ) -> Any:
     """All of the caller's sessions, the one used last first. With `limit` (1 to 200) a page as the
     sidebar shows it: first the pinned ones, then so many others, archived ones apart; `before` is
-    the `position` of the last one of the page before."""
+    the `position` of the last one of the page before, `folder` the id of one to read alone."""
     owner = _owner_of(request)
     if limit is None:
         return await in_database(lambda: list(selectors.session_list(owner_id=owner)))
     return await in_database(
-        session_page, owner_id=owner, archived=archived, before=before, limit=limit
+        session_page, owner_id=owner, archived=archived, folder=folder, before=before, limit=limit
     )
 
 

@@ -22,7 +22,7 @@ from chat.accounts import access
 from chat.context import gauge
 from chat.database import in_database
 from chat.errors import InvalidRequest, NotSignedIn, wire
-from chat.follow import Reading, follow, followed
+from chat.follow import Reading, follow
 from chat.frames import (
     BranchShow,
     ContextCount,
@@ -36,11 +36,16 @@ from chat.frames import (
 from chat.generation import Accepted, turns
 from chat.glass.branch import TokenBranch
 from chat.middleware import request_id
-from chat.outlet import encode
+from chat.outlet import Slot, encode
 from chat.signals import owner_group
 from chat.site_socket import OUTLET
 from chat.submission import Regeneration, Submission
+from chat.temporary.reading import follow_temporary
+from chat.temporary.sessions import temporary_sessions
+from chat.temporary.turns import submit as submit_temporary
 
+GOING_AWAY = 1001
+"""The code with which a browser closes the socket of a page that is left."""
 MAX_TASKS = 64
 """Frames being worked on and sessions followed, per socket."""
 
@@ -88,6 +93,8 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def disconnect(self, code: int) -> None:
         if hasattr(self, "owner_id"):
             await self.channel_layer.group_discard(owner_group(self.owner_id), self.channel_name)
+        if code == GOING_AWAY:
+            temporary_sessions().left(owner_id=self.owner_id, session_ids=[*self._follows])
         for task in list(self._follows.values()):
             task.cancel()
 
@@ -113,6 +120,9 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
                 self._follow(Reading(self.owner_id, parsed.session_id, parsed.after))
             case TurnSubmit():
                 await self._submit(parsed)
+            case TurnStop() if temporary_sessions().knows(parsed.session_id):
+                ids = {"owner_id": self.owner_id, "session_id": parsed.session_id}
+                temporary_sessions().get(**ids).stop()
             case TurnStop():
                 await turns().stop(owner_id=self.owner_id, session_id=parsed.session_id)
             case TurnContinue():
@@ -160,7 +170,12 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             sampling=parsed.sampling,
             settings=parsed.settings,
         )
-        self._show(await turns().submit(owner_id=self.owner_id, submission=submission))
+        known = temporary_sessions()
+        if parsed.temporary or known.knows(parsed.session_id):
+            session, seq = await submit_temporary(owner_id=self.owner_id, submission=submission)
+            self._show(Accepted(session.id, seq, None))
+        else:
+            self._show(await turns().submit(owner_id=self.owner_id, submission=submission))
 
     def _show(self, accepted: Accepted) -> None:
         """Make the sender a reader like any other, unless it is one already."""
@@ -184,10 +199,13 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def _read(self, reading: Reading) -> None:
         outlet = self.scope.get("extensions", {}).get(OUTLET)
+        is_temporary = temporary_sessions().knows(reading.session_id)
         if outlet is not None:
-            return await follow(outlet, reading)
+            return await (follow_temporary if is_temporary else follow)(outlet, reading)
         # served by another server than ours
-        async with aclosing(followed(reading)) as events:
+        slot = Slot()
+        work = follow_temporary(slot, reading) if is_temporary else follow(slot, reading)
+        async with aclosing(slot.filled_by(work)) as events:
             async for event in events:
                 if event is not None:
                     await self.send(text_data=event.text)

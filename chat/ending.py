@@ -42,7 +42,7 @@ async def end_turn(
     Never raises: readers are told how the turn ended even where the row could not be.
     """
     turn.failure = wire(ending.error) if ending.error else None
-    outcome = _outcome(turn, request, ending)
+    outcome = outcome_of(turn, request, ending)
     seq = turn.seq + 1
     try:
         await log.flush()
@@ -94,7 +94,8 @@ def _failed(turn: LiveTurn, outcome: Outcome, error: StorageFailed | TurnLost) -
     return replace(outcome, status="FAILED", error=turn.failure.as_dict())
 
 
-def _outcome(turn: LiveTurn, request: GenerateRequest, ending: Ending) -> Outcome:
+def outcome_of(turn: LiveTurn, request: GenerateRequest, ending: Ending) -> Outcome:
+    """How a turn that took this stream ended, as far as the stream says."""
     finished, status = turn.finished, ending.status
     if status == "DONE" and not ending.reason:
         status = "STOPPED" if finished is None or finished.reason == "cancelled" else status

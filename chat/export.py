@@ -7,15 +7,16 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from chat.branches import branch
 from chat.files.selectors import exported_files
-from chat.models import Generation, Message, Session
+from chat.models import Generation, Message, Session, rating_of
 from chat.selectors import session_get
 
 SCHEMA = "tinyllm.session"
 VERSION = 1
 """Goes up when a field changes its meaning or goes away, not when one is added."""
 
-_NUMBERS = (
+NUMBERS = (
     "model",
     "status",
     "finish_reason",
@@ -40,16 +41,19 @@ def exported(*, owner_id: uuid.UUID, session_id: uuid.UUID) -> dict[str, Any]:
     messages from the oldest on, each with its parent's id, its files with the text in them, and the
     generations that wrote it. Raises SessionNotFound."""
     session = session_get(owner_id=owner_id, session_id=session_id)
-    messages = list(Message.objects.filter(session=session).order_by("created_at", "id"))
+    rows = Message.objects.filter(session=session).select_related("feedback")
+    messages = list(rows.order_by("created_at", "id"))
     attached = exported_files(messages)
     generations = Generation.objects.filter(session=session).order_by("created_at")
     written: dict[uuid.UUID, list[dict[str, Any]]] = {}
-    for row in generations.values("id", "message_id", *_NUMBERS):
+    for row in generations.values("id", "message_id", *NUMBERS):
         written.setdefault(row.pop("message_id"), []).append(row)
+    shown = branch(messages)
     return {
         "schema": SCHEMA,
         "version": VERSION,
         "session": _head(session),
+        "shown": shown[-1].id if shown else None,
         "messages": [
             _body(message, written.get(message.id, []), attached.get(message.id, {}))
             for message in messages
@@ -67,7 +71,9 @@ def _body(
 ) -> dict[str, Any]:
     names = ("id", "parent_id", "role", "content", "created_at")
     told = {name: getattr(message, name) for name in names} | {"generations": generations}
-    return told | {"files": [], "passages": []} | attached
+    rating, comment = rating_of(message)
+    rated = {"rating": rating, "comment": comment} if rating else {}
+    return told | {"files": [], "passages": []} | attached | rated
 
 
 def as_markdown(told: dict[str, Any]) -> str:

@@ -34,6 +34,7 @@ class TurnSubmit:
     sampling: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] | None = None
     files: tuple[UUID, ...] = ()
+    temporary: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,7 @@ def _submit(fields: _Fields) -> TurnSubmit:
         sampling=fields.sampling(),
         settings=fields.settings(),
         files=fields.uuids("files"),
+        temporary=fields.flag("temporary"),
     )
 
 
@@ -189,6 +191,12 @@ class _Fields:
         value = self.data.get("sampling") or {}
         if not isinstance(value, dict):
             raise self.wrong("sampling", _("an object"))
+        return value
+
+    def flag(self, name: str) -> bool:
+        value = self.data.get(name, False)
+        if not isinstance(value, bool):
+            raise self.wrong(name, _("true or false"))
         return value
 
     def uuid(self, name: str) -> UUID:

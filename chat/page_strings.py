@@ -22,6 +22,11 @@ def page_strings() -> dict[str, str]:
         "busy": _(
             "An answer is still being written in this session. Wait for it, or stop it first."
         ),
+        "not_heard": _("The browser could not listen. Check that it may use the microphone."),
+        "not_done": _("That did not work. Try again."),
+        "rated": _("Your rating is saved."),
+        **_links(),
+        **_import(),
         "copy": _("Copy"),
         "copied": _("Copied"),
         "copy_code": _("Copy this code"),
@@ -34,10 +39,33 @@ def page_strings() -> dict[str, str]:
     }
 
 
+def _import() -> dict[str, str]:
+    """What came of an import."""
+    return {
+        "importing": _("{sessions} sessions so far…"),
+        "imported": _("{sessions} sessions with {messages} messages were taken."),
+        "left_out": _("{left} messages of tools, of the system or without text were left out."),
+        "skipped": _("{skipped} were not taken"),
+        "entry": _("No. {n}"),
+    }
+
+
+def _links() -> dict[str, str]:
+    """The list of share links."""
+    return {
+        "link_until": _("Made {made}, ends {ends}"),
+        "link_always": _("Made {made}, no end"),
+        "revoked": _("The link was taken back."),
+    }
+
+
 def _sessions() -> dict[str, str]:
     """The list of sessions."""
     return {
         "pinned": _("Pinned"),
+        "no_folder": _("No folder"),
+        "new_folder": _("New folder"),
+        "moved": _("Moved: {name}"),
         "last_days": _("Last {n} days"),
         "actions_named": _("Actions for {title}"),
         "title_of_session": _("Title of the session"),

@@ -77,6 +77,7 @@ class SessionOut(Schema):
     updated_at: datetime
     pinned: bool
     archived: bool
+    folder_id: uuid.UUID | None
     position: str = Field(description="Its place in the list: what `before` takes.")
 
 
@@ -91,6 +92,7 @@ class EditIn(Schema):
         description="true hides the session and deletes it half a minute later; false, until then, "
         "takes that back.",
     )
+    folder: str | None = Field(None, description='The id of a folder; "": out of its folder.')
 
 
 class HitOut(Schema):
@@ -129,6 +131,8 @@ class MessageOut(Schema):
     can_continue: bool
     files: list[FileOut]
     passages: list[PassageOut] = Field(description="Of files, that an answer was written with.")
+    rating: int = Field(description="1 or -1 as the owner rated it, 0: not rated.")
+    comment: str = Field(description="The reason that was given for the rating.")
 
 
 class ModelStatusOut(Schema):

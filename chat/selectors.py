@@ -13,7 +13,15 @@ from chat.branches import branch, versions
 from chat.error_words import retold
 from chat.errors import CannotContinue, MessageNotFound, SessionNotFound
 from chat.files import selectors as files
-from chat.models import Event, Generation, Message, MessageReading, Session, sessions_of
+from chat.models import (
+    Event,
+    Generation,
+    Message,
+    MessageReading,
+    Session,
+    rating_of,
+    sessions_of,
+)
 from chat.packing import of_shown_text, unpack
 from chat.rows import has
 
@@ -41,6 +49,8 @@ class MessageView:
     can_continue: bool = False
     files: list[dict[str, Any]] = field(default_factory=list)
     passages: list[dict[str, Any]] = field(default_factory=list)
+    rating: int = 0
+    comment: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +149,7 @@ def conversation(*, owner_id: uuid.UUID, session_id: uuid.UUID) -> Conversation:
         .first()
     )
     began, running = started or (session.last_seq, None)
-    messages = list(Message.objects.filter(session=session))
+    messages = list(Message.objects.filter(session=session).select_related("feedback"))
     latest = _latest_generations(Generation.objects.filter(session=session))
     beside = versions(messages)
     shown = branch(messages)
@@ -165,8 +175,9 @@ def _latest_generations(generations: QuerySet[Generation]) -> dict[uuid.UUID, Ge
 
 def _view(message: Message, beside: list[uuid.UUID], generation: Generation | None) -> MessageView:
     base = (message.id, message.parent_id, message.role, message.content, message.created_at)
+    rating, comment = rating_of(message)
     if generation is None:
-        return MessageView(*base, beside)
+        return MessageView(*base, beside, rating=rating, comment=comment)
     return MessageView(
         *base,
         beside,
@@ -183,6 +194,8 @@ def _view(message: Message, beside: list[uuid.UUID], generation: Generation | No
         deterministic=generation.deterministic,
         error=retold(generation.error),
         can_continue=generation.can_continue,
+        rating=rating,
+        comment=comment,
     )
 
 
@@ -233,7 +246,7 @@ def _built_on(
 
 
 def _previous(generation: Generation | None) -> PreviousTurn | None:
-    if generation is None:
+    if generation is None or not generation.prompt_ids:  # an imported one has no tokens
         return None
     return PreviousTurn(
         generation.model,

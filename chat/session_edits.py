@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 
 from chat.database import write_database
 from chat.errors import InvalidRequest, SessionNotFound, check_unicode
+from chat.folders import folder_get
 from chat.generation import turns
 from chat.models import Session
 from chat.signals import announce, announce_edit
@@ -32,12 +33,13 @@ _purges: set[asyncio.Task[None]] = set()
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """What is None stays as it is."""
+    """What is None stays as it is. folder: the id of one, or "" for none."""
 
     title: str | None = None
     pinned: bool | None = None
     archived: bool | None = None
     deleted: bool | None = None
+    folder: str | None = None
 
 
 async def edit(*, owner_id: uuid.UUID, session_id: uuid.UUID, changes: Edit) -> Session:
@@ -60,7 +62,7 @@ async def edit(*, owner_id: uuid.UUID, session_id: uuid.UUID, changes: Edit) -> 
 
 @transaction.atomic
 def session_edit(*, owner_id: uuid.UUID, session_id: uuid.UUID, changes: Edit) -> Session:
-    """Raises SessionNotFound, InvalidRequest."""
+    """Raises SessionNotFound, FolderNotFound, InvalidRequest."""
     mine = Session.objects.select_for_update().filter(id=session_id, owner_id=owner_id)
     if changes.deleted is not False:
         mine = mine.filter(deleted_at=None)
@@ -77,7 +79,10 @@ def session_edit(*, owner_id: uuid.UUID, session_id: uuid.UUID, changes: Edit) -
         session.archived = session.archived and not changes.pinned
     if changes.deleted is not None:
         session.deleted_at = timezone.now() if changes.deleted else None
-    session.save(update_fields=["title", "is_named", "pinned", "archived", "deleted_at"])
+    if changes.folder is not None:
+        known = changes.folder and folder_get(owner_id=owner_id, folder_id=changes.folder)
+        session.folder = known or None
+    session.save(update_fields=["title", "is_named", "pinned", "archived", "deleted_at", "folder"])
     return session
 
 
@@ -103,6 +108,7 @@ def listed(session: Session) -> dict[str, Any]:
         "pinned": session.pinned,
         "archived": session.archived,
         "deleted": session.deleted,
+        "folder_id": str(session.folder_id) if session.folder_id else None,
         "updated_at": session.updated_at.isoformat(),
         "position": session.position,
     }

@@ -10,6 +10,7 @@ from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
 from chat.errors import InvalidRequest
+from chat.folders import folder_get
 from chat.models import Session, sessions_of
 
 PAGE = 50
@@ -18,20 +19,29 @@ MOST = 200
 
 
 def session_page(
-    *, owner_id: uuid.UUID, archived: bool = False, before: str = "", limit: int = PAGE
+    *,
+    owner_id: uuid.UUID,
+    archived: bool = False,
+    folder: str = "",
+    before: str = "",
+    limit: int = PAGE,
 ) -> list[Session]:
     """Newest first: all that are pinned, then `limit` others. before: the `position` of the last
-    row of the page before; then only others. Fewer than `limit` others: the last page.
+    row of the page before; then only others. Fewer than `limit` others: the last page. folder: the
+    id of one, whose sessions alone are read.
 
-    Raises InvalidRequest.
+    Raises InvalidRequest, FolderNotFound.
     """
     if not 1 <= limit <= MOST:
         raise InvalidRequest(
             _("limit must be from 1 to %(most)d, not %(limit)d.") % {"most": MOST, "limit": limit},
             param="limit",
         )
+    mine = sessions_of(owner_id)
+    if folder:
+        mine = mine.filter(folder=folder_get(owner_id=owner_id, folder_id=folder))
     # In a list of one: Django writes `= False` as NOT, for which no index is used.
-    rows = sessions_of(owner_id).filter(archived__in=[archived]).order_by("-updated_at", "-id")
+    rows = mine.filter(archived__in=[archived]).order_by("-updated_at", "-id")
     others = rows.filter(pinned__in=[False])
     if before:
         return list(_behind(others, before)[:limit])

@@ -7,6 +7,7 @@ from django.urls import URLPattern, path
 from chat import views
 from chat.learn import views as learn
 from chat.privacy.views import own_data
+from chat.shared_page import shared
 
 urlpatterns: list[URLPattern] = [
     path("", views.new_session, name="new_session"),
@@ -15,5 +16,6 @@ urlpatterns: list[URLPattern] = [
     path("my-data/", own_data, name="own_data"),
     path("learn/", learn.learn, name="learn"),
     path("learn/source/<path:path>", learn.source, name="learn_source"),
+    path("shared/<str:token>/", shared, name="shared"),
     path("setup/<str:token>/", views.setup, name="setup"),
 ]

@@ -32,6 +32,7 @@ from chat import setup as first_setup
 from chat.branches import branch_show
 from chat.errors import ChatError, MessageNotFound, SessionNotFound, SetupLinkInvalid, wire
 from chat.files.page_state import file_limits, file_strings
+from chat.forks import fork_origin
 from chat.models import Session
 from chat.page_strings import page_strings
 from chat.rendering import render_blocks
@@ -144,6 +145,7 @@ def _context(
         messages.append(conversation.live_message)
     return {
         "session": current,
+        "origin": fork_origin(session=current) if current else None,
         "sessions": session_page(owner_id=owner),
         "page_size": PAGE,
         "models": [each for each in models if _is_offered(each)],
@@ -163,6 +165,7 @@ def _context(
             "files": file_limits(),
         },
         "has_accounts": not settings.TINYLLM_LOCAL,
+        "local": settings.TINYLLM_LOCAL,
         "strings": page_strings() | file_strings(),
     }
 

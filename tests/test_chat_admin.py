@@ -11,12 +11,13 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from chat.models import Generation, Message, Session, User
+from chat.models import Feedback, Generation, Message, Session, User
 from chat.packing import pack
 
 pytestmark = pytest.mark.django_db
 
-LISTS = ["user", "session", "message", "generation"]
+LISTS = ["user", "session", "message", "feedback", "generation"]
+MODELS = {"session": Session, "message": Message, "feedback": Feedback, "generation": Generation}
 
 
 def fill(owner: User, count: int) -> None:
@@ -26,6 +27,7 @@ def fill(owner: User, count: int) -> None:
         answer = Message.objects.create(
             session=session, parent=said, role="assistant", content=f"Answer {number}"
         )
+        Feedback.objects.create(message=answer, owner=owner, value=1)
         Generation.objects.create(
             session=session,
             message=answer,
@@ -68,7 +70,7 @@ def test_a_list_costs_the_same_for_one_row_and_for_forty(
 @pytest.mark.parametrize("name", LISTS[1:])
 def test_a_row_is_shown_and_cannot_be_changed(staff: Client, make_user: Any, name: str) -> None:
     fill(make_user("ada"), 1)
-    model: Any = {"session": Session, "message": Message, "generation": Generation}[name]
+    model: Any = MODELS[name]
     row = model.objects.first()
     assert row is not None
     path = f"/admin/chat/{name}/{row.pk}/change/"
@@ -125,14 +127,14 @@ def test_filters_narrow_a_list(staff: Client, make_user: Any) -> None:
 @pytest.mark.parametrize("name", LISTS[1:])
 def test_export_is_json_that_says_everything(staff: Client, make_user: Any, name: str) -> None:
     fill(make_user("ada"), 3)
-    model: Any = {"session": Session, "message": Message, "generation": Generation}[name]
+    model: Any = MODELS[name]
     chosen = [str(pk) for pk in model.objects.values_list("pk", flat=True)]
     answer: Any = staff.post(
         f"/admin/chat/{name}/", {"action": "export_json", "_selected_action": chosen}
     )
     assert answer["content-disposition"] == f'attachment; filename="{name}s.json"'
     rows = json.loads(b"".join(answer.streaming_content))
-    assert sorted(row["id"] for row in rows) == sorted(chosen)
+    assert sorted(str(row["id"]) for row in rows) == sorted(chosen)
     if name == "generation":
         assert rows[0]["output_ids"] == [3, 4, 5]
     if name == "message":

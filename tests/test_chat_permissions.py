@@ -17,10 +17,12 @@ from django.test import AsyncClient
 from chat.api import api
 from chat.database import in_database
 from chat.files.upload import take_in
+from chat.folders import folder_create
 from chat.frames import ClientFrame
 from chat.generation import turns
 from chat.models import Message, Preset, Session, User
 from chat.session_settings.presets import preset_create
+from chat.share_links import share_link_create
 from chat.submission import Submission
 from tests.chat_client import PATIENCE_S, Frame, Page, communicator
 from tests.fake_engine import FakeEngine
@@ -67,11 +69,16 @@ async def scene(site: FakeEngine, settings: Any) -> Scene:
     owner = users["owner"].id
     preset = await in_database(preset_create, owner_id=owner, name="Secret preset", settings={})
     file = await take_in(owner_id=owner, name="a", data=b"Secret", model="chat")
+    folder = await in_database(folder_create, owner_id=owner, name="Secret folder")
+    its = {"owner_id": owner, "session_id": accepted.session_id}
+    link, _token = await in_database(share_link_create, **its, kind="chat", days=1, author="")
     made = Scene(
         session_id=accepted.session_id,
         message_id=accepted.live.started.message_id,
         preset_id=preset.id,
         file_id=file.id,
+        folder_id=folder.id,
+        link_id=link.id,
     )
     for name in PEOPLE:
         made.clients[name] = AsyncClient()
@@ -80,6 +87,7 @@ async def scene(site: FakeEngine, settings: Any) -> Scene:
     return made
 
 
+_ON_MESSAGE = "/api/sessions/{session_id}/messages/{message_id}"
 ENDPOINTS = {
     ("post", "/api/chat"): (200, 404, 404, 404, 401),
     ("get", "/api/sessions"): (200, 200, 200, 200, 401),
@@ -104,13 +112,30 @@ ENDPOINTS = {
     ("get", "/api/messages/{message_id}/tokens"): (200, 404, 404, 404, 401),
     ("get", "/api/messages/{message_id}/tokens/{index}"): (200, 404, 404, 404, 401),
     ("post", "/api/learn/trace"): (200, 200, 200, 200, 401),
+    ("put", f"{_ON_MESSAGE}/rating"): (200, 404, 404, 404, 401),
+    ("delete", f"{_ON_MESSAGE}/rating"): (
+        204,
+        404,
+        404,
+        404,
+        401,
+    ),
+    ("post", f"{_ON_MESSAGE}/fork"): (201, 404, 404, 404, 401),
+    ("post", "/api/sessions/{session_id}/shares"): (201, 404, 404, 404, 401),
+    ("get", "/api/shares"): (200, 200, 200, 200, 401),
+    ("delete", "/api/shares/{link_id}"): (204, 404, 404, 404, 401),
+    ("post", "/api/import"): (200, 200, 200, 200, 401),
+    ("get", "/api/folders"): (200, 200, 200, 200, 401),
+    ("post", "/api/folders"): (201, 201, 201, 201, 401),
+    ("patch", "/api/folders/{folder_id}"): (200, 404, 404, 404, 401),
+    ("delete", "/api/folders/{folder_id}"): (204, 404, 404, 404, 401),
 }
 
 
 BODIES: dict[str, dict[str, Any]] = {
-    "post": {"input": "Hi", "name": "Mine", "settings": {}},
-    "patch": {"title": "Mine"},
-    "put": {"settings": {}},
+    "post": {"input": "Hi", "name": "Another", "settings": {}},
+    "patch": {"title": "Mine", "name": "Mine"},
+    "put": {"settings": {}, "value": 1},
 }
 
 
@@ -135,6 +160,7 @@ async def test_endpoints(scene: Scene, endpoint: tuple[str, str], person: str) -
     assert answer.status_code == ENDPOINTS[endpoint][PEOPLE.index(person)]
     if answer.streaming:
         await answer.streaming_content.aclose()
+        answer.close()
     elif person != "owner":
         assert b"Secret" not in answer.content
     if path == "/api/sessions" and answer.status_code == 200:
@@ -144,6 +170,9 @@ async def test_endpoints(scene: Scene, endpoint: tuple[str, str], person: str) -
         assert names == (["Secret preset"] if person == "owner" else [])
     if path == "/api/search" and person == "owner":
         assert {hit["match"] for hit in answer.json()} == {"Secret"}
+    if path.endswith("/fork") and answer.status_code == 201:
+        forked = Session.objects.filter(forked_from=scene.ids["message_id"])
+        await in_database(forked.delete)
     kept = await in_database(Session.objects.count)
     deleted = (*endpoint, person)
     assert kept == (0 if deleted == ("delete", "/api/sessions/{session_id}", "owner") else 1)

@@ -12,8 +12,9 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from chat import identity, selectors
 from chat.guard import Guard
-from chat.models import Session, User
+from chat.models import Message, Session, User
 from chat.setup import setup_token_create
+from chat.share_links import share_link_create
 from tests.fake_engine import FakeEngine
 
 # Not within a transaction of the test: the API asks the database from threads of its own.
@@ -45,8 +46,8 @@ OTHERS = {
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), midi=(), "
-    "payment=(), usb=()",
+    "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), midi=(), payment=(), "
+    "usb=(), microphone=(self)",
 }
 # method and path -> status, policy. {session}, {setup} and {user} are those of the fixture.
 ANSWERS = {
@@ -84,6 +85,16 @@ ANSWERS = {
     "POST /api/settings/check": (415, NO_PAGE),
     "GET /api/presets": (200, NO_PAGE),
     "DELETE /api/presets/00000000-0000-0000-0000-000000000000": (404, NO_PAGE),
+    "PUT /api/sessions/{session}/messages/{session}/rating": (400, NO_PAGE),
+    "POST /api/sessions/{session}/messages/{session}/fork": (415, NO_PAGE),
+    "POST /api/sessions/{session}/shares": (415, NO_PAGE),
+    "GET /api/shares": (200, NO_PAGE),
+    "DELETE /api/shares/{session}": (404, NO_PAGE),
+    "GET /shared/{shared}/": (200, PAGE),
+    "GET /shared/nothing/": (404, PAGE),
+    "POST /api/import": (415, NO_PAGE),
+    "GET /api/folders": (200, NO_PAGE),
+    "DELETE /api/folders/{session}": (404, NO_PAGE),
     "GET /api/": (404, REPLACED),
     "GET /api/nothing": (404, REPLACED),
     "GET /api/engine": (200, NO_PAGE),
@@ -116,26 +127,36 @@ def site(fake_engine: FakeEngine, boss: User) -> Client:
     return client
 
 
+def shared_token(session: Session) -> str:
+    Message.objects.create(session=session, role="user", content="Hello")
+    its = {"owner_id": session.owner_id, "session_id": session.id}
+    return share_link_create(**its, kind="chat", days=1, author="")[1]
+
+
 def policy_of(answer: HttpResponseBase) -> dict[str, str]:
     """Directive -> sources; a nonce, which no two answers share, as N."""
     header = re.sub(r"'nonce-[\w+/]{22}=='", "'nonce-N'", answer["Content-Security-Policy"])
     return dict(part.split(" ", 1) for part in header.split("; "))
 
 
-def check(answer: HttpResponseBase, status: int, policy: dict[str, str]) -> None:
+def check(
+    answer: HttpResponseBase, status: int, policy: dict[str, str], *, private: bool = False
+) -> None:
     assert answer.status_code == status
     assert policy_of(answer) == policy
-    assert {name: answer[name] for name in OTHERS} == OTHERS
+    others = OTHERS | ({"Referrer-Policy": "no-referrer"} if private else {})
+    assert {name: answer[name] for name in OTHERS} == others
 
 
 @pytest.mark.parametrize("asked", ANSWERS)
 def test_every_answer_has_its_policy(site: Client, boss: User, asked: str) -> None:
     session = Session.objects.create(owner=identity.local_user(), model="chat", title="A title")
     names = {"session": session.id, "setup": setup_token_create(), "user": boss.pk}
+    names["shared"] = shared_token(session)
     method, path = asked.format(**names).split(" ")
     answer = site.generic(method, path, "x" if method == "POST" else "", "text/plain")
     answer.close()
-    check(answer, *ANSWERS[asked])
+    check(answer, *ANSWERS[asked], private=path.startswith("/shared/"))
 
 
 def test_a_stranger_at_the_admin_gets_its_policy_too(fake_engine: FakeEngine) -> None:

@@ -35,8 +35,8 @@ ADMIN_POLICY = {
     "style-src-attr": [UNSAFE_INLINE],
     "font-src": [SELF],
 }
-# Nothing here asks for any of these, so no script may.
-PERMISSIONS = ("camera", "display-capture", "geolocation", "microphone", "midi", "payment", "usb")
+# Nothing here asks for any of these, so no script may. The microphone is asked for to dictate.
+PERMISSIONS = ("camera", "display-capture", "geolocation", "midi", "payment", "usb")
 
 
 class ContentPolicyMiddleware(CSPMiddleware):
@@ -51,7 +51,8 @@ class ContentPolicyMiddleware(CSPMiddleware):
     def process_response(
         self, request: HttpRequest, response: HttpResponseBase
     ) -> HttpResponseBase:
-        response["Permissions-Policy"] = ", ".join(f"{name}=()" for name in PERMISSIONS)
+        denied = [f"{name}=()" for name in PERMISSIONS]
+        response["Permissions-Policy"] = ", ".join([*denied, "microphone=(self)"])
         return super().process_response(request, response)
 
     def get_policy_parts(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from functools import partial
@@ -150,3 +150,25 @@ def _message_file_deleted(instance: MessageFile, **_: Any) -> None:
 def _delete_unused(file_id: uuid.UUID) -> None:
     late = Q(waiting_since=None) | Q(waiting_since__lt=timezone.now() - WAITING)
     File.objects.filter(late, id=file_id, attached=None).delete()
+
+
+def files_copy(*, copies: Mapping[uuid.UUID, Message]) -> None:
+    """What was read with messages is read with their copies too. copies: by the id of the original.
+    Without a query where none reads files."""
+    ids = [message_id for message_id, copy in copies.items() if copy.reads_files]
+    if not ids:
+        return
+    attached = MessageFile.objects.filter(message_id__in=ids)
+    MessageFile.objects.bulk_create(
+        MessageFile(message=copies[row.message_id], file_id=row.file_id, position=row.position)
+        for row in attached
+    )
+    MessageReading.objects.bulk_create(
+        MessageReading(
+            message=copies[row.message_id],
+            prompt_text=row.prompt_text,
+            tokens=row.tokens,
+            passages=row.passages,
+        )
+        for row in MessageReading.objects.filter(message_id__in=ids)
+    )

@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from chat.models.folders import Folder
 from chat.models.people import User
 
 
@@ -17,7 +18,8 @@ class Session(models.Model):
     """One conversation. last_seq: the number of its newest event once no turn is live. is_named:
     its title is a person's, which nothing automatic may change. settings: what the person chose
     for it (`chat.session_settings.values`); None: nothing. deleted_at: since when it is
-    hidden from its owner, who can still take that back until the row goes."""
+    hidden from its owner, who can still take that back until the row goes. forked_from: the message
+    of another session up to which this one is a copy."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     owner = models.ForeignKey(
@@ -30,6 +32,22 @@ class Session(models.Model):
     pinned = models.BooleanField(_("pinned"), default=False)
     archived = models.BooleanField(_("archived"), default=False)
     deleted_at = models.DateTimeField(_("deleted"), null=True, blank=True)
+    folder = models.ForeignKey(
+        Folder,
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="sessions",
+        verbose_name=_("folder"),
+    )
+    forked_from = models.ForeignKey(
+        "Message",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="forks",
+        verbose_name=_("fork of"),
+    )
     last_seq = models.BigIntegerField(_("last event"), default=0)
     created_at = models.DateTimeField(_("created"), default=timezone.now)
     updated_at = models.DateTimeField(_("updated"), default=timezone.now)
@@ -43,6 +61,10 @@ class Session(models.Model):
             models.Index(
                 fields=["owner", "archived", "pinned", "-updated_at", "-id"],
                 name="session_in_list",
+            ),
+            models.Index(
+                fields=["owner", "folder", "archived", "pinned", "-updated_at", "-id"],
+                name="session_in_folder",
             ),
             models.Index(
                 fields=["deleted_at"], condition=Q(deleted_at__isnull=False), name="session_deleted"

@@ -47,7 +47,9 @@ export class Branching {
     const message = button?.closest(".message").message;
     if (!message) return;
     if (button.matches(".edit")) this.editor.open(message);
-    if (button.matches(".regenerate")) this.#regenerate(message, message.model);
+    if (button.matches(".regenerate")) {
+      this.#regenerate(message, message.model || this.models.current.name);
+    }
     if (button.matches(".other-model")) this.menu.toggle(button, message);
   }
 

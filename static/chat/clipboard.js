@@ -27,7 +27,7 @@ export function listenForCopying(root) {
   });
 }
 
-async function copy(text) {
+export async function copy(text) {
   if (navigator.clipboard) return navigator.clipboard.writeText(text);
   // Without https the browser offers no clipboard; the old way still works.
   const area = document.createElement("textarea");

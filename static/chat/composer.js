@@ -37,11 +37,15 @@ export class Composer {
     this.text = load(this.draft);
   }
 
-  /** The draft goes on under another name: the session that was new now has an id. */
+  /** The draft goes on under another name, as when a new session gets its id; "": nowhere. */
   renameDraft(key) {
-    store(this.draft, "");
-    this.draft = `draft:${key}`;
-    store(this.draft, this.text);
+    if (this.draft) store(this.draft, "");
+    this.draft = key && `draft:${key}`;
+    this.#keep();
+  }
+
+  #keep() {
+    if (this.draft) store(this.draft, this.text);
   }
 
   /** Give back what could not be sent, without losing what was written since. */
@@ -90,7 +94,7 @@ export class Composer {
     this.area.style.height = "auto";
     this.area.style.height = `${this.area.scrollHeight}px`;
     this.refresh();
-    store(this.draft, this.text);
+    this.#keep();
     this.handlers.changed(this.text);
   }
 }

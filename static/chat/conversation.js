@@ -1,5 +1,6 @@
 // The conversation on the page: server frames are applied here, and nowhere else.
 
+import { showRating } from "./feedback.js";
 import { Message } from "./message.js";
 
 export class Conversation {
@@ -32,7 +33,9 @@ export class Conversation {
     message.model = record.model;
     if (record.files.length) message.files = record.files;
     if (record.passages.length) message.passages = record.passages;
-    if (record.role === "assistant") message.end(record);
+    if (record.role !== "assistant") return;
+    message.end(record);
+    showRating(message.element, record);
   }
 
   get story() {

@@ -7,20 +7,26 @@ import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
 import { listenForFiles } from "./dropping.js";
 import { Earlier } from "./earlier.js";
+import { Feedback } from "./feedback.js";
+import { listenForForking } from "./fork.js";
 import { Gauge } from "./gauge.js";
 import { Glass } from "./glass.js";
+import { Import } from "./import.js";
 import { showMemory } from "./memory_line.js";
 import { Models } from "./models.js";
 import { Retry } from "./retry.js";
 import { Scroll } from "./scroll.js";
 import { SettingsPanel } from "./settings_panel.js";
+import { Share } from "./share.js";
 import { listenForShortcuts } from "./shortcuts.js";
 import { Sidebar } from "./sidebar.js";
 import { Socket } from "./socket.js";
 import { listenForSources } from "./sources.js";
 import { Status } from "./status.js";
 import { say } from "./strings.js";
+import { Temporary } from "./temporary.js";
 import { listenForTheme } from "./theme.js";
+import { listenForDictation, listenForReading } from "./voice.js";
 
 const byId = (id) => document.getElementById(id);
 const pageState = (page) => JSON.parse(page.getElementById("page-state").textContent);
@@ -50,6 +56,10 @@ const composer = new Composer(byId("composer"), state.session?.id ?? "new", {
   },
   canSend: (text) => !attachments.isReading && Boolean(text.trim() || attachments.count),
 });
+const temporary = new Temporary((on) => {
+  composer.renameDraft(on ? "" : "new");
+  offerFiles();
+});
 const sidebar = new Sidebar({
   leave: (path) => location.assign(path),
   changed: (session) => session.id === socket.session && changed(session),
@@ -77,6 +87,7 @@ function submit(text) {
   conversation.root.className = conversation.root.dataset.kind;
   byId("welcome").hidden = true;
   status.clear();
+  temporary.begin();
   const files = attachments.take();
   conversation.addPending(client_id, text, files);
   scroll.toNewest();
@@ -90,6 +101,7 @@ function submit(text) {
     parent_id: conversation.lastId,
     ...settings.forNew,
     files: files.map((file) => file.id),
+    temporary: temporary.on,
   });
 }
 
@@ -102,9 +114,14 @@ function count() {
   if (models.current && !conversation.running) gauge.count(composer.text);
 }
 
+/** Where they are read: a file that is kept has no place in a session that is not. */
+function offerFiles() {
+  attachments.usable = models.current?.kind !== "completion" && !temporary.on;
+}
+
 function modelChosen() {
   models.show();
-  attachments.usable = models.current?.kind !== "completion";
+  offerFiles();
   count();
 }
 
@@ -168,13 +185,15 @@ function started(frame) {
   status.say(say("thinking"));
   const { session_id, title, message } = frame;
   conversation.root.dataset.session = session_id;
-  sidebar.touch(session_id, title, models.fixed || message.model);
+  if (!temporary.on) sidebar.touch(session_id, title, models.fixed || message.model);
   showTitle(title);
   settings.begun(session_id);
   if (state.session) return;
   state.session = { id: session_id, model: message.model };
-  history.replaceState(null, "", `/sessions/${session_id}/`);
   models.fix(message.model);
+  if (temporary.on) return;
+  byId("open-share").hidden = false;
+  history.replaceState(null, "", `/sessions/${session_id}/`);
   composer.renameDraft(session_id);
   attachments.renameDraft(session_id);
 }
@@ -214,6 +233,7 @@ function refused(frame) {
 
 /** The server says that our copy cannot be right: take its page instead, and go on from there. */
 async function rewind() {
+  if (temporary.on) return status.error(say("gone")); // there is no page to take
   const which = ++rewinds;
   const from = new URLSearchParams({ from: conversation.start ?? "" });
   const reply = await fetch(`${location.pathname}?${from}`, { headers: { Accept: "text/html" } });
@@ -249,6 +269,15 @@ byId("open-help").addEventListener("click", () => byId("help").showModal());
 listenForCopying(byId("scroll"));
 listenForSources(byId("scroll"), (message) => status.error(message));
 listenForFiles(document, byId("drop"), composer.area, attachments);
+new Import(() => sidebar.refresh());
+new Share(() => socket.session);
+const leave = (path) => location.assign(path);
+const failed = (message) => status.error(message);
+const show = (element) => scroll.show(element);
+new Feedback(byId("scroll"), () => socket.session, { show, failed });
+listenForForking(byId("scroll"), () => socket.session, { leave, failed });
+listenForDictation(byId("dictate"), composer, failed);
+listenForReading(byId("scroll"));
 listenForTheme(byId("theme"));
 listenForShortcuts({
   newSession: () => location.assign("/"),
@@ -256,7 +285,7 @@ listenForShortcuts({
   sidebar: () => sidebar.toggle(),
   help: () => byId("help").showModal(),
   settings: () => settings.open(),
-  regenerate: () => branching.regenerateLast(),
+  regenerate: () => temporary.on || branching.regenerateLast(),
   stop: () => sidebar.closeDrawer() || stop(),
   print: () => earlier.all().then(() => print()),
 });

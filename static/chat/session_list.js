@@ -14,12 +14,13 @@ export class SessionList {
     this.older = byId("older-sessions");
     this.pageSize = Number(this.list.dataset.pageSize);
     this.archived = false;
+    this.folder = ""; // the id of the one that is shown alone
     this.older.hidden = this.#others.length < this.pageSize;
     this.older.addEventListener("click", () => this.#loadOlder());
     byId("show-archived").addEventListener("click", () => this.show(true));
     byId("show-all").addEventListener("click", () => this.show(false));
     // A page that comes back to the front may have missed what other browsers did.
-    document.addEventListener("visibilitychange", () => !document.hidden && this.#refresh());
+    document.addEventListener("visibilitychange", () => !document.hidden && this.refresh());
     new IntersectionObserver((seen) => seen.at(-1).isIntersecting && this.#loadOlder()).observe(
       this.older,
     );
@@ -45,14 +46,15 @@ export class SessionList {
     byId("show-all").hidden = !archived;
     byId("archived-title").hidden = !archived;
     byId(archived ? "show-all" : "show-archived").focus();
-    await this.#refresh();
+    await this.refresh();
   }
 
   /** What the server says of a session, because of this page or of another one. */
   apply(session) {
+    const isHere = session.archived === this.archived && this.#isInFolder(session);
     this.#keepingFocus(() => {
       this.find(session.id)?.remove();
-      if (!session.deleted && session.archived === this.archived) this.#place(session);
+      if (!session.deleted && isHere) this.#place(session);
     });
     this.#group();
   }
@@ -68,13 +70,24 @@ export class SessionList {
     this.find(row.dataset.session)?.querySelector(part).focus({ preventScroll: true });
   }
 
+  /** Show one folder alone, or ("") all sessions. */
+  async showFolder(folder) {
+    this.folder = folder;
+    await this.refresh();
+  }
+
+  #isInFolder({ folder_id }) {
+    return !this.folder || folder_id === this.folder;
+  }
+
   /** A session was begun or spoken in: it stands first among its kind. */
   touch(id, title, model) {
     const item = this.find(id);
     const pinned = item?.dataset.pinned === "true";
     const updated_at = new Date().toISOString();
     const position = item?.dataset.position ?? `${updated_at}~${id}`;
-    const session = { id, title, model, pinned, updated_at, position };
+    const folder_id = item?.dataset.folder || null;
+    const session = { id, title, model, pinned, updated_at, position, folder_id };
     this.apply({ ...session, archived: false, deleted: false });
   }
 
@@ -86,10 +99,11 @@ export class SessionList {
     else if (this.older.hidden || session.pinned) this.list.append(item);
   }
 
-  async #refresh() {
-    const archived = this.archived;
+  /** Read the first page again. */
+  async refresh() {
+    const { archived, folder } = this;
     const sessions = await this.#fetch("");
-    if (!sessions || archived !== this.archived) return;
+    if (!sessions || archived !== this.archived || folder !== this.folder) return;
     const renaming = this.list.querySelector("input");
     if (renaming) return; // nobody's typing is thrown away
     this.#keepingFocus(() => {
@@ -119,7 +133,7 @@ export class SessionList {
 
   async #fetch(before) {
     try {
-      return await fetchPage(this.archived, before, this.pageSize);
+      return await fetchPage(this.archived, this.folder, before, this.pageSize);
     } catch (error) {
       this.failed(error.message);
     }
@@ -135,14 +149,16 @@ export class SessionList {
       group = name;
     }
     const empty = this.items.length === 0;
-    byId("no-sessions").hidden = !empty || this.archived;
+    byId("no-sessions").hidden = !empty || this.archived || Boolean(this.folder);
+    byId("no-filed").hidden = !empty || this.archived || !this.folder;
     byId("no-archived").hidden = !empty || !this.archived;
   }
 }
 
 /** Write what the server says of a session into its row. */
-function filled(item, { id, title, model, pinned, updated_at, position }) {
+function filled(item, { id, title, model, pinned, updated_at, position, folder_id }) {
   Object.assign(item.dataset, { session: id, pinned, updated: updated_at, position });
+  item.dataset.folder = folder_id ?? "";
   const link = item.querySelector("a");
   link.href = `/sessions/${id}/`;
   if (document.getElementById("conversation").dataset.session === id) {

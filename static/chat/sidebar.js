@@ -1,5 +1,6 @@
 // The sidebar: opened and closed, a drawer on a narrow screen, with the list of sessions in it.
 
+import { Folders } from "./folders.js";
 import { Search } from "./search.js";
 import { SessionList } from "./session_list.js";
 import { SessionMenu } from "./session_menu.js";
@@ -19,9 +20,15 @@ export class Sidebar {
     this.sessions = new SessionList(failed);
     this.undo = new Undo({ restored: (session, wasOpen) => this.#restored(session, wasOpen), failed });
     new Search(this.search, failed);
+    this.folders = new Folders(this.sessions.list, {
+      choose: (folder) => this.sessions.showFolder(folder),
+      moved: (session) => this.apply(session),
+      failed,
+    });
     this.menu = new SessionMenu(this.sessions.list, {
       changed: (session) => this.apply(session),
       deleted: (session) => this.#deleted(session),
+      move: ({ session, folder }) => this.folders.offer(session, folder),
       focus: (id) => this.sessions.find(id)?.querySelector("a").focus(),
       failed,
     });
@@ -45,6 +52,11 @@ export class Sidebar {
     else if (load("sidebar") === "closed") this.toggle();
     this.search.focus();
     this.search.select();
+  }
+
+  /** The list has changed behind the page's back. */
+  refresh() {
+    this.sessions.refresh();
   }
 
   /** True if there was a drawer to close. */

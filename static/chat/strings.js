@@ -19,6 +19,11 @@ export function percent(value) {
   return value > 0 && value < 1e-6 ? `< ${percent(1e-6)}` : new Intl.NumberFormat(language, style).format(value);
 }
 
+/** A day, as the reader's language writes it. */
+export function day(date) {
+  return new Intl.DateTimeFormat(language, { dateStyle: "medium" }).format(date);
+}
+
 /** "Today", "Yesterday", a stretch of days or a month, by the reader's own clock. */
 export function periodName(date, now = new Date()) {
   const midnight = (d) => new Date(d.getFullYear(), d.getMonth(), d.getDate()).getTime();

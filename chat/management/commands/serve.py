@@ -25,6 +25,7 @@ from chat.recovery import recover
 from chat.server import PortTaken, SiteServer, listen
 from chat.session_edits import purge_deleted
 from chat.signals import announce
+from chat.temporary.sessions import temporary_sessions
 from inference.errors import EngineError
 
 GRACE_S = 5.0
@@ -124,6 +125,7 @@ async def _live(server: SiteServer, client: engine.EngineClient) -> None:
         _tell_cpu_used()
         recovering.cancel()
         await turns().drain(grace_s=GRACE_S)
+        await temporary_sessions().close()
         await client.stop()
         await server.say_goodbye()
         await asyncio.to_thread(database.close)
