@@ -231,11 +231,15 @@ async def test_the_documentation_loads_nothing_from_elsewhere(site: FakeEngine) 
     assert set(schema["paths"]) == {
         "/api/chat",
         "/api/engine",
+        "/api/presets",
+        "/api/presets/{preset_id}",
+        "/api/settings/check",
         "/api/sessions",
         "/api/sessions/{session_id}",
         "/api/sessions/{session_id}/branch",
         "/api/sessions/{session_id}/events",
         "/api/sessions/{session_id}/export",
+        "/api/sessions/{session_id}/settings",
         "/api/search",
     }
 
