@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from tests.browser.conftest import REFUSING, Chat, Site
 from tests.browser.test_layout import LOW_CONTRAST, overflow
@@ -39,9 +39,10 @@ def field(page: Page, name: str) -> str:
     return page.locator(f"#set-{name}").input_value()
 
 
-def test_settings_of_a_new_session_hold_and_a_preset_brings_them_back(chat: Chat) -> None:
+def test_settings_of_a_new_session_are_checked_kept_and_used(chat: Chat) -> None:
     page = chat.page
     expect(page.locator("#gauge")).to_be_visible()
+    own = tokens(page, "system")
     open_panel(page)
     expect(page.locator("#whose-temperature")).to_have_text("Model's default: 0.2")
     page.locator("#set-system_prompt").fill("Always answer in one word.")
@@ -59,11 +60,8 @@ def test_settings_of_a_new_session_hold_and_a_preset_brings_them_back(chat: Chat
     open_panel(page)
     assert field(page, "temperature") == "3"
     page.locator("#set-temperature").fill("0.3")
-    page.locator("#preset-name").fill("Terse")
-    page.locator("#preset-name").press("Enter")
-    expect(page.get_by_role("button", name="Use “Terse”")).to_be_visible()
     save(page)
-
+    expect(page.locator("[data-part=system] dd")).not_to_have_text(str(own))
     before = tokens(page, "system")
     chat.reload()
     chat.send(QUESTION)
@@ -72,33 +70,53 @@ def test_settings_of_a_new_session_hold_and_a_preset_brings_them_back(chat: Chat
     assert tokens(page, "system") == before > 10
     chat.reload()
     open_panel(page)
-    kept = {
-        "temperature": "0.3",
-        "stop": "one\\ntwo",
-        "system_prompt": "Always answer in one word.",
-    }
+    kept = {"temperature": "0.3", "stop": "one\\ntwo"}
     assert {name: field(page, name) for name in kept} == kept
-
+    assert field(page, "system_prompt") == "Always answer in one word."
     page.get_by_role("button", name="Reset all").click()
     assert field(page, "temperature") == ""
     save(page)
     expect(page.locator("#open-settings[data-own]")).to_have_count(0)
+
+
+def test_a_preset_is_kept_replaced_renamed_and_begins_new_sessions(chat: Chat) -> None:
+    page = chat.page
     open_panel(page)
-    page.get_by_role("button", name="Use “Terse”").click()
-    assert field(page, "temperature") == "0.3"
-    page.get_by_role("button", name="Begin new sessions with “Terse”").click()
+    page.locator("#set-temperature").fill("0.3")
+    keep(page, "Terse")
+    expect(button(page, "Use “Terse”")).to_be_visible()
+    REFUSING.add(f"{chat.site.url}/api/presets")
+    page.locator("#set-temperature").fill("0.4")
+    keep(page, "Terse")
+    expect(page.locator("#wrong-name")).to_contain_text("already have")
+    button(page, "Replace it").click()
+    expect(page.get_by_text("“Terse” was saved.")).to_be_visible()
+    button(page, "Reset all").click()
+    assert field(page, "temperature") == ""
+    button(page, "Use “Terse”").click()
+    assert field(page, "temperature") == "0.4"
+
+    button(page, "Begin new sessions with “Terse”").click()
     expect(page.get_by_text("New sessions begin with “Terse”.")).to_be_visible()
-    page.get_by_role("button", name="Rename “Terse”").click()
+    button(page, "Rename “Terse”").click()
     page.keyboard.type("Short")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("button", name="Use “Short”")).to_be_visible()
-    page.get_by_role("button", name="Delete “Short”").click()
-    page.get_by_role("button", name="Undo").click()
-    expect(page.get_by_role("button", name="Use “Short”")).to_be_focused()
-    page.keyboard.press("Escape")
+    expect(button(page, "Use “Short”")).to_be_visible()
+    button(page, "Delete “Short”").click()
+    button(page, "Undo").click()
+    expect(button(page, "Use “Short”")).to_be_focused()
     page.goto(f"{chat.site.url}/")
     open_panel(page)
-    assert field(page, "temperature") == "0.3"
+    assert field(page, "temperature") == "0.4"
+
+
+def keep(page: Page, name: str) -> None:
+    page.locator("#preset-name").fill(name)
+    page.locator("#preset-name").press("Enter")
+
+
+def button(page: Page, name: str) -> Locator:
+    return page.locator("#settings").get_by_role("button", name=name)
 
 
 @pytest.mark.parametrize(
