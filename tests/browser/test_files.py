@@ -13,9 +13,9 @@ from tests.browser.test_layout import LOW_CONTRAST, overflow
 
 PAGES = [f"Page {n} is about {name}. " * 12 for n, name in enumerate(["bread", "rivers", "chess"])]
 
-DROP = """([selector, name, text]) => {
+DROP = """([selector, name, text, times]) => {
     const data = new DataTransfer();
-    data.items.add(new File([text], name, { type: "text/plain" }));
+    data.items.add(new File([text.repeat(times)], name, { type: "text/plain" }));
     const box = document.querySelector(selector);
     const how = { dataTransfer: data, bubbles: true, cancelable: true };
     const event = (kind) => box.dispatchEvent(new DragEvent(kind, how));
@@ -115,12 +115,12 @@ def test_a_long_paste_becomes_a_file_and_text_again_and_files_are_dropped(
     expect(chat.text).to_have_value("请总结。" + long)
     chat.text.fill("")
 
-    attach(page, ("big.txt", b"x" * 20_000_001))
-    expect(page.locator("#attached .refused")).to_have_text(
+    page.evaluate(DROP, ["#text", "big.txt", "x", 20_000_001])
+    expect(page.locator("#attached .refused .detail")).to_have_text(
         "“big.txt”超过了每个文件 20 MB 的上限。"
     )
     page.get_by_role("button", name="移除“big.txt”").click()
-    page.evaluate(DROP, ["#scroll", "bread.txt", "Bread is baked from flour."])
+    page.evaluate(DROP, ["#scroll", "bread.txt", "Bread is baked from flour.", 1])
     assert page.evaluate("dropSign")
     expect(page.locator("#drop")).to_be_hidden()
     expect(chip).to_contain_text("bread.txt")
