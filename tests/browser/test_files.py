@@ -24,6 +24,13 @@ DROP = """([selector, name, text, times]) => {
     event("dragover");
     event("drop");
 }"""
+# An answer as a model that follows instructions writes it, which this one need not.
+CITES = """() => {
+    const { message } = document.querySelector(".message.assistant");
+    const html = ["<p>See [1], not [7] and <code>[1]</code>.</p>"];
+    message.replaceBlocks({ from: 0, html });
+    message.end({ status: "DONE", finish_reason: "stop", can_continue: false });
+}"""
 PASTE = """([selector, text]) => {
     const data = new DataTransfer();
     data.setData("text/plain", text);
@@ -72,6 +79,12 @@ def test_a_pdf_is_asked_about_cited_and_opened(chat: Chat) -> None:
     assert page.evaluate(LOW_CONTRAST) == []
     page.keyboard.press("Escape")
     expect(citation).to_be_focused()
+
+    page.evaluate(CITES)
+    chat.answer.locator(".content .cite").click()  # the only one
+    expect(dialog).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
 
     answered_again_and_edited(chat)
     shown = chat.shown
