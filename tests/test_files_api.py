@@ -212,8 +212,8 @@ async def test_a_broken_form_is_said_to_be_one(
     client = AsyncClient(enforce_csrf_checks=True)
     if not local:
         await client.aforce_login(await in_database(make_user, "ada"))
-    broken = {"content_type": "multipart/form-data", "data": "no boundary"}
-    answer = await client.post("/api/files", **broken)
+    kind = "multipart/form-data"
+    answer = await client.post("/api/files", data="no boundary", content_type=kind)
     assert answer.status_code == (400 if local else 403)
     kind = "multipart/form-data; boundary=x"
     answer = await client.post("/api/files", data="--x\r\nnothing", content_type=kind)
