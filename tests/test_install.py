@@ -32,6 +32,7 @@ IMPORTED_AS = {
     "django-ninja": "ninja",
     "django-unfold": "unfold",
     "markdown-it-py": "markdown_it",
+    "python-docx": "docx",
     "zope-interface": "zope",
 }
 # Imported where they are, with the reason why a user need not have them.
@@ -45,6 +46,7 @@ OPTIONAL = {
 # Never imported, with the reason why they are asked for.
 NOT_IMPORTED = {
     "daphne": "an installed app",
+    "lxml-html-clean": "what trafilatura cleans pages with",
     "tbb": "a shared library, opened by kernels/cpu/jit.py",
     "unfold": "an installed app",
 }

@@ -1,7 +1,7 @@
 // One message: its exact text beside what is shown of it, and the line of numbers below.
 
 import { addCopyButtons } from "./clipboard.js";
-import { showFiles, showPassages } from "./sources.js";
+import { linkCitations, showFiles, showPassages } from "./sources.js";
 import { number, say } from "./strings.js";
 import { showVersions } from "./versions.js";
 
@@ -100,6 +100,7 @@ export class Message {
     outcome.textContent = outcomeOf(status, finish_reason, error);
     outcome.hidden = !outcome.textContent;
     this.element.querySelector(".continue").hidden = !can_continue;
+    linkCitations(this.element);
     const numbers = this.element.querySelector(".numbers");
     numbers.replaceChildren(...numbersOf(usage, timings, seed));
     numbers.hidden = !numbers.childElementCount;

@@ -27,6 +27,36 @@ export function showPassages(element, passages) {
   list.hidden = !passages.length;
 }
 
+/** Makes [1] in a finished answer open what the passage of that number says. */
+export function linkCitations(element) {
+  const chips = new Map();
+  for (const chip of element.querySelectorAll(".passages .chip")) {
+    chips.set(chip.querySelector(".number").textContent, chip);
+  }
+  if (!chips.size) return;
+  const texts = document.createTreeWalker(element.querySelector(".content"), NodeFilter.SHOW_TEXT);
+  const nodes = [];
+  while (texts.nextNode()) nodes.push(texts.currentNode);
+  for (const node of nodes) {
+    if (node.parentElement.closest("pre, code, a, math, button")) continue;
+    const parts = node.data.split(/\[(\d{1,3})\]/); // every second one is a number
+    if (!parts.some((part, index) => index % 2 && chips.has(part))) continue;
+    node.replaceWith(...parts.map((part, index) => (index % 2 ? cited(part, chips.get(part)) : part)));
+  }
+}
+
+function cited(number, chip) {
+  if (!chip) return `[${number}]`;
+  const made = document.createElement("button");
+  made.type = "button";
+  made.className = "cite";
+  made.textContent = `[${number}]`;
+  made.title = chip.dataset.name;
+  made.setAttribute("aria-label", chip.getAttribute("aria-label"));
+  Object.assign(made.dataset, chip.dataset);
+  return made;
+}
+
 /** Where in a file a passage stands. */
 function placeOf({ whole, place }) {
   if (whole) return say("source_whole");

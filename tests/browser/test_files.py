@@ -13,9 +13,9 @@ from tests.browser.test_layout import LOW_CONTRAST, overflow
 
 PAGES = [f"Page {n} is about {name}. " * 12 for n, name in enumerate(["bread", "rivers", "chess"])]
 
-DROP = """([selector, name, text]) => {
+DROP = """([selector, name, text, times]) => {
     const data = new DataTransfer();
-    data.items.add(new File([text], name, { type: "text/plain" }));
+    data.items.add(new File([text.repeat(times)], name, { type: "text/plain" }));
     const box = document.querySelector(selector);
     const how = { dataTransfer: data, bubbles: true, cancelable: true };
     const event = (kind) => box.dispatchEvent(new DragEvent(kind, how));
@@ -23,6 +23,13 @@ DROP = """([selector, name, text]) => {
     window.dropSign = !document.getElementById("drop").hidden;
     event("dragover");
     event("drop");
+}"""
+# An answer as a model that follows instructions writes it, which this one need not.
+CITES = """() => {
+    const { message } = document.querySelector(".message.assistant");
+    const html = ["<p>See [1], not [7] and <code>[1]</code>.</p>"];
+    message.replaceBlocks({ from: 0, html });
+    message.end({ status: "DONE", finish_reason: "stop", can_continue: false });
 }"""
 PASTE = """([selector, text]) => {
     const data = new DataTransfer();
@@ -73,6 +80,12 @@ def test_a_pdf_is_asked_about_cited_and_opened(chat: Chat) -> None:
     page.keyboard.press("Escape")
     expect(citation).to_be_focused()
 
+    page.evaluate(CITES)
+    chat.answer.locator(".content .cite").click()  # the only one
+    expect(dialog).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+
     answered_again_and_edited(chat)
     shown = chat.shown
     chat.reload()
@@ -115,12 +128,12 @@ def test_a_long_paste_becomes_a_file_and_text_again_and_files_are_dropped(
     expect(chat.text).to_have_value("请总结。" + long)
     chat.text.fill("")
 
-    attach(page, ("big.txt", b"x" * 20_000_001))
-    expect(page.locator("#attached .refused")).to_have_text(
+    page.evaluate(DROP, ["#text", "big.txt", "x", 20_000_001])
+    expect(page.locator("#attached .refused .detail")).to_have_text(
         "“big.txt”超过了每个文件 20 MB 的上限。"
     )
     page.get_by_role("button", name="移除“big.txt”").click()
-    page.evaluate(DROP, ["#scroll", "bread.txt", "Bread is baked from flour."])
+    page.evaluate(DROP, ["#scroll", "bread.txt", "Bread is baked from flour.", 1])
     assert page.evaluate("dropSign")
     expect(page.locator("#drop")).to_be_hidden()
     expect(chip).to_contain_text("bread.txt")
