@@ -14,17 +14,17 @@ from typing import Any
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from chat import engine, sampling, selectors, services
+from chat import engine, prompt_selectors, sampling, selectors, services
 from chat.context.reading import Asked, read, same_tokens
 from chat.errors import InvalidRequest, ModelChanged
 from chat.files.attach import shown_with
 from chat.files.services import Shown
+from chat.prompt_selectors import ContinueContext, PromptContext
 from chat.prompting import continue_prompt
-from chat.selectors import ContinueContext, PromptContext
-from chat.services import StartedTurn, TurnPlan
 from chat.session_settings.presets import default_settings
 from chat.session_settings.values import checked, merged, system_prompt, when_full
 from chat.submission import Regeneration, Submission
+from chat.turn_records import StartedTurn, TurnPlan
 from inference.errors import ContextLengthExceeded
 from inference.types import GenerateRequest, SamplingParams
 
@@ -77,7 +77,7 @@ def begin_turn(run: Run, *, owner_id: uuid.UUID, submission: Submission) -> Begu
 def regenerate_turn(run: Run, *, owner_id: uuid.UUID, regeneration: Regeneration) -> Begun:
     """Raises as `begin_turn` does."""
     its = {"owner_id": owner_id, "session_id": regeneration.session_id}
-    context = selectors.regenerate_context(**its, message_id=regeneration.message_id)
+    context = prompt_selectors.regenerate_context(**its, message_id=regeneration.message_id)
     assert context.parent_id is not None
     how, params = _asked(run, regeneration, context)
     reading, shown = read(how, context, context.messages), _shown_before(context)
@@ -117,7 +117,7 @@ def _context(owner_id: uuid.UUID, submission: Submission) -> PromptContext:
             _("Settings come with the first message of a session only; later they are saved."),
             param="settings",
         )
-    return selectors.prompt_context(
+    return prompt_selectors.prompt_context(
         owner_id=owner_id,
         session_id=submission.session_id,
         parent_id=submission.parent_id,

@@ -15,7 +15,8 @@ from chat.errors import StorageFailed, TurnLost, wire
 from chat.event_log import EventLog
 from chat.live import LiveTurn
 from chat.packing import of_shown_text
-from chat.services import Outcome, after_crash, end_payload, turn_fail_row, turn_finish
+from chat.services import after_crash, end_payload, turn_fail_row, turn_finish
+from chat.turn_records import Outcome
 from inference.types import GenerateRequest
 
 LOCKED_RETRY_S = 0.5

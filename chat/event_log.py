@@ -23,7 +23,7 @@ from chat import event_rows
 from chat.errors import StorageFailed, TurnLost
 from chat.event_rows import Pending
 from chat.models import Generation, Message
-from chat.services import StartedTurn
+from chat.turn_records import StartedTurn
 from inference.types import Began
 
 BATCH_S = 0.075

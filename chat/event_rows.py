@@ -15,7 +15,7 @@ from django.db import connection, models
 from django.utils import timezone
 
 from chat.models import Event, Generation, Message
-from chat.services import StartedTurn
+from chat.turn_records import StartedTurn
 from inference.types import Began
 
 ROWS = 128

@@ -17,7 +17,8 @@ from chat.errors import MessageNotFound, TurnInProgress
 from chat.files.services import files_copy
 from chat.models import Generation, Message, SearchText, Session
 from chat.packing import pack, unpack
-from chat.selectors import output_ids, session_get
+from chat.prompt_selectors import output_ids
+from chat.selectors import session_get
 
 ROWS = 200
 """Rows of a statement."""

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import structlog
 from django.conf import settings
 
-from chat import branches, engine, filtering, forgetting, selectors, services
+from chat import branches, engine, filtering, forgetting, prompt_selectors, selectors, services
 from chat.beginning import Begun, Run, begin_turn, continue_turn, regenerate_turn
 from chat.database import in_database, write_database
 from chat.ending import Ending, end_turn
@@ -122,7 +122,7 @@ class Turns:
         if not self._accepting:
             raise ShuttingDown
         context = await in_database(
-            selectors.continue_context,
+            prompt_selectors.continue_context,
             owner_id=owner_id,
             session_id=session_id,
             message_id=message_id,

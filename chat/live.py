@@ -17,7 +17,7 @@ from chat.live_blocks import LiveBlocks
 from chat.outlet import Composed, Frame, Outlet, composed, encode, frame
 from chat.pulse import Pulse
 from chat.readers import Readers
-from chat.services import StartedTurn
+from chat.turn_records import StartedTurn
 from inference.types import Began, Delta, Finished, Loading, Queued, Waiting
 
 

@@ -18,8 +18,9 @@ from django.utils import timezone
 from chat import process_mark
 from chat.error_words import SERVER_STOPPED
 from chat.models import Generation, Session
-from chat.selectors import logged_tokens
-from chat.services import Outcome, StartedTurn, after_crash, turn_finish
+from chat.prompt_selectors import logged_tokens
+from chat.services import after_crash, turn_finish
+from chat.turn_records import Outcome, StartedTurn
 
 SILENCE = timedelta(seconds=30)
 """A heartbeat this old is a dead process's, where its mark cannot be asked."""

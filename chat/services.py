@@ -6,73 +6,23 @@ Events are written with what they record: a reader of the log never sees one wit
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from chat.errors import MessageNotFound, SessionNotFound, TurnInProgress, TurnLost
-from chat.files.services import Shown, names_of, passages_told, write_shown
+from chat.files.services import names_of, passages_told, write_shown
 from chat.models import Event, Generation, Message, Session, can_continue, sessions_of
 from chat.packing import pack
 from chat.rows import insert
 from chat.search_index import index_turn
+from chat.turn_records import Outcome, StartedTurn, TurnPlan
 
 TITLE_LENGTH = 60
 CRASH_STEP = 1_000_000
 """After a crash numbers go on at the next multiple of this: a number that a client saw and the
 log never got is then recognised, since no event carries it."""
-
-
-@dataclass(frozen=True, slots=True)
-class TurnPlan:
-    """What a turn will run, decided before anything is written. shown: of files. content: the text
-    that a new answer begins with, whose tokens (at prefix_offsets in it) are the last of
-    prompt_ids."""
-
-    model: str
-    prompt_ids: Sequence[int]
-    sampling: dict[str, Any]
-    fingerprint: dict[str, str]
-    process: str
-    request_id: str
-    context: dict[str, Any] = field(default_factory=dict)
-    shown: Shown | None = None
-    content: str = ""
-    prefix_offsets: Sequence[int] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class StartedTurn:
-    """The rows of a turn that has begun. seq and payload: of its turn.started event. content: the
-    answer's text so far (empty unless it is being continued)."""
-
-    session_id: uuid.UUID
-    message_id: uuid.UUID
-    generation_id: uuid.UUID
-    seq: int
-    content: str
-    payload: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a turn ended. content: the whole message; the rest is of this generation alone."""
-
-    status: str
-    content: str
-    output_ids: Sequence[int]
-    token_offsets: Sequence[int]
-    finish_reason: str = ""
-    prompt_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-    seed: int | None = None
-    deterministic: bool = False
-    timings: dict[str, float] = field(default_factory=dict)
-    error: dict[str, Any] | None = None
 
 
 @transaction.atomic
@@ -179,20 +129,7 @@ def _begin(
     user_message: dict[str, Any] | None = None,
     continued: bool = False,
 ) -> StartedTurn:
-    generation = Generation(
-        session=session,
-        message=answer,
-        model=plan.model,
-        fingerprint=plan.fingerprint,
-        sampling=plan.sampling,
-        context=plan.context,
-        seed=plan.sampling.get("seed"),
-        prompt_ids=pack(plan.prompt_ids),
-        prefix_offsets=pack(plan.prefix_offsets),
-        prompt_tokens=len(plan.prompt_ids),
-        owner=plan.process,
-        request_id=plan.request_id,
-    )
+    generation = _generation(session, answer, plan)
     try:
         insert(generation)
     except IntegrityError:
@@ -214,6 +151,23 @@ def _begin(
     insert(Event(seq=session.last_seq, kind="turn.started", **its))
     return StartedTurn(
         session.id, answer.id, generation.id, session.last_seq, answer.content, payload
+    )
+
+
+def _generation(session: Session, answer: Message, plan: TurnPlan) -> Generation:
+    return Generation(
+        session=session,
+        message=answer,
+        model=plan.model,
+        fingerprint=plan.fingerprint,
+        sampling=plan.sampling,
+        context=plan.context,
+        seed=plan.sampling.get("seed"),
+        prompt_ids=pack(plan.prompt_ids),
+        prefix_offsets=pack(plan.prefix_offsets),
+        prompt_tokens=len(plan.prompt_ids),
+        owner=plan.process,
+        request_id=plan.request_id,
     )
 
 

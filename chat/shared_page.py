@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.safestring import mark_safe
@@ -22,6 +23,7 @@ HEADERS = {
 
 
 @require_GET
+@login_not_required
 def shared(request: HttpRequest, token: str) -> HttpResponse:
     """One answer for a link that never was, has ended, or was revoked."""
     link = share_link_of_token(token=token)

@@ -11,8 +11,10 @@ from django.test.utils import CaptureQueriesContext
 
 from chat.errors import SessionNotFound
 from chat.models import Generation, Message, Session
-from chat.selectors import conversation, prompt_context, session_list
-from chat.services import TurnPlan, title_of, turn_start
+from chat.prompt_selectors import prompt_context
+from chat.selectors import conversation, session_list
+from chat.services import title_of, turn_start
+from chat.turn_records import TurnPlan
 
 pytestmark = pytest.mark.django_db
 

@@ -17,8 +17,8 @@ from chat.context.reading import Asked, read
 from chat.database import in_database
 from chat.models import Generation
 from chat.packing import unpack
+from chat.prompt_selectors import PreviousTurn, PromptContext
 from chat.prompting import first_prompt
-from chat.selectors import PreviousTurn, PromptContext
 from inference.errors import ContextLengthExceeded
 from inference.prompt_codec import TokenizerCodec
 from tests.chat_client import Frame, Page

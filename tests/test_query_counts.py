@@ -15,7 +15,7 @@ from chat.event_rows import Pending
 from chat.identity import local_user
 from chat.models import Event, Generation, Message
 from chat.selectors import turn_of_client_id
-from chat.services import Outcome, StartedTurn, TurnPlan
+from chat.turn_records import Outcome, StartedTurn, TurnPlan
 from inference.types import Began
 from tests.fake_engine import SETUP
 

@@ -17,7 +17,7 @@ from chat import database, live, pulse
 from chat.live import LiveTurn
 from chat.outlet import Composed
 from chat.pulse import Pulse
-from chat.services import StartedTurn
+from chat.turn_records import StartedTurn
 from inference.types import Delta
 from tests.chat_client import Page
 from tests.fake_engine import FakeEngine

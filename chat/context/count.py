@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from chat import selectors
+from chat import prompt_selectors
 from chat.context.reading import Asked, Reading, read, tokens_of, usable
+from chat.prompt_selectors import PromptContext
 from chat.prompting import Message
-from chat.selectors import PromptContext
 from chat.session_settings.presets import default_settings
 from chat.session_settings.values import checked, merged, system_prompt, when_full
 from inference.errors import ContextLengthExceeded
@@ -95,7 +95,7 @@ def _context(
     if session_id is None:
         own = default_settings(owner_id=owner_id) if settings is None else checked(settings)
         return PromptContext(None, [], None, settings=own)
-    return selectors.prompt_context(
+    return prompt_selectors.prompt_context(
         owner_id=owner_id, session_id=session_id, parent_id=None, newest=True
     )
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from chat import engine
+from chat.prompt_selectors import PreviousTurn, PromptContext
 from chat.prompting import Message, first_prompt, next_prompt
-from chat.selectors import PreviousTurn, PromptContext
 from chat.session_settings.values import WhenFull
 from inference.errors import ContextLengthExceeded
 from inference.types import ModelKind

@@ -15,7 +15,7 @@ from chat.files.errors import FilesNotRead, NoRoomForFiles, TooManyFiles
 from chat.files.ranking import Bm25Ranker, Ranker
 from chat.files.services import Shown
 from chat.models import File
-from chat.selectors import PromptContext
+from chat.prompt_selectors import PromptContext
 from chat.submission import Submission
 from inference.types import ModelKind
 

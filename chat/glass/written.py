@@ -13,7 +13,7 @@ from django.db.models.functions import Cast
 from chat.errors import MessageNotFound
 from chat.models import Event, Generation, Message
 from chat.packing import unpack
-from chat.selectors import logged_tokens, output_ids
+from chat.prompt_selectors import logged_tokens, output_ids
 
 
 @dataclass(frozen=True, slots=True)

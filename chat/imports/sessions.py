@@ -14,7 +14,6 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from chat.export import NUMBERS
 from chat.imports.shapes import ImportedMessage, ImportedSession, Unreadable, time_of
 from chat.models import Feedback, Generation, Message, SearchText, Session
 from chat.services import title_of
@@ -34,6 +33,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "sampling": dict,
     "fingerprint": dict,
     "engine": dict,
+    "context": dict,
 }
 
 
@@ -120,7 +120,7 @@ def _shown_at(message: ImportedMessage, told: ImportedSession) -> datetime:
 
 def _generation(session: Session, message: Message, numbers: dict[str, Any]) -> Generation:
     """Its numbers, as far as they are of the right kind. Its token ids are not in an export."""
-    given = {name: numbers[name] for name in NUMBERS if name in _KINDS and name in numbers}
+    given = {name: numbers[name] for name in _KINDS if numbers.get(name) is not None}
     for name, value in given.items():
         if not isinstance(value, _KINDS[name]):
             raise Unreadable(

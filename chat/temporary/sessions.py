@@ -16,7 +16,7 @@ from typing import Any
 from chat.errors import SessionNotFound
 from chat.live import LiveTurn
 from chat.outlet import Frame
-from chat.selectors import PreviousTurn
+from chat.prompt_selectors import PreviousTurn
 
 AWAY_S = 900.0
 """How long one stays whose page has lost its connection."""

@@ -24,14 +24,15 @@ from chat.filtering.stream import AnswerRefused, allowed
 from chat.live import LiveTurn
 from chat.middleware import request_id
 from chat.outlet import frame
+from chat.prompt_selectors import PreviousTurn, PromptContext
 from chat.pulse import Pulse
 from chat.rendering import render_blocks
 from chat.replay import started_frame
-from chat.selectors import PreviousTurn, PromptContext
-from chat.services import Outcome, StartedTurn, end_payload
+from chat.services import end_payload
 from chat.session_settings.values import checked, merged, system_prompt, when_full
 from chat.submission import Submission, check_text, default_sampling
 from chat.temporary.sessions import TemporarySession, temporary_sessions
+from chat.turn_records import Outcome, StartedTurn
 from inference.types import Began, Delta, Finished, GenerateRequest
 
 

@@ -37,6 +37,7 @@ const conversation = new Conversation(byId("conversation"), state);
 const scroll = new Scroll(byId("scroll"), byId("newest"));
 const retry = new Retry(byId("retry"));
 const status = new Status(() => retry.cancel());
+const failed = (message) => status.error(message);
 const models = new Models(state.models, state.session?.model, modelChosen);
 const settings = new SettingsPanel(state.settings, state.session?.id, models, count);
 const gauge = new Gauge(
@@ -60,10 +61,11 @@ const temporary = new Temporary((on) => {
   composer.renameDraft(on ? "" : "new");
   offerFiles();
 });
+const leave = (path) => location.assign(path);
 const sidebar = new Sidebar({
-  leave: (path) => location.assign(path),
+  leave,
   changed: (session) => session.id === socket.session && changed(session),
-  failed: (message) => status.error(message),
+  failed,
 });
 const socket = new Socket({
   frame: apply,
@@ -76,7 +78,7 @@ const socket = new Socket({
   },
 });
 const rooms = { conversation, socket, status, composer, models, retry, scroll };
-const earlier = new Earlier(byId("scroll"), conversation, (message) => status.error(message));
+const earlier = new Earlier(byId("scroll"), conversation, failed);
 const branching = new Branching(byId("scroll"), rooms);
 conversation.onMismatch = rewind;
 new Glass(byId("scroll"), status, (...choice) => branching.fromToken(...choice));
@@ -267,20 +269,17 @@ byId("welcome").addEventListener("click", (event) => {
 });
 byId("open-help").addEventListener("click", () => byId("help").showModal());
 listenForCopying(byId("scroll"));
-listenForSources(byId("scroll"), (message) => status.error(message));
+listenForSources(byId("scroll"), failed);
 listenForFiles(document, byId("drop"), composer.area, attachments);
 new Import(() => sidebar.refresh());
 new Share(() => socket.session);
-const leave = (path) => location.assign(path);
-const failed = (message) => status.error(message);
-const show = (element) => scroll.show(element);
-new Feedback(byId("scroll"), () => socket.session, { show, failed });
+new Feedback(byId("scroll"), () => socket.session, { show: (it) => scroll.show(it), failed });
 listenForForking(byId("scroll"), () => socket.session, { leave, failed });
 listenForDictation(byId("dictate"), composer, failed);
 listenForReading(byId("scroll"));
 listenForTheme(byId("theme"));
 listenForShortcuts({
-  newSession: () => location.assign("/"),
+  newSession: () => leave("/"),
   find: () => sidebar.find(),
   sidebar: () => sidebar.toggle(),
   help: () => byId("help").showModal(),

@@ -31,7 +31,6 @@ from websockets.sync.client import connect
 from tests.browser.violations import watch_violations
 
 ROOT = Path(__file__).resolve().parents[2]
-OUTPUT = ROOT / "test-output"
 CHROMIUM_FLAGS = [
     "--headless=new",
     "--no-sandbox",
@@ -199,12 +198,11 @@ def new_context(browser: Browser) -> Iterator[Callable[..., BrowserContext]]:
 
 def _watch(page: Page, troubles: list[str]) -> None:
     def console(message: ConsoleMessage) -> None:
-        is_wanted = message.location.get("url") in REFUSING
-        if message.type in ("error", "warning") and not is_wanted:
+        if message.type in ("error", "warning") and message.location.get("url") not in REFUSING:
             troubles.append(f"console {message.type}: {message.text}")
 
     def failed(request: Request) -> None:
-        # Who goes on before the icon is there has not broken anything: it is no part of the load.
+        # The icon is no part of the load: who goes on before it is there has not broken anything.
         if not (request.url.endswith("/favicon.svg") and request.failure == "net::ERR_ABORTED"):
             troubles.append(f"{request.url}: {request.failure}")
 
@@ -299,4 +297,4 @@ class Chat:
 
     def screenshot(self, name: str) -> None:
         """For a person to look at; test-output/ is not in git."""
-        self.page.screenshot(path=OUTPUT / f"{name}.png")
+        self.page.screenshot(path=ROOT / "test-output" / f"{name}.png")

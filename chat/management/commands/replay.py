@@ -19,7 +19,7 @@ from chat import engine, sampling
 from chat.errors import ChatError, wire
 from chat.models import Generation
 from chat.packing import unpack
-from chat.selectors import output_ids
+from chat.prompt_selectors import output_ids
 from inference.errors import EngineError
 from inference.types import SamplingParams
 
