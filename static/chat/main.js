@@ -7,6 +7,7 @@ import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
 import { listenForFiles } from "./dropping.js";
 import { Earlier } from "./earlier.js";
+import { listenForExamples } from "./examples.js";
 import { Feedback } from "./feedback.js";
 import { listenForForking } from "./fork.js";
 import { Gauge } from "./gauge.js";
@@ -262,11 +263,7 @@ byId("scroll").addEventListener("click", (event) => {
   const message = event.target.closest(".continue")?.closest(".message").message;
   if (message) goOn(message.id);
 });
-byId("welcome").addEventListener("click", (event) => {
-  if (!event.target.matches(".examples button")) return;
-  composer.text = event.target.textContent;
-  composer.area.focus();
-});
+listenForExamples(byId("welcome"), composer);
 byId("open-help").addEventListener("click", () => byId("help").showModal());
 listenForCopying(byId("scroll"));
 listenForSources(byId("scroll"), failed);

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from weakref import WeakKeyDictionary
 
 import pytest
 from playwright.sync_api import (
@@ -22,15 +21,16 @@ from playwright.sync_api import (
     ConsoleMessage,
     Page,
     Request,
-    WebSocketRoute,
     expect,
     sync_playwright,
 )
 from websockets.sync.client import connect
 
 from tests.browser.violations import watch_violations
+from tests.browser.wire import WIRES, Wire
 
 ROOT = Path(__file__).resolve().parents[2]
+OUTPUT = ROOT / "test-output"
 CHROMIUM_FLAGS = [
     "--headless=new",
     "--no-sandbox",
@@ -42,9 +42,6 @@ CHROMIUM_FLAGS = [
     "--disable-sync",
 ]
 PATIENCE_MS = 120_000  # an upper bound on waiting for a condition, on a busy machine
-
-# The page leaves sampling to the model's defaults; a test needs an answer that it can count on.
-GREEDY = {"temperature": 0, "max_tokens": 600}
 
 # Addresses that a test wants refused: the browser's console tells of each refusal.
 REFUSING: set[str] = set()
@@ -126,51 +123,6 @@ def browser() -> Iterator[Browser]:
 def nothing_runs_on(site: Site) -> Iterator[None]:
     yield
     site.stop_answers()
-
-
-WIRES: WeakKeyDictionary[BrowserContext, Wire] = WeakKeyDictionary()
-
-
-class Wire:
-    """All websockets of a context pass here. They can be cut, and new ones refused.
-
-    `late` is a frame that reaches the page just after it asked to read from somewhere else.
-    """
-
-    def __init__(self, context: BrowserContext) -> None:
-        self.lines: list[WebSocketRoute] = []
-        self.refuse = 0
-        self.late: dict[str, object] | None = None
-        context.route_web_socket("**/ws/chat/", self._connect)
-
-    def cut(self) -> None:
-        self.lines[-1].close()
-
-    def tell(self, frame: dict[str, object]) -> None:
-        """A frame to the page, as if the server had sent it."""
-        self.lines[-1].send(json.dumps({"v": 1, **frame}))
-
-    def _connect(self, line: WebSocketRoute) -> None:
-        self.lines.append(line)
-        if self.refuse:
-            self.refuse -= 1
-            line.close()
-            return
-        server = line.connect_to_server()
-
-        def pass_on(text: str | bytes) -> None:
-            if self.late and json.loads(text)["type"] == "session.open":
-                self.tell(self.late)
-            server.send(_made_greedy(str(text)))
-
-        line.on_message(pass_on)
-
-
-def _made_greedy(text: str) -> str:
-    frame = json.loads(text)
-    if frame["type"] in ("turn.submit", "turn.regenerate"):
-        frame["sampling"] = GREEDY
-    return json.dumps(frame)
 
 
 @pytest.fixture
@@ -297,4 +249,4 @@ class Chat:
 
     def screenshot(self, name: str) -> None:
         """For a person to look at; test-output/ is not in git."""
-        self.page.screenshot(path=ROOT / "test-output" / f"{name}.png")
+        self.page.screenshot(path=OUTPUT / f"{name}.png")

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from playwright.sync_api import BrowserContext, Locator, expect
 
-from tests.browser.conftest import WIRES, Chat, Site, Wire
+from tests.browser.conftest import Chat, Site
+from tests.browser.wire import WIRES, Wire
 
 SHORT = "What is the capital of France?"
 OTHER = "What is the capital of Italy?"

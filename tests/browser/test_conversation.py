@@ -6,7 +6,8 @@ import re
 
 from playwright.sync_api import BrowserContext, expect
 
-from tests.browser.conftest import Chat, Site, Wire
+from tests.browser.conftest import Chat, Site
+from tests.browser.wire import Wire
 
 SHORT = "What is the capital of France?"
 LONG = "Write a long story about a dragon, a lighthouse and a very patient cat."

@@ -13,7 +13,8 @@ from playwright.sync_api import BrowserContext, expect
 from websockets.sync.client import connect
 
 from tests.browser.asked import asked_once
-from tests.browser.conftest import WIRES, Chat, Site
+from tests.browser.conftest import Chat, Site
+from tests.browser.wire import WIRES
 
 SHORT = "What is the capital of France?"
 Asked = Callable[[BrowserContext], str]

@@ -1,0 +1,55 @@
+"""What passes between a page and the server, where a test can lay hands on it."""
+
+from __future__ import annotations
+
+import json
+from weakref import WeakKeyDictionary
+
+from playwright.sync_api import BrowserContext, WebSocketRoute
+
+# The page leaves sampling to the model's defaults; a test needs an answer that it can count on.
+GREEDY = {"temperature": 0, "max_tokens": 600}
+
+WIRES: WeakKeyDictionary[BrowserContext, Wire] = WeakKeyDictionary()
+
+
+class Wire:
+    """All websockets of a context pass here. They can be cut, and new ones refused.
+
+    `late` is a frame that reaches the page just after it asked to read from somewhere else.
+    """
+
+    def __init__(self, context: BrowserContext) -> None:
+        self.lines: list[WebSocketRoute] = []
+        self.refuse = 0
+        self.late: dict[str, object] | None = None
+        context.route_web_socket("**/ws/chat/", self._connect)
+
+    def cut(self) -> None:
+        self.lines[-1].close()
+
+    def tell(self, frame: dict[str, object]) -> None:
+        """A frame to the page, as if the server had sent it."""
+        self.lines[-1].send(json.dumps({"v": 1, **frame}))
+
+    def _connect(self, line: WebSocketRoute) -> None:
+        self.lines.append(line)
+        if self.refuse:
+            self.refuse -= 1
+            line.close()
+            return
+        server = line.connect_to_server()
+
+        def pass_on(text: str | bytes) -> None:
+            if self.late and json.loads(text)["type"] == "session.open":
+                self.tell(self.late)
+            server.send(_made_greedy(str(text)))
+
+        line.on_message(pass_on)
+
+
+def _made_greedy(text: str) -> str:
+    frame = json.loads(text)
+    if frame["type"] in ("turn.submit", "turn.regenerate"):
+        frame["sampling"] = GREEDY
+    return json.dumps(frame)
