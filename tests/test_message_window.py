@@ -81,7 +81,7 @@ def test_a_page_holds_the_message_that_was_asked_for(
     assert begins(client, session, **{"from": str(messages[-1].id)})[0] == COUNT - PAGE
 
 
-@pytest.mark.parametrize("before", ["", "nonsense", str(uuid.uuid4())])
+@pytest.mark.parametrize("before", ["", "nonsense", str(uuid.UUID(int=7))])
 def test_a_place_that_is_not_there_is_named(
     client: Client, long: tuple[Session, list[Message]], before: str
 ) -> None:
