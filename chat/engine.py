@@ -11,6 +11,7 @@ from django.utils.module_loading import import_string
 
 from inference.client import EngineClient, PromptCodec
 from inference.errors import EngineStopped
+from inference.process_memory import memory_held
 from inference.types import ModelFingerprint
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ __all__ = [
     "fingerprint",
     "install",
     "machine",
+    "memory_held",
     "replay_model",
 ]
 

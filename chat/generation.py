@@ -70,6 +70,10 @@ class Turns:
     def generation_ids(self) -> list[uuid.UUID]:
         return [turn.started.generation_id for turn in self._live.values()]
 
+    def generations_by_request(self) -> dict[str, uuid.UUID]:
+        """The generations that are being written here, by the request that writes each."""
+        return {turn.request_id: turn.started.generation_id for turn in self._live.values()}
+
     async def submit(self, *, owner_id: uuid.UUID, submission: Submission) -> Accepted:
         """Begin a turn. Nothing is written unless it can begin. Raises ChatError, EngineError."""
         if not self._accepting:

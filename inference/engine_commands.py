@@ -7,10 +7,11 @@ command's. A request's own name may be somebody else's too. No torch here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from inference.errors import EngineError
+from inference.request_status import ProcessStatus, RequestStatus, Totals
 from inference.types import EngineEvent, GenerateRequest
 
 
@@ -83,21 +84,25 @@ class EngineState:
     free_blocks: int
     total_blocks: int
     size: int
-    running: int
-    waiting: int
     stays_s: float | None
+    weights: int = 0
+    cache: int = 0
+    cached_blocks: int = 0
+    totals: Totals = field(default_factory=Totals)
+    requests: tuple[RequestStatus, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
     """The engines that are loaded, and what is on its way into memory: its directory and bytes.
-    waiting: how many requests wait for the model of a directory. budget: bytes for all of them."""
+    waiting: the requests that wait for the model of a directory. budget: bytes for all of them."""
 
     engines: tuple[EngineState, ...]
     loading: tuple[Path, int] | None
-    waiting: Mapping[Path, int]
+    waiting: Mapping[Path, tuple[RequestStatus, ...]]
     device: str
     budget: int
+    process: ProcessStatus | None = None
 
 
 Said = EngineEvent | Report | EngineError

@@ -212,22 +212,27 @@ class EngineWorker(threading.Thread):
         return Report(
             tuple(map(self._state, self._engines)),
             (loading, residents.loading_size) if loading else None,
-            dict(self._line.waiting()),
+            self._line.waiting(),
             self._loader.device,
             self._loader.budget,
+            self._loader.process_status(),
         )
 
     def _state(self, directory: Path) -> EngineState:
         engine, end = self._engines[directory], self._residents.ends_at(directory)
-        running, waiting = engine.counts
+        need = self._residents.need(directory)
+        requests, totals = engine.look()
         return EngineState(
             directory,
             engine.is_idle,
             engine.cache.free_blocks,
             engine.cache.total_blocks,
-            size=self._residents.size(directory),
-            running=running,
-            waiting=waiting,
+            size=need.total,
+            weights=need.weights,
+            cache=need.cache,
+            cached_blocks=engine.cache.cached_blocks,
+            totals=totals,
+            requests=requests,
             stays_s=None if end is None else max(0.0, end - time.monotonic()),
         )
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from inference.device_memory import check_memory
+from inference.device_memory import MemoryNeed, check_memory
 from inference.engine import Engine
 from inference.file_reading import FileReading
 from inference.loading import gpu_memory
@@ -34,7 +34,7 @@ class Residents:
         """engines: by directory, filled and emptied here. wake: called on another thread when
         `proceed` has something to do."""
         self.engines, self._loader, self._wake = engines, loader, wake
-        self._sizes: dict[Path, int] = {}
+        self._needs: dict[Path, MemoryNeed] = {}
         self._last_used: dict[Path, float] = {}
         self._load: _Load | None = None
         self._no_room: object = None
@@ -62,8 +62,9 @@ class Residents:
         assert self._load is not None
         return self._load.progress
 
-    def size(self, directory: Path) -> int:
-        return self._sizes[directory]
+    def need(self, directory: Path) -> MemoryNeed:
+        """What is unloaded with it."""
+        return self._needs[directory]
 
     def ends_at(self, directory: Path) -> float | None:
         """When a model is unloaded if nobody asks for it; None: it is busy, or never."""
@@ -113,7 +114,7 @@ class Residents:
             raise
         if engine:
             self.engines[directory] = engine
-            self._sizes[directory] = load.plan.need.total
+            self._needs[directory] = load.plan.need
             self._load, self.has_changed = None, True
             self.use(directory)
             log.info("model.loaded", directory=directory.name)
@@ -126,7 +127,7 @@ class Residents:
         engine = self.engines.pop(directory)
         engine.sessions.save(SAVE_S)
         engine.close()
-        del self._sizes[directory], self._last_used[directory]
+        del self._needs[directory], self._last_used[directory]
         self.has_changed = True
         log.info("model.unloaded", directory=directory.name, reason=reason)
 
@@ -135,7 +136,8 @@ class Residents:
 
     def _resident(self, directory: Path) -> Resident:
         is_idle = self.engines[directory].is_idle
-        return Resident(directory, self._sizes[directory], is_idle, self._last_used[directory])
+        size = self._needs[directory].total
+        return Resident(directory, size, is_idle, self._last_used[directory])
 
 
 class _Load:

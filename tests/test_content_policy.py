@@ -83,6 +83,9 @@ ANSWERS = {
     "GET /admin/chat/user/add/": (200, ADMIN),
     "GET /admin/jsi18n/": (200, ADMIN),
     "GET /admin/nothing/": (404, ADMIN),
+    "GET /admin/engine/": (200, ADMIN),
+    "GET /admin/engine/status/": (200, ADMIN),
+    "GET /admin/engine/cancel/{session}/": (405, ADMIN),
     "GET /admin/login/": (302, ADMIN),
     "POST /admin/logout/": (200, ADMIN),
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.templatetags.static import static
+from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 
 from tinyllm_site import env
@@ -81,6 +82,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "chat.middleware.LocalUserMiddleware",
+    "chat.audit.AuditMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -177,6 +179,12 @@ UNFOLD = {
     "COLORS": lambda request: {},
     "STYLES": [lambda request: static("chat/admin.css")],
     "SCRIPTS": [lambda request: static("chat/admin.js")],
+    "SIDEBAR": {
+        "show_all_applications": False,
+        "navigation": lambda request: import_string("chat.operations.navigation.navigation")(
+            request
+        ),
+    },
 }
 
 LOGGING_CONFIG = None

@@ -10,6 +10,7 @@ from chat.api import api
 handler500 = "chat.views.server_error"
 
 urlpatterns = [
+    path("admin/", include("chat.operations.urls")),
     path("admin/", admin.site.urls),
     path("api/", api.urls),
     path("i18n/", include("django.conf.urls.i18n")),

@@ -2,12 +2,15 @@
 
 from chat.models.conversation import Message, SearchText, Session, sessions_of
 from chat.models.generation import Event, Generation, can_continue
+from chat.models.operations import AuditEntry, OperatorRights
 from chat.models.people import SetupToken, User
 
 __all__ = [
+    "AuditEntry",
     "Event",
     "Generation",
     "Message",
+    "OperatorRights",
     "SearchText",
     "Session",
     "SetupToken",

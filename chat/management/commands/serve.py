@@ -20,6 +20,7 @@ from chat.database import write_database
 from chat.generation import turns
 from chat.guard import is_loopback
 from chat.listening import DEFAULT_PORT
+from chat.operations.load_history import keep_sampling
 from chat.recovery import recover
 from chat.server import PortTaken, SiteServer, listen
 from chat.session_edits import purge_deleted
@@ -116,12 +117,13 @@ async def _live(server: SiteServer, client: engine.EngineClient) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         twisted_loop.add_signal_handler(number, ending.set)
     twisted_loop.add_signal_handler(signal.SIGUSR1, _tell_cpu_used)
-    recovering = asyncio.create_task(_keep_recovering())
+    tasks = [asyncio.create_task(each()) for each in (_keep_recovering, keep_sampling)]
     try:
         await ending.wait()
         _log.info("shutting_down")
         _tell_cpu_used()
-        recovering.cancel()
+        for task in tasks:
+            task.cancel()
         await turns().drain(grace_s=GRACE_S)
         await client.stop()
         await server.say_goodbye()
