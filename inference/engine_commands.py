@@ -26,7 +26,8 @@ class Submit:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Drop the request that was submitted with this ticket, if it is still there. No answer.
+    """Drop what was asked with this ticket, if it is still there: a request, or a Load that waits
+    (request_id is empty then). No answer.
     asked_at: when, by the clock that all processes of a machine share (`time.monotonic`)."""
 
     ticket: int
@@ -36,8 +37,18 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Have a model's engine ready, if there is room for it without unloading another. Answered by
-    a Report, when it is or there is none, or by an error."""
+    """Have a model's engine ready. makes_room: as a request would, others that are idle go for it,
+    and it waits for those that are not; else only if there is room beside them. Answered by a
+    Report, when it is ready or there is no room, or by an error."""
+
+    ticket: int
+    directory: Path
+    makes_room: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unload:
+    """Take a model out of memory, if it is there. Answered by a Report, or by ModelBusy."""
 
     ticket: int
     directory: Path
@@ -71,7 +82,7 @@ class Wake:
     outside."""
 
 
-Command = Submit | Cancel | Load | Look | Forget | Stop | Wake
+Command = Submit | Cancel | Load | Unload | Look | Forget | Stop | Wake
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from inference.engine_commands import (
     Said,
     Stop,
     Submit,
+    Unload,
     Wake,
 )
 from inference.errors import (
@@ -36,6 +37,7 @@ from inference.errors import (
     EngineError,
     EngineStopped,
     InvalidParameter,
+    ModelBusy,
     RequestFailed,
 )
 from inference.model_line import ModelLine, Outcome, Waiter
@@ -144,8 +146,12 @@ class EngineWorker(threading.Thread):
         if answer:
             self._deliver([(ticket, answer)])
 
-    def _take(self, command: Submit | Load | Look) -> Report | None:
-        if isinstance(command, Look):
+    def _take(self, command: Submit | Load | Unload | Look) -> Report | None:
+        if isinstance(command, Unload):
+            if self._line.wants(command.directory):
+                raise ModelBusy(command.directory.name)
+            self._residents.unload(command.directory)
+        if isinstance(command, Unload | Look):
             return self._report()
         name = command.request.request_id if isinstance(command, Submit) else None
         if name in self._tickets:
@@ -190,6 +196,8 @@ class EngineWorker(threading.Thread):
             self._drop(command.request_id)
             took = 1e3 * (time.monotonic() - command.asked_at)
             log.info("request.freed", request_id=command.request_id, cancel_latency_ms=took)
+        elif not command.request_id:
+            self._line.drop(command.ticket)
 
     def _forget(self, command: Forget) -> None:
         for engine in self._engines.values():
@@ -258,7 +266,7 @@ class EngineWorker(threading.Thread):
         waiting = [*self._tickets.values(), *self._line.loads()]
         while not self._commands.empty():
             command = self._commands.get()
-            if isinstance(command, Submit | Load | Look | Forget):
+            if isinstance(command, Submit | Load | Unload | Look | Forget):
                 waiting.append(command.ticket)
         self._deliver([(ticket, last_word) for ticket in waiting])
         for request_id in list(self._tickets):

@@ -95,6 +95,10 @@ class ModelLine:
         """Tickets of the Loads that wait."""
         return [w.command.ticket for w in self._line if isinstance(w.command, Load)]
 
+    def wants(self, directory: Path) -> bool:
+        """Whether anybody waits for this model."""
+        return any(waiter.command.directory == directory for waiter in self._line)
+
     def next_deadline(self) -> float | None:
         return min((w.deadline for w in self._line if w.deadline is not None), default=None)
 
@@ -132,7 +136,7 @@ class ModelLine:
             return residents.engines[directory]
         if residents.loading is not None:
             return Queued(place + 1)
-        is_asked_for = isinstance(waiter.command, Submit)
+        is_asked_for = isinstance(waiter.command, Submit) or waiter.command.makes_room
         try:
             if residents.begin(directory, unload=is_asked_for):
                 return residents.progress

@@ -15,6 +15,7 @@ import structlog
 
 from inference.device_memory import MemoryNeed, check_memory
 from inference.engine import Engine
+from inference.errors import ModelBusy
 from inference.file_reading import FileReading
 from inference.loading import gpu_memory
 from inference.model_loader import LoadPlan, ModelLoader
@@ -122,6 +123,14 @@ class Residents:
     def unload_overdue(self) -> None:
         for directory in overdue(self._residents(), self._keep_alive_s, time.monotonic()):
             self._unload(directory, "nobody asked for it")
+
+    def unload(self, directory: Path) -> None:
+        """Because somebody said so. One that is not there stays away. Raises ModelBusy."""
+        engine = self.engines.get(directory)
+        if directory == self.loading or (engine and not engine.is_idle):
+            raise ModelBusy(directory.name)
+        if engine:
+            self._unload(directory, "an operator asked for it")
 
     def _unload(self, directory: Path, reason: str) -> None:
         engine = self.engines.pop(directory)

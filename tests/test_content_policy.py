@@ -86,6 +86,12 @@ ANSWERS = {
     "GET /admin/engine/": (200, ADMIN),
     "GET /admin/engine/status/": (200, ADMIN),
     "GET /admin/engine/cancel/{session}/": (405, ADMIN),
+    "GET /admin/models/": (200, ADMIN),
+    "GET /admin/models/status/": (200, ADMIN),
+    **{
+        f"GET /admin/models/{verb}/": (405, ADMIN)
+        for verb in ("pull", "load", "unload", "remove", "convert", "cancel")
+    },
     "GET /admin/login/": (302, ADMIN),
     "POST /admin/logout/": (200, ADMIN),
 }

@@ -9,8 +9,9 @@ from dataclasses import replace
 import pytest
 
 from inference.engine_thread import EngineThread
+from inference.errors import ModelBusy
 from inference.request_status import Totals
-from tests.threaded_engine import Gate, gate, read, request, store, thread, until
+from tests.threaded_engine import Gate, gate, read, request, store, thread, tokens, until
 
 __all__ = ["gate", "store", "thread"]
 
@@ -57,3 +58,21 @@ async def test_a_cancelled_request_s_work_counts_too(thread: EngineThread, gate:
     assert model.totals.requests == 1
     assert model.totals.prompt_tokens == 3
     assert 1 <= model.totals.output_tokens <= 30
+
+
+async def test_a_model_is_loaded_and_unloaded_on_demand(thread: EngineThread, gate: Gate) -> None:
+    await thread.load("tiny")
+    (model,) = (await thread.status()).models
+    assert model.state == "ready"
+    gate.close()
+    reading = asyncio.create_task(read(thread, request("a")))
+    await until(lambda: bool(gate.steps))
+    unloading = asyncio.create_task(thread.unload("tiny"))
+    gate.allow()
+    with pytest.raises(ModelBusy):
+        await unloading
+    await reading
+    await thread.unload("tiny")
+    await thread.unload("tale")  # the same files, and gone already
+    assert (await thread.status()).models == ()
+    assert len(tokens(await read(thread, request("b")))) == 30

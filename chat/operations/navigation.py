@@ -18,6 +18,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """Each link only for those who may open it."""
     links = [
         (VIEW, _("Engine"), "monitoring", "operations:engine"),
+        (VIEW, _("Models"), "deployed_code", "operations:models"),
     ]
     items = [
         {"title": title, "icon": icon, "link": reverse(name)}

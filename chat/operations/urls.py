@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from chat.operations import engine_page
+from chat.operations import engine_page, models_page
 
 app_name = "operations"
 
@@ -15,5 +15,11 @@ urlpatterns: list[URLPattern] = [
         "engine/cancel/<uuid:generation_id>/",
         engine_page.cancel_generation,
         name="cancel_generation",
+    ),
+    path("models/", models_page.models_page, name="models"),
+    path("models/status/", models_page.models_status, name="models_status"),
+    *(
+        path(f"models/{verb}/", models_page.models_act, {"verb": verb}, name=f"models_{verb}")
+        for verb in models_page.VERBS
     ),
 ]

@@ -2,30 +2,13 @@
 
 import { draw } from "./chart.js";
 import { bytes, duration, number, post } from "./common.js";
+import { put, rows } from "./rows.js";
 
 const EVERY_MS = 2000;
 const page = document.getElementById("engine");
 const trouble = page.querySelector(".ops-trouble");
 const words = page.dataset;
 let timer = 0;
-
-function put(root, name, text) {
-  for (const node of root.querySelectorAll(`[data-is="${name}"]`)) node.textContent = text;
-}
-
-/** One row for each item, by key: a row that stays keeps its button, and the focus on it. */
-function rows(body, template, items, key, fill) {
-  const old = new Map([...body.children].map((row) => [row.dataset.key, row]));
-  for (const item of items) {
-    const name = key(item);
-    const row = old.get(name) ?? document.getElementById(template).content.firstElementChild.cloneNode(true);
-    old.delete(name);
-    row.dataset.key = name;
-    fill(row, item);
-    body.append(row);
-  }
-  for (const row of old.values()) row.remove();
-}
 
 function fillRequest(row, request) {
   put(row, "who", request.who);
