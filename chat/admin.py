@@ -20,6 +20,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from chat.generation import turns
 from chat.models import Generation, Message, Session, User
+from chat.operations import record_admin as record_admin
 from chat.packing import unpack
 
 EXPORT_CHUNK = 500

@@ -35,15 +35,17 @@ from chat.schemas import (
     HitOut,
     SessionDetailOut,
     SessionOut,
+    UsageOfDaysOut,
     UsageOut,
 )
 from chat.search import search
 from chat.session_edits import Edit, edit
 from chat.session_pages import session_page
 from chat.submission import Submission
+from chat.usage import rate_limit_headers, usage_of
 from inference.errors import EngineError
 
-_REFUSALS = dict.fromkeys((400, 401, 404, 409, 413, 415, 500, 503), ErrorOut)
+_REFUSALS = dict.fromkeys((400, 401, 404, 409, 413, 415, 429, 500, 503), ErrorOut)
 
 
 async def _owner(request: HttpRequest) -> uuid.UUID:
@@ -200,6 +202,12 @@ async def engine_status(request: HttpRequest) -> Any:
     return asdict(await engine.client().status())
 
 
+@api.get("/usage", response={200: UsageOfDaysOut, 401: ErrorOut})
+async def usage_of_days(request: HttpRequest) -> Any:
+    """What the caller has used, today and in the last days, and may use."""
+    return await in_database(usage_of, owner_id=_owner_of(request))
+
+
 def _owner_of(request: HttpRequest) -> uuid.UUID:
     owner: uuid.UUID = request.auth  # type: ignore[attr-defined]
     return owner
@@ -217,6 +225,8 @@ def _told(request: HttpRequest, error: WireError) -> HttpResponse:
     answer = api.create_response(request, error.envelope(), status=error.status)
     if error.retry_after_s is not None:
         answer["Retry-After"] = str(error.retry_after_s)
+    for name, value in rate_limit_headers(error).items():
+        answer[name] = value
     return answer
 
 

@@ -7,7 +7,7 @@ write while it is.
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.conf import settings
 
@@ -109,6 +109,7 @@ def _context(owner_id: uuid.UUID, submission: Submission) -> PromptContext:
 
 
 def _plan(run: Run, model: str, ids: list[int], params: SamplingParams) -> TurnPlan:
+    room = max(1, run.codec.context_length - len(ids))
     return TurnPlan(
         model=model,
         prompt_ids=ids,
@@ -116,6 +117,7 @@ def _plan(run: Run, model: str, ids: list[int], params: SamplingParams) -> TurnP
         fingerprint=engine.fingerprint(run.codec),
         process=run.process,
         request_id=run.request_id,
+        wanted=min(room, params.max_tokens or room),
     )
 
 
@@ -126,6 +128,8 @@ def _begun(
     params: SamplingParams,
     answer_start: int | None,
 ) -> Begun:
+    assert started.charge is not None
+    params = replace(params, **started.charge.sampling)
     request = GenerateRequest(
         request_id=plan.request_id,
         model=plan.model,

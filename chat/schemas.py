@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from ninja import Schema
@@ -62,6 +62,26 @@ class ChatOut(Schema):
     message_id: uuid.UUID
     finish_reason: str
     usage: UsageOut
+
+
+class DayOut(Schema):
+    day: date
+    turns: int
+    prompt_tokens: int
+    output_tokens: int
+
+
+class UsageOfDaysOut(Schema):
+    """Tokens of prompts and answers together, by UTC days."""
+
+    used: int
+    reserved: int = Field(description="Held by answers that are being written.")
+    tokens_per_day: int | None = Field(description="null: no limit.")
+    remaining: int | None
+    resets_at: datetime
+    running: int = Field(description="Answers that are being written.")
+    concurrent_turns: int | None = Field(description="null: no limit.")
+    days: list[DayOut] = Field(description="The last thirty, the newest first.")
 
 
 class SessionOut(Schema):

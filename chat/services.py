@@ -14,10 +14,12 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from chat.errors import MessageNotFound, SessionNotFound, TurnInProgress, TurnLost
-from chat.models import Event, Generation, Message, Session, can_continue, sessions_of
+from chat.models import Event, Generation, Message, Session, sessions_of
+from chat.outcome import Outcome, end_payload
 from chat.packing import pack
 from chat.rows import insert
 from chat.search_index import index_turn
+from chat.usage import Charge, reserve, settle, settle_row
 
 TITLE_LENGTH = 60
 CRASH_STEP = 1_000_000
@@ -27,7 +29,8 @@ log never got is then recognised, since no event carries it."""
 
 @dataclass(frozen=True, slots=True)
 class TurnPlan:
-    """What a turn will run, decided before anything is written."""
+    """What a turn will run, decided before anything is written. wanted: tokens that its answer may
+    have at most."""
 
     model: str
     prompt_ids: Sequence[int]
@@ -35,12 +38,13 @@ class TurnPlan:
     fingerprint: dict[str, str]
     process: str
     request_id: str
+    wanted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class StartedTurn:
     """The rows of a turn that has begun. seq and payload: of its turn.started event. content: the
-    answer's text so far (empty unless it is being continued)."""
+    answer's text so far (empty unless it is being continued). charge: what it costs whom."""
 
     session_id: uuid.UUID
     message_id: uuid.UUID
@@ -48,24 +52,7 @@ class StartedTurn:
     seq: int
     content: str
     payload: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a turn ended. content: the whole message; the rest is of this generation alone."""
-
-    status: str
-    content: str
-    output_ids: Sequence[int]
-    token_offsets: Sequence[int]
-    finish_reason: str = ""
-    prompt_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-    seed: int | None = None
-    deterministic: bool = False
-    timings: dict[str, float] = field(default_factory=dict)
-    error: dict[str, Any] | None = None
+    charge: Charge | None = None
 
 
 @transaction.atomic
@@ -168,15 +155,19 @@ def _begin(
     user_message: dict[str, Any] | None = None,
     continued: bool = False,
 ) -> StartedTurn:
+    length = len(plan.prompt_ids)
+    charge = reserve(owner_id=session.owner_id, prompt_tokens=length, wanted=plan.wanted)
     generation = Generation(
         session=session,
         message=answer,
         model=plan.model,
         fingerprint=plan.fingerprint,
-        sampling=plan.sampling,
+        sampling=plan.sampling | charge.sampling,
+        reserved_tokens=charge.reserved,
+        created_at=charge.at,
         seed=plan.sampling.get("seed"),
         prompt_ids=pack(plan.prompt_ids),
-        prompt_tokens=len(plan.prompt_ids),
+        prompt_tokens=length,
         owner=plan.process,
         request_id=plan.request_id,
     )
@@ -192,11 +183,9 @@ def _begin(
         "message": {**_named(answer), "model": plan.model},
         "continued": continued,
     }
-    its = {"session": session, "generation": generation, "payload": payload}
-    insert(Event(seq=session.last_seq, kind="turn.started", **its))
-    return StartedTurn(
-        session.id, answer.id, generation.id, session.last_seq, answer.content, payload
-    )
+    seq, its = session.last_seq, {"session": session, "generation": generation}
+    insert(Event(seq=seq, kind="turn.started", payload=payload, **its))
+    return StartedTurn(session.id, answer.id, generation.id, seq, answer.content, payload, charge)
 
 
 def _named(message: Message) -> dict[str, Any]:
@@ -229,6 +218,7 @@ def turn_finish(*, turn: StartedTurn, process: str, seq: int, outcome: Outcome) 
     if changed != 1:
         raise TurnLost
     Message.objects.filter(id=turn.message_id).update(content=outcome.content)
+    settle(turn.charge, *outcome.charged)
     index_turn(message_id=turn.message_id)
     Session.objects.filter(id=turn.session_id).update(last_seq=seq, updated_at=timezone.now())
     Event.objects.create(
@@ -242,16 +232,17 @@ def turn_finish(*, turn: StartedTurn, process: str, seq: int, outcome: Outcome) 
 
 
 @transaction.atomic
-def turn_fail_row(*, turn: StartedTurn, process: str, error: dict[str, Any]) -> None:
-    """The least that ends a turn, for a database too full for more: two rows change in place.
+def turn_fail_row(*, turn: StartedTurn, process: str, outcome: Outcome) -> None:
+    """The least that ends a turn, for a database too full for more: rows change in place.
 
     The numbers that readers saw and the log did not get are jumped over. Raises TurnLost.
     """
     changed = Generation.objects.filter(
         id=turn.generation_id, status=Generation.Status.RUNNING, owner=process
-    ).update(status=Generation.Status.FAILED, error=error, finished_at=timezone.now())
+    ).update(status=Generation.Status.FAILED, error=outcome.error, finished_at=timezone.now())
     if changed != 1:
         raise TurnLost
+    settle_row(turn.charge, *outcome.charged)
     last = Session.objects.values_list("last_seq", flat=True).get(id=turn.session_id)
     Session.objects.filter(id=turn.session_id).update(last_seq=after_crash(last))
 
@@ -272,23 +263,3 @@ def title_of(text: str) -> str:
 def after_crash(seq: int) -> int:
     """The next multiple of CRASH_STEP above `seq`."""
     return (seq // CRASH_STEP + 1) * CRASH_STEP
-
-
-def end_payload(session_id: uuid.UUID, message_id: uuid.UUID, outcome: Outcome) -> dict[str, Any]:
-    return {
-        "session_id": str(session_id),
-        "message_id": str(message_id),
-        "status": outcome.status,
-        "finish_reason": outcome.finish_reason,
-        "usage": {
-            "prompt_tokens": outcome.prompt_tokens,
-            "output_tokens": outcome.output_tokens,
-            "cached_tokens": outcome.cached_tokens,
-        },
-        "timings": outcome.timings,
-        "seed": outcome.seed,
-        "deterministic": outcome.deterministic,
-        "error": outcome.error,
-        "can_continue": can_continue(status=outcome.status, finish_reason=outcome.finish_reason),
-        "length": len(outcome.content),
-    }

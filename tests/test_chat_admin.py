@@ -17,6 +17,7 @@ from chat.packing import pack
 pytestmark = pytest.mark.django_db
 
 LISTS = ["user", "session", "message", "generation"]
+OPERATORS_LISTS = ["usage", "quota"]
 
 
 def fill(owner: User, count: int) -> None:
@@ -169,7 +170,7 @@ def test_autocomplete_answers(staff: Client, make_user: Any) -> None:
     assert len(answer.json()["results"]) == 1
 
 
-@pytest.mark.parametrize("name", LISTS)
+@pytest.mark.parametrize("name", [*LISTS, *OPERATORS_LISTS])
 def test_only_staff_with_the_right_may_look(make_user: Any, name: str) -> None:
     path = f"/admin/chat/{name}/"
     client = Client()

@@ -237,6 +237,7 @@ async def test_the_documentation_loads_nothing_from_elsewhere(site: FakeEngine) 
         "/api/sessions/{session_id}/events",
         "/api/sessions/{session_id}/export",
         "/api/search",
+        "/api/usage",
     }
 
 

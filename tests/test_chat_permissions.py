@@ -73,6 +73,7 @@ ENDPOINTS = {
     ("get", "/api/sessions/{session_id}/events"): (200, 404, 404, 401),
     ("get", "/api/sessions/{session_id}/export"): (200, 404, 404, 401),
     ("get", "/api/search"): (200, 200, 200, 401),
+    ("get", "/api/usage"): (200, 200, 200, 401),
     ("get", "/api/engine"): (403, 403, 200, 401),
 }
 

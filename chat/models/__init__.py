@@ -4,6 +4,7 @@ from chat.models.conversation import Message, SearchText, Session, sessions_of
 from chat.models.generation import Event, Generation, can_continue
 from chat.models.operations import AuditEntry, OperatorRights
 from chat.models.people import SetupToken, User
+from chat.models.usage import Quota, Usage
 
 __all__ = [
     "AuditEntry",
@@ -11,9 +12,11 @@ __all__ = [
     "Generation",
     "Message",
     "OperatorRights",
+    "Quota",
     "SearchText",
     "Session",
     "SetupToken",
+    "Usage",
     "User",
     "can_continue",
     "sessions_of",

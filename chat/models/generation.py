@@ -19,7 +19,8 @@ class Generation(models.Model):
     prompt_ids, output_ids, token_offsets: packed little-endian uint32 (`chat.packing`); offsets
     count characters from the beginning of this generation's own text. deterministic: nothing else
     had an influence on the tokens, and engine: what computed them (`inference.types.EngineSetup`),
-    both as the engine says with its first token; False and empty before. owner and heartbeat_at
+    both as the engine says with its first token; False and empty before. reserved_tokens: of its
+    owner's allowance (`chat.usage`). owner and heartbeat_at
     say which process is at work, so that only a dead process's rows are failed.
     """
 
@@ -50,6 +51,7 @@ class Generation(models.Model):
     token_offsets = models.BinaryField(default=bytes)
     prompt_tokens = models.PositiveIntegerField(_("prompt tokens"), default=0)
     output_tokens = models.PositiveIntegerField(_("output tokens"), default=0)
+    reserved_tokens = models.PositiveBigIntegerField(default=0, editable=False)
     cached_tokens = models.PositiveIntegerField(_("cached tokens"), default=0)
     timings = models.JSONField(_("timings"), default=dict)
     finish_reason = models.CharField(_("finish reason"), max_length=16, blank=True)

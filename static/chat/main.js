@@ -13,6 +13,7 @@ import { Socket } from "./socket.js";
 import { Status } from "./status.js";
 import { say } from "./strings.js";
 import { listenForTheme } from "./theme.js";
+import "./usage.js";
 
 const byId = (id) => document.getElementById(id);
 const pageState = (page) => JSON.parse(page.getElementById("page-state").textContent);
