@@ -9,9 +9,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, replace
 
-from django.conf import settings
-
-from chat import engine, sampling, selectors, services
+from chat import engine, live_settings, sampling, selectors, services
 from chat.errors import ModelChanged
 from chat.prompting import continue_prompt
 from chat.selectors import ContinueContext, PromptContext
@@ -137,7 +135,7 @@ def _begun(
         sampling=params,
         answer_start=answer_start,
         tenant=str(owner_id),
-        deadline_s=settings.TINYLLM_DEADLINE_S or None,
+        deadline_s=live_settings.value("TINYLLM_DEADLINE_S") or None,
         session=str(started.session_id),
     )
     return Begun(started.session_id, started.seq, started, request)

@@ -12,9 +12,8 @@ from functools import cache
 from typing import Any, TypeVar
 
 import structlog
-from django.conf import settings
 
-from chat import branches, engine, forgetting, sampling, selectors, services
+from chat import branches, engine, forgetting, live_settings, sampling, selectors, services
 from chat.beginning import Begun, Run, begin_turn, continue_turn, regenerate_turn
 from chat.database import in_database, write_database
 from chat.ending import Ending, end_turn
@@ -206,7 +205,8 @@ class Turns:
     async def _watch(self, turn: LiveTurn) -> None:
         """End an answer that was begun for a caller once nobody reads it any more."""
         await asyncio.sleep(ARRIVAL_S)
-        leaving = asyncio.create_task(turn.readers.away(settings.TINYLLM_DISCONNECT_GRACE_S))
+        grace_s = live_settings.value("TINYLLM_DISCONNECT_GRACE_S")
+        leaving = asyncio.create_task(turn.readers.away(grace_s))
         ending = asyncio.create_task(turn.wait_end())
         await asyncio.wait([leaving, ending], return_when=asyncio.FIRST_COMPLETED)
         if not ending.done():

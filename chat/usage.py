@@ -14,13 +14,13 @@ from datetime import UTC, datetime, time, timedelta
 from math import ceil
 from typing import Any
 
-from django.conf import settings
 from django.db import connection
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.formats import localize
 from django.utils.translation import gettext as _
 
+from chat import live_settings
 from chat.errors import ChatError, WireError
 from chat.models import Generation, Quota, Usage, User
 
@@ -101,8 +101,8 @@ class TooManyTurns(ChatError):
 def limits_of(*, owner_id: uuid.UUID) -> Limits:
     quotas = list(Quota.objects.filter(Q(user_id=owner_id) | Q(group__user=owner_id)).distinct())
     return Limits(
-        _limit(quotas, "tokens_per_day", settings.TINYLLM_TOKENS_PER_DAY),
-        _limit(quotas, "concurrent_turns", settings.TINYLLM_CONCURRENT_TURNS),
+        _limit(quotas, "tokens_per_day", live_settings.value("TINYLLM_TOKENS_PER_DAY")),
+        _limit(quotas, "concurrent_turns", live_settings.value("TINYLLM_CONCURRENT_TURNS")),
     )
 
 

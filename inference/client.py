@@ -71,6 +71,9 @@ class EngineClient(Protocol):
         """Have it out of memory, and its files read afresh next time. Raises ModelBusy while
         somebody uses it, and EngineError."""
 
+    def keep_alive(self, seconds: float) -> None:
+        """How long models stay from now on that nobody asks for; 0: for ever."""
+
     async def codec(self, model: str) -> PromptCodec:
         """Tokenizer and template. Raises ModelNotFound, ModelUnavailable (and its subclasses)."""
 

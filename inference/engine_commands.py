@@ -55,6 +55,13 @@ class Unload:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepAlive:
+    """From now on models stay for so long that nobody asks for. No answer."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """Answered by a Report."""
 
@@ -82,7 +89,7 @@ class Wake:
     outside."""
 
 
-Command = Submit | Cancel | Load | Unload | Look | Forget | Stop | Wake
+Command = Submit | Cancel | Load | Unload | KeepAlive | Look | Forget | Stop | Wake
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from inference.engine_commands import (
     Delivery,
     EngineState,
     Forget,
+    KeepAlive,
     Load,
     Look,
     Report,
@@ -115,6 +116,8 @@ class EngineWorker(threading.Thread):
                 self._cancel(command)
             elif isinstance(command, Forget):
                 self._forget(command)
+            elif isinstance(command, KeepAlive):
+                self._residents.keep_alive_s = command.seconds
             elif not isinstance(command, Wake):
                 self._answer(command.ticket, partial(self._take, command))
 

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -21,6 +22,7 @@ from inference.engine_commands import (
     Command,
     Delivery,
     Forget,
+    KeepAlive,
     Load,
     Look,
     Report,
@@ -97,6 +99,10 @@ class MailboxClient(ABC):
         await self._ask(lambda ticket: Unload(ticket, directory))
         for name in [name for name in self._codecs if self._directory(name) == directory]:
             del self._codecs[name]  # its files may be others next time
+
+    def keep_alive(self, seconds: float) -> None:
+        self._options = replace(self._options, keep_alive_s=seconds)
+        self._tell(KeepAlive(seconds))
 
     async def saved_sessions(self) -> set[str]:
         folder = self._options.kv_folder

@@ -39,7 +39,7 @@ class Residents:
         self._last_used: dict[Path, float] = {}
         self._load: _Load | None = None
         self._no_room: object = None
-        self._keep_alive_s = loader.options.keep_alive_s
+        self.keep_alive_s = loader.options.keep_alive_s
         self.has_changed = False
         """Whether a model was loaded or unloaded since somebody took note and set it back."""
 
@@ -69,10 +69,10 @@ class Residents:
 
     def ends_at(self, directory: Path) -> float | None:
         """When a model is unloaded if nobody asks for it; None: it is busy, or never."""
-        return next_end([self._resident(directory)], self._keep_alive_s)
+        return next_end([self._resident(directory)], self.keep_alive_s)
 
     def next_end(self) -> float | None:
-        return next_end(self._residents(), self._keep_alive_s)
+        return next_end(self._residents(), self.keep_alive_s)
 
     def use(self, directory: Path) -> None:
         """It has work at this moment."""
@@ -121,7 +121,7 @@ class Residents:
             log.info("model.loaded", directory=directory.name)
 
     def unload_overdue(self) -> None:
-        for directory in overdue(self._residents(), self._keep_alive_s, time.monotonic()):
+        for directory in overdue(self._residents(), self.keep_alive_s, time.monotonic()):
             self._unload(directory, "nobody asked for it")
 
     def unload(self, directory: Path) -> None:

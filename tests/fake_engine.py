@@ -113,6 +113,7 @@ class FakeEngine:
         self.saved: set[str] = set()
         self.loaded: set[str] = set()
         self.busy: set[str] = set()
+        self.kept_alive_s: float | None = None
         self.codecs = {
             "chat": ByteCodec(ModelKind.CHAT, context_length=context_length),
             "story": ByteCodec(ModelKind.COMPLETION, context_length=context_length),
@@ -158,6 +159,9 @@ class FakeEngine:
         if model in self.busy:
             raise ModelBusy(model)
         self.loaded.discard(model)
+
+    def keep_alive(self, seconds: float) -> None:
+        self.kept_alive_s = seconds
 
     async def codec(self, model: str) -> ByteCodec:
         if model in self.codecs:

@@ -89,6 +89,8 @@ ANSWERS = {
     "GET /admin/engine/": (200, ADMIN),
     "GET /admin/engine/status/": (200, ADMIN),
     "GET /admin/engine/cancel/{session}/": (405, ADMIN),
+    "GET /admin/settings/": (200, ADMIN),
+    "GET /admin/settings/change/": (405, ADMIN),
     "GET /admin/models/": (200, ADMIN),
     "GET /admin/models/status/": (200, ADMIN),
     **{

@@ -76,3 +76,13 @@ async def test_a_model_is_loaded_and_unloaded_on_demand(thread: EngineThread, ga
     await thread.unload("tale")  # the same files, and gone already
     assert (await thread.status()).models == ()
     assert len(tokens(await read(thread, request("b")))) == 30
+
+
+async def test_how_long_models_stay_can_be_changed(thread: EngineThread) -> None:
+    await thread.load("tiny")
+    thread.keep_alive(0)
+    assert (await thread.status()).models[0].stays_s is None
+    thread.keep_alive(5000)
+    stays_s = (await thread.status()).models[0].stays_s
+    assert stays_s is not None
+    assert 4000 < stays_s <= 5000

@@ -21,7 +21,7 @@ TINYLLM_LOCAL = env.flag("TINYLLM_LOCAL", default=True)
 TINYLLM_DATA_DIR = env.directory("TINYLLM_DATA_DIR", BASE_DIR / "var")
 TINYLLM_MODELS_DIR = env.directory("TINYLLM_MODELS_DIR", BASE_DIR / "models")
 TINYLLM_HUB_ENDPOINT = env.text("HF_ENDPOINT", "https://huggingface.co")
-TINYLLM_HUB_TOKEN = env.text("HF_TOKEN")
+TINYLLM_HUB_TOKEN = env.secret("HF_TOKEN")
 TINYLLM_HUB_OFFLINE = env.flag("HF_HUB_OFFLINE", default=False)
 # One core stays free for the web process: OpenMP collapses when the two fight for cores.
 TINYLLM_THREADS = env.integer("TINYLLM_THREADS", max(1, env.cores() - 1))
@@ -51,10 +51,12 @@ TINYLLM_ENGINE_FACTORY = env.text("TINYLLM_ENGINE_FACTORY", "chat.engine.build")
 TINYLLM_BEHIND_PROXY = env.flag("TINYLLM_BEHIND_PROXY", default=False)
 
 DEBUG = False
-SECRET_KEY = env.text("SECRET_KEY") or (
+SECRET_KEY = env.secret("SECRET_KEY") or (
     local_secret_key(TINYLLM_DATA_DIR / "secret_key") if TINYLLM_LOCAL else ""
 )
-ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"] if TINYLLM_LOCAL else env.names("ALLOWED_HOSTS")
+ALLOWED_HOSTS = env.names("ALLOWED_HOSTS")
+if TINYLLM_LOCAL:
+    ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 
 INSTALLED_APPS = [
     "daphne",
@@ -189,6 +191,10 @@ UNFOLD = {
         ),
     },
 }
+
+# Every variable that was read above, with where it came from, and who knows what has become of it.
+TINYLLM_READ = env.READ
+TINYLLM_SETTING_ROWS = "chat.live_settings.setting_rows"
 
 LOGGING_CONFIG = None
 configure()

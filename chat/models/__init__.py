@@ -4,6 +4,7 @@ from chat.models.conversation import Message, SearchText, Session, sessions_of
 from chat.models.generation import Event, Generation, can_continue
 from chat.models.operations import AuditEntry, OperatorRights
 from chat.models.people import SetupToken, User
+from chat.models.settings import SiteSetting
 from chat.models.usage import Quota, Usage
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "SearchText",
     "Session",
     "SetupToken",
+    "SiteSetting",
     "Usage",
     "User",
     "can_continue",

@@ -12,6 +12,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from chat.operations.rights import VIEW
+from chat.operations.settings_page import LOOK
 
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
@@ -19,6 +20,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     links = [
         (VIEW, _("Engine"), "monitoring", "operations:engine"),
         (VIEW, _("Models"), "deployed_code", "operations:models"),
+        (LOOK, _("Settings"), "tune", "operations:settings"),
     ]
     items = [
         {"title": title, "icon": icon, "link": reverse(name)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from chat.operations import engine_page, models_page
+from chat.operations import engine_page, models_page, settings_page
 
 app_name = "operations"
 
@@ -16,6 +16,8 @@ urlpatterns: list[URLPattern] = [
         engine_page.cancel_generation,
         name="cancel_generation",
     ),
+    path("settings/", settings_page.settings_page, name="settings"),
+    path("settings/change/", settings_page.change_setting, name="change_setting"),
     path("models/", models_page.models_page, name="models"),
     path("models/status/", models_page.models_status, name="models_status"),
     *(

@@ -14,9 +14,9 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from chat import database, engine, forgetting, listening, setup
+from chat import database, engine, forgetting, listening, live_settings, setup
 from chat.cpu_times import cpu_seconds
-from chat.database import write_database
+from chat.database import in_database, write_database
 from chat.generation import turns
 from chat.guard import is_loopback
 from chat.listening import DEFAULT_PORT
@@ -62,6 +62,8 @@ class Command(BaseCommand):
         except EngineError as error:
             raise CommandError(error.message) from error
         engine.install(client)
+        live_settings.refresh()
+        client.keep_alive(live_settings.value("TINYLLM_KEEP_ALIVE_S"))
         recover(process=turns().process)
         server = SiteServer(application, listener)
         bound, port = listener.getsockname()[:2]
@@ -145,6 +147,8 @@ async def _keep_recovering() -> None:
         await forgetting.sweep()
         await asyncio.sleep(RECOVERY_S)
         try:
+            await in_database(live_settings.refresh)
+            engine.client().keep_alive(live_settings.value("TINYLLM_KEEP_ALIVE_S"))
             sessions = await write_database(
                 recover, process=turns().process, live=turns().generation_ids()
             )
