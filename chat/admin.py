@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from chat import audit
 from chat.generation import turns
 from chat.models import Generation, Message, Session, User
 from chat.operations import record_admin as record_admin
@@ -47,6 +48,7 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc]
     def export_json(self, request: HttpRequest, rows: QuerySet[Any]) -> StreamingHttpResponse:
         """A JSON array, one row at a time: memory does not grow with the selection."""
         name = self.model._meta.model_name
+        audit.record(f"{name}.export", target_type=str(name), after={"rows": rows.count()})
         return StreamingHttpResponse(
             json_array(rows),
             content_type="application/json",
@@ -225,6 +227,8 @@ class GenerationAdmin(RecordAdmin):
         ids = set(running.values_list("id", flat=True))
         stopped = async_to_sync(turns().cancel_generations)(ids)
         if stopped:
+            about = {"stopped": stopped, "of": sorted(map(str, ids))}
+            audit.record("generation.cancel", target_type="generation", after=about)
             told = ngettext(
                 "%(count)d answer was stopped.", "%(count)d answers were stopped.", stopped
             )

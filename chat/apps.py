@@ -11,4 +11,4 @@ class ChatConfig(AppConfig):
     verbose_name = _("Chat")
 
     def ready(self) -> None:
-        from chat import checks, forgetting  # noqa: F401
+        from chat import audited_changes, checks, forgetting  # noqa: F401

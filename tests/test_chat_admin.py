@@ -11,13 +11,13 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from chat.models import Generation, Message, Session, User
+from chat.models import AuditEntry, Generation, Message, Session, User
 from chat.packing import pack
 
 pytestmark = pytest.mark.django_db
 
 LISTS = ["user", "session", "message", "generation"]
-OPERATORS_LISTS = ["usage", "quota"]
+OPERATORS_LISTS = ["usage", "quota", "auditentry"]
 
 
 def fill(owner: User, count: int) -> None:
@@ -133,6 +133,8 @@ def test_export_is_json_that_says_everything(staff: Client, make_user: Any, name
     )
     assert answer["content-disposition"] == f'attachment; filename="{name}s.json"'
     rows = json.loads(b"".join(answer.streaming_content))
+    exported = AuditEntry.objects.get(action=f"{name}.export")
+    assert (exported.actor, exported.after) == ("boss", {"rows": len(chosen)})
     assert sorted(row["id"] for row in rows) == sorted(chosen)
     if name == "generation":
         assert rows[0]["output_ids"] == [3, 4, 5]

@@ -84,6 +84,7 @@ ANSWERS = {
     "GET /admin/chat/user/add/": (200, ADMIN),
     "GET /admin/chat/usage/": (200, ADMIN),
     "GET /admin/chat/quota/": (200, ADMIN),
+    "GET /admin/chat/auditentry/": (200, ADMIN),
     "GET /admin/jsi18n/": (200, ADMIN),
     "GET /admin/nothing/": (404, ADMIN),
     "GET /admin/engine/": (200, ADMIN),

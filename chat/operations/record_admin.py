@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
 from django.db.models import F, Model, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 
-from chat.models import Quota, Usage
+from chat.models import AuditEntry, Quota, Usage
 
 
 class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]
@@ -65,3 +67,24 @@ class QuotaAdmin(ModelAdmin):  # type: ignore[misc]
     search_fields = ("user__username", "group__name")
     autocomplete_fields = ("user", "group")
     show_full_result_count = False
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(ReadOnlyAdmin):
+    list_display = ("at", "actor", "action", "target_type", "target", "was", "became")
+    list_filter = ("action", "target_type", "at")
+    search_fields = ("actor", "action", "target", "=target_id")
+    date_hierarchy = "at"
+    ordering = ("-id",)
+
+    @admin.display(description=_("before"))
+    def was(self, entry: AuditEntry) -> str:
+        return _in_a_line(entry.before)
+
+    @admin.display(description=_("after"))
+    def became(self, entry: AuditEntry) -> str:
+        return _in_a_line(entry.after)
+
+
+def _in_a_line(values: dict[str, Any] | None) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in (values or {}).items()) or "-"
