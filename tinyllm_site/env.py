@@ -94,6 +94,14 @@ def database(default: Path) -> dict[str, Any]:
     return cast(dict[str, Any], _env.db_url("DATABASE_URL", default=url))
 
 
+def database_at(url: str) -> dict[str, Any]:
+    """Any database's URL as Django's dictionary. Raises ValueError and its like."""
+    described = cast(dict[str, Any], environ.Env.db_url_config(url))
+    if not described.get("ENGINE"):
+        raise ValueError(urlsplit(url).scheme or url)
+    return described
+
+
 def hand_on(name: str, value: Path) -> None:
     """Set a variable for libraries that read it themselves, in this process and its children."""
     os.environ[name] = str(value)
