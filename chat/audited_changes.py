@@ -24,7 +24,7 @@ WATCHED: dict[type[Model], tuple[str, ...]] = {
     Quota: ("user", "group", "tokens_per_day", "concurrent_turns"),
 }
 """Models, and the fields that are told."""
-_HIDDEN = {User: ("password",)}
+_HIDDEN: dict[type[Model], tuple[str, ...]] = {User: ("password",)}
 """Fields of which only that they changed is told."""
 _ACTIONS = {ADDITION: "add", CHANGE: "change", DELETION: "delete"}
 

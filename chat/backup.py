@@ -133,7 +133,7 @@ def _add(tar: tarfile.TarFile, path: Path, name: str) -> dict[str, Any]:
     with path.open("rb") as file:
         about = tar.gettarinfo(arcname=name, fileobj=file)
         reader = HashingReader(file)
-        tar.addfile(about, reader)  # type: ignore[arg-type]
+        tar.addfile(about, reader)
     return {"size": about.size, "sha256": reader.digest.hexdigest()}
 
 

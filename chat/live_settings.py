@@ -102,9 +102,14 @@ def setting_change(*, name: str, text: str) -> None:
                 name=name, defaults={"value": number, "changed_at": now}
             )
         if before != number:
-            changed = {"before": {"value": before}, "after": {"value": number}}
-            about = {"target_type": "setting", "target_id": name, "target": name}
-            audit.record("setting.change", **about, **changed)
+            audit.record(
+                "setting.change",
+                target_type="setting",
+                target_id=name,
+                target=name,
+                before={"value": before},
+                after={"value": number},
+            )
     refresh()
 
 

@@ -49,7 +49,7 @@ class Charge:
     max_tokens: int | None = None
 
     @property
-    def sampling(self) -> dict[str, int]:
+    def sampling(self) -> dict[str, Any]:
         """What changes in the turn's sampling."""
         return {} if self.max_tokens is None else {"max_tokens": self.max_tokens}
 

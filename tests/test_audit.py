@@ -53,7 +53,7 @@ def test_rights_groups_and_quotas_are_told(make_user: Any) -> None:
     ada = make_user("ada")
     group = Group.objects.create(name="lab")
     quota = Quota.objects.create(group=group, tokens_per_day=5)
-    AuditEntry.objects.all()._raw_delete("default")  # type: ignore[attr-defined]
+    AuditEntry.objects.all()._raw_delete("default")
     right = Permission.objects.get(codename="view_engine")
     ada.groups.add(group)
     group.user_set.remove(ada)

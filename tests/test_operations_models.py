@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from django.test import AsyncClient
 
-from chat import engine
+from chat import audit, engine
 from chat.database import in_database
 from chat.models import AuditEntry
-from chat.operations import model_work, models_page
+from chat.operations import models_page
 from chat.operations.model_work import ModelWork, Watched, WorkInProgress
 from inference.errors import ModelUnavailable
 from inference.model_store import ModelStore
@@ -208,7 +208,7 @@ def test_every_trouble_ends_the_work_in_words(
     assert made.wait(HANG_S)
     told = made.told() or {}
     assert (told["state"], told["message"]) == ("failed", said)
-    assert AuditEntry.objects.get().actor == model_work.audit.NOBODY
+    assert AuditEntry.objects.get().actor == audit.NOBODY
 
 
 def refuse(error: Exception) -> None:

@@ -35,8 +35,14 @@ PLAN = TurnPlan("chat", range(10), {"max_tokens": None}, {}, "process", "request
 
 
 def start(owner: User) -> StartedTurn:
-    ids = {"session_id": None, "parent_id": None, "client_id": uuid.uuid4().hex}
-    return services.turn_start(owner_id=owner.id, text="Hello", plan=PLAN, **ids)
+    return services.turn_start(
+        owner_id=owner.id,
+        session_id=None,
+        parent_id=None,
+        client_id=uuid.uuid4().hex,
+        text="Hello",
+        plan=PLAN,
+    )
 
 
 def finish(turn: StartedTurn, status: str = "DONE", tokens: int = 5) -> None:
@@ -93,7 +99,8 @@ def test_two_turns_at_once_do_not_both_slip_under_the_limit(ada: User) -> None:
         Quota.objects.update_or_create(
             user=ada, defaults={"tokens_per_day": 0, "concurrent_turns": 0, field: limit}
         )
-        together, ends = threading.Barrier(4), []
+        together = threading.Barrier(4)
+        ends: list[Any] = []
 
         def try_it(together: threading.Barrier = together, ends: list[Any] = ends) -> None:
             together.wait(60)

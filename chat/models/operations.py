@@ -15,7 +15,7 @@ class OperatorRights(models.Model):
     class Meta:
         managed = False
         default_permissions = ()
-        permissions: ClassVar[list[tuple[str, str]]] = [
+        permissions: ClassVar[list[tuple[str, Any]]] = [
             ("view_engine", "Can look at the engine, its requests and models"),
             ("operate_engine", "Can cancel requests, and fetch, load, unload and remove models"),
         ]

@@ -48,8 +48,9 @@ async def cancel_generation(request: HttpRequest, generation_id: uuid.UUID) -> H
     """By the road that every cancel takes. stopped: 0 where it is over already."""
     stopped = await turns().cancel_generations({generation_id})
     if stopped:
-        about = {"target_type": "generation", "target_id": generation_id}
-        await write_database(audit.record, "generation.cancel", **about)
+        await write_database(
+            audit.record, "generation.cancel", target_type="generation", target_id=generation_id
+        )
     return JsonResponse({"stopped": stopped})
 
 

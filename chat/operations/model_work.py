@@ -178,8 +178,10 @@ def _carry_out(work: Work, task: Callable[[Watched], None]) -> None:
         state, message = "failed", f"{type(error).__name__}: {error}"
     try:
         after = {"ended": state} | ({"reason": message[:500]} if message else {})
-        about = {"target_type": "model", "target_id": work.model, "target": work.model}
-        audit.record(f"model.{work.verb}", **about, after=after)
+        name = work.model
+        audit.record(
+            f"model.{work.verb}", target_type="model", target_id=name, target=name, after=after
+        )
     except Exception:
         _log.exception("audit.not_written", verb=work.verb, model=work.model)
     finally:

@@ -36,13 +36,15 @@ def models_page(request: HttpRequest) -> HttpResponse:
 @answer(VIEW)
 async def models_status(request: HttpRequest) -> HttpResponse:
     told: dict[str, Any] = {"work": work.told()}
+    memory: dict[str, str] = {}
+    busy: set[str] = set()
     try:
         status = await engine.client().status()
-        memory = {name: model.state for model in status.models for name in model.names}
+        for model in status.models:
+            memory.update(dict.fromkeys(model.names, model.state))
         busy = {name for m in status.models for name in m.names if m.running or m.waiting}
     except EngineError as error:
         told["error"] = wire(error).message
-        memory, busy = {}, set()
     told["models"] = await asyncio.to_thread(_models, memory, busy)
     return JsonResponse(told)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, cast
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
@@ -18,7 +18,7 @@ P = ParamSpec("P")
 VIEW, OPERATE = "chat.view_engine", "chat.operate_engine"
 
 Page = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
-Answer = Callable[Concatenate[HttpRequest, P], Awaitable[HttpResponseBase]]
+Answer = Callable[Concatenate[HttpRequest, P], Coroutine[Any, Any, HttpResponseBase]]
 
 
 def page(permission: str) -> Callable[[Page[P]], Any]:
@@ -49,7 +49,7 @@ def answer(permission: str) -> Callable[[Answer[P]], Answer[P]]:
                 return JsonResponse({"error": _("You may not do this.")}, status=403)
             return await view(request, *args, **kwargs)
 
-        return guarded
+        return cast(Answer[P], guarded)
 
     return wrap
 
