@@ -113,7 +113,8 @@ async def test_cancel_takes_the_one_road_and_is_in_the_audit_log(site: FakeEngin
     path = CANCEL.format(turn.started.generation_id)
     refused = await (await client_of(watcher)).post(path)
     assert refused.status_code == 403
-    assert await in_database(AuditEntry.objects.count) == 0
+    cancels = AuditEntry.objects.filter(action="generation.cancel")
+    assert await in_database(cancels.count) == 0
     client = await client_of(operator)
     assert (await client.get(path)).status_code == 405
     assert (await client.post(path)).json() == {"stopped": 1}
@@ -121,12 +122,10 @@ async def test_cancel_takes_the_one_road_and_is_in_the_audit_log(site: FakeEngin
     row = await Generation.objects.aget()
     assert row.status == "STOPPED"
     assert turn.text == "secret words"
-    entry = await AuditEntry.objects.aget()
-    assert (entry.actor, entry.action, entry.target_id) == (
-        "operator", "generation.cancel", str(row.id),
-    )  # fmt: skip
+    entry = await cancels.aget()
+    assert (entry.actor, entry.target_id) == ("operator", str(row.id))
     assert (await client.post(path)).json() == {"stopped": 0}
-    assert await in_database(AuditEntry.objects.count) == 1
+    assert await in_database(cancels.count) == 1
 
 
 async def test_only_staff_with_the_right_may_look(site: FakeEngine) -> None:
