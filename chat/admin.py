@@ -16,10 +16,12 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 
-from chat.accounts import admin as _accounts  # noqa: F401  (registers itself, as does the next)
+from chat import audit
+from chat.accounts import admin as _accounts  # noqa: F401  (registers itself, as do the next)
 from chat.accounts import people_admin as _people  # noqa: F401
 from chat.generation import turns
 from chat.models import Feedback, File, Generation, Message, Session
+from chat.operations import record_admin as _records  # noqa: F401
 from chat.packing import unpack
 
 EXPORT_CHUNK = 500
@@ -50,6 +52,7 @@ class RecordAdmin(ModelAdmin):  # type: ignore[misc]
     def export_json(self, request: HttpRequest, rows: QuerySet[Any]) -> StreamingHttpResponse:
         """A JSON array, one row at a time: memory does not grow with the selection."""
         name = self.model._meta.model_name
+        audit.record(f"{name}.export", target_type=str(name), after={"rows": rows.count()})
         return StreamingHttpResponse(
             json_array(rows),
             content_type="application/json",
@@ -265,6 +268,8 @@ class GenerationAdmin(RecordAdmin):
         ids = set(running.values_list("id", flat=True))
         stopped = async_to_sync(turns().cancel_generations)(ids)
         if stopped:
+            about = {"stopped": stopped, "of": sorted(map(str, ids))}
+            audit.record("generation.cancel", target_type="generation", after=about)
             told = ngettext(
                 "%(count)d answer was stopped.", "%(count)d answers were stopped.", stopped
             )

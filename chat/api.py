@@ -42,6 +42,7 @@ from chat.schemas import (
     HitOut,
     SessionDetailOut,
     SessionOut,
+    UsageOfDaysOut,
     UsageOut,
 )
 from chat.search import search
@@ -49,9 +50,10 @@ from chat.session_edits import Edit, edit
 from chat.session_pages import session_page
 from chat.session_settings.api import router as settings_router
 from chat.submission import Submission
+from chat.usage import rate_limit_headers, usage_of
 from inference.errors import EngineError
 
-_REFUSALS = dict.fromkeys((400, 401, 403, 404, 409, 413, 415, 500, 503), ErrorOut)
+_REFUSALS = dict.fromkeys((400, 401, 403, 404, 409, 413, 415, 429, 500, 503), ErrorOut)
 
 
 async def _owner(request: HttpRequest) -> uuid.UUID:
@@ -211,6 +213,12 @@ async def engine_status(request: HttpRequest) -> Any:
     return asdict(await engine.client().status())
 
 
+@api.get("/usage", response={200: UsageOfDaysOut, 401: ErrorOut})
+async def usage_of_days(request: HttpRequest) -> Any:
+    """What the caller has used, today and in the last days, and may use."""
+    return await in_database(usage_of, owner_id=_owner_of(request))
+
+
 def _owner_of(request: HttpRequest) -> uuid.UUID:
     owner: uuid.UUID = request.auth  # type: ignore[attr-defined]
     return owner
@@ -230,6 +238,8 @@ def _told(request: HttpRequest, error: WireError) -> HttpResponse:
         answer["Retry-After"] = str(error.retry_after_s)
     if error.status == 401:
         answer["WWW-Authenticate"] = "Bearer"
+    for name, value in rate_limit_headers(error).items():
+        answer[name] = value
     return answer
 
 

@@ -11,5 +11,5 @@ class ChatConfig(AppConfig):
     verbose_name = _("Chat")
 
     def ready(self) -> None:
-        from chat import checks, forgetting  # noqa: F401
+        from chat import audited_changes, checks, forgetting  # noqa: F401
         from chat.accounts import access, roles  # noqa: F401

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from django.conf import settings
 from django.utils.translation import gettext as _
 
-from chat import engine, prompt_selectors, sampling, selectors, services
+from chat import engine, live_settings, prompt_selectors, sampling, selectors, services
 from chat.context.reading import Asked, read, same_tokens
 from chat.errors import InvalidRequest, ModelChanged
 from chat.files.attach import shown_with
@@ -150,6 +149,7 @@ def plan_of(
     context: Mapping[str, Any],
     shown: Shown | None = None,
 ) -> TurnPlan:
+    room = max(1, run.codec.context_length - len(ids))
     return TurnPlan(
         model=model,
         prompt_ids=ids,
@@ -159,6 +159,7 @@ def plan_of(
         request_id=run.request_id,
         context=dict(context),
         shown=shown,
+        wanted=min(room, params.max_tokens or room),
     )
 
 
@@ -169,6 +170,8 @@ def begun(
     params: SamplingParams,
     answer_start: int | None,
 ) -> Begun:
+    assert started.charge is not None
+    params = replace(params, **started.charge.sampling)
     request = GenerateRequest(
         request_id=plan.request_id,
         model=plan.model,
@@ -176,7 +179,7 @@ def begun(
         sampling=params,
         answer_start=answer_start,
         tenant=str(owner_id),
-        deadline_s=settings.TINYLLM_DEADLINE_S or None,
+        deadline_s=live_settings.value("TINYLLM_DEADLINE_S") or None,
         session=str(started.session_id),
     )
     return Begun(started.session_id, started.seq, started, request)

@@ -81,6 +81,8 @@ def engine_numbers(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
             ("TINYLLM_CONTEXT_TOKENS", 0),
             ("TINYLLM_MAX_BATCH", 1),
             ("TINYLLM_DEADLINE_S", 0),
+            ("TINYLLM_TOKENS_PER_DAY", 0),
+            ("TINYLLM_CONCURRENT_TURNS", 0),
             ("TINYLLM_MEMORY_GB", 0.1),
             ("TINYLLM_KEEP_ALIVE_S", 0),
         )

@@ -14,9 +14,9 @@ from chat.database import write_database
 from chat.errors import StorageFailed, TurnLost, wire
 from chat.event_log import EventLog
 from chat.live import LiveTurn
+from chat.outcome import Outcome, end_payload
 from chat.packing import of_shown_text
-from chat.services import after_crash, end_payload, turn_fail_row, turn_finish
-from chat.turn_records import Outcome
+from chat.services import after_crash, turn_fail_row, turn_finish
 from inference.types import GenerateRequest
 
 LOCKED_RETRY_S = 0.5
@@ -82,9 +82,7 @@ async def _until_unlocked(function: Any, **kwargs: Any) -> None:
 
 async def _fail_row(turn: LiveTurn, process: str, outcome: Outcome) -> None:
     try:
-        await _until_unlocked(
-            turn_fail_row, turn=turn.started, process=process, error=outcome.error
-        )
+        await _until_unlocked(turn_fail_row, turn=turn.started, process=process, outcome=outcome)
     except (DatabaseError, TurnLost) as error:
         # The row stays RUNNING; `recovery.recover` ends it once the database takes it.
         _log.error("turn_row_not_ended", reason=str(error), session=str(turn.started.session_id))

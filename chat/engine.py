@@ -20,6 +20,7 @@ from inference.examination import (
     Trace,
     TraceRequest,
 )
+from inference.process_memory import memory_held
 from inference.types import ModelFingerprint
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ __all__ = [
     "fingerprint",
     "install",
     "machine",
+    "memory_held",
     "replay_model",
+    "store",
 ]
 
 log = structlog.get_logger(__name__)
@@ -101,6 +104,13 @@ def replay_model(
         options, deterministic=deterministic, kv_tokens=room, context_tokens=context_tokens
     )
     return ReplayModel(store.ready_directory(name), store.kind(name), options)
+
+
+def store() -> ModelStore:
+    """The models on this disk, with the hub that the settings name. Raises CatalogueError."""
+    from inference.management.store import store_from_settings
+
+    return store_from_settings()
 
 
 def _store() -> ModelStore:

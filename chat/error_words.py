@@ -25,6 +25,7 @@ _SENTENCES = {
     "model_not_found": gettext_noop("There is no model called %(model)s. Known models: %(known)s."),
     "model_unavailable": _UNUSABLE,
     "model_invalid": _UNUSABLE,
+    "model_busy": gettext_noop("%(model)s is being used. Wait, or cancel its requests."),
     "unsupported_architecture": _UNUSABLE,
     "engine_stopped": gettext_noop("The engine is not running. Try again in a moment."),
     "engine_crashed": gettext_noop(

@@ -30,7 +30,7 @@ class ChatError(Exception):
     code: ClassVar[str] = "chat_error"
     status: ClassVar[int] = 400
     retryable: ClassVar[bool] = False
-    retry_after_s: ClassVar[int | None] = None
+    retry_after_s: int | None = None
 
     def __init__(self, message: str, **fields: Any) -> None:
         super().__init__(message)
@@ -235,7 +235,9 @@ class WireError:
             "fields": self.fields,
             "retryable": self.retryable,
         }
-        return told if self.retry_after_s is None else told | {"retry_after_s": self.retry_after_s}
+        if self.retry_after_s is None or not self.retryable:
+            return told
+        return told | {"retry_after_s": self.retry_after_s}
 
     def envelope(self) -> dict[str, Any]:
         return {
@@ -250,7 +252,12 @@ class WireError:
         }
 
 
-_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error"}
+_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+}
 
 
 def wire(error: BaseException) -> WireError:

@@ -12,9 +12,17 @@ from functools import cache
 from typing import Any, TypeVar
 
 import structlog
-from django.conf import settings
 
-from chat import branches, engine, filtering, forgetting, prompt_selectors, selectors, services
+from chat import (
+    branches,
+    engine,
+    filtering,
+    forgetting,
+    live_settings,
+    prompt_selectors,
+    selectors,
+    services,
+)
 from chat.beginning import Begun, Run, begin_turn, continue_turn, regenerate_turn
 from chat.database import in_database, write_database
 from chat.ending import Ending, end_turn
@@ -72,6 +80,10 @@ class Turns:
 
     def generation_ids(self) -> list[uuid.UUID]:
         return [turn.started.generation_id for turn in self._live.values()]
+
+    def generations_by_request(self) -> dict[str, uuid.UUID]:
+        """The generations that are being written here, by the request that writes each."""
+        return {turn.request_id: turn.started.generation_id for turn in self._live.values()}
 
     async def submit(self, *, owner_id: uuid.UUID, submission: Submission) -> Accepted:
         """Begin a turn. Nothing is written unless it can begin. Raises ChatError, EngineError."""
@@ -213,7 +225,8 @@ class Turns:
     async def _watch(self, turn: LiveTurn) -> None:
         """End an answer that was begun for a caller once nobody reads it any more."""
         await asyncio.sleep(ARRIVAL_S)
-        leaving = asyncio.create_task(turn.readers.away(settings.TINYLLM_DISCONNECT_GRACE_S))
+        grace_s = live_settings.value("TINYLLM_DISCONNECT_GRACE_S")
+        leaving = asyncio.create_task(turn.readers.away(grace_s))
         ending = asyncio.create_task(turn.wait_end())
         await asyncio.wait([leaving, ending], return_when=asyncio.FIRST_COMPLETED)
         if not ending.done():

@@ -18,6 +18,7 @@ def page_strings() -> dict[str, str]:
         **_status(),
         **panel_strings(),
         **glass_strings(),
+        **_usage(),
         "version": _("Version {n} of {total}"),
         "busy": _(
             "An answer is still being written in this session. Wait for it, or stop it first."
@@ -94,6 +95,18 @@ def _numbers() -> dict[str, str]:
         "guessed_title": _("Tokens that were guessed from the text so far and checked together"),
         "seed": _("seed {n}"),
         "seed_title": _("The same seed, text and settings give the same answer again"),
+    }
+
+
+def _usage() -> dict[str, str]:
+    """The panel of a person's own use."""
+    return {
+        "usage_today": _("{n} tokens today."),
+        "usage_of": _("{n} of {limit} tokens today."),
+        "usage_resets": _("A new day begins at {time}."),
+        "usage_held": _("{n} are held by answers that are being written."),
+        "usage_at_once": _("At most {n} answers are written at once."),
+        "usage_unknown": _("Your use could not be read. Try again."),
     }
 
 

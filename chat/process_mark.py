@@ -33,6 +33,12 @@ class ProcessMark:
         os.close(self._fd)
 
 
+def alive() -> list[str]:
+    """Processes on this data folder that hold their mark: servers, and commands beside them."""
+    names = [path.name for path in _directory().glob("*")]
+    return [name for name in names if is_alive(name)]
+
+
 def is_alive(process: str) -> bool | None:
     """None: no way to tell. A dead process's file is removed."""
     path = _directory() / process

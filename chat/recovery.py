@@ -18,9 +18,11 @@ from django.utils import timezone
 from chat import process_mark
 from chat.error_words import SERVER_STOPPED
 from chat.models import Generation, Session
+from chat.outcome import Outcome
 from chat.prompt_selectors import logged_tokens
 from chat.services import after_crash, turn_finish
-from chat.turn_records import Outcome, StartedTurn
+from chat.turn_records import StartedTurn
+from chat.usage import Charge
 
 SILENCE = timedelta(seconds=30)
 """A heartbeat this old is a dead process's, where its mark cannot be asked."""
@@ -48,7 +50,9 @@ def _is_abandoned(row: Generation, process: str) -> bool:
 def _fail(row: Generation) -> uuid.UUID:
     ids, offsets = logged_tokens(row)
     last = row.events.order_by("-seq").values_list("seq", flat=True).first() or 0
-    turn = StartedTurn(row.session_id, row.message_id, row.id, last, "")
+    known, owner = Session.objects.values_list("last_seq", "owner_id").get(id=row.session_id)
+    charge = Charge(owner, row.created_at, row.reserved_tokens)
+    turn = StartedTurn(row.session_id, row.message_id, row.id, last, "", charge=charge)
     outcome = Outcome(
         status=Generation.Status.FAILED,
         content=row.message.content,
@@ -60,7 +64,6 @@ def _fail(row: Generation) -> uuid.UUID:
         deterministic=row.deterministic,
         error=_server_stopped(),
     )
-    known = Session.objects.values_list("last_seq", flat=True).get(id=row.session_id)
     seq = after_crash(max(last, known))
     turn_finish(turn=turn, process=row.owner, seq=seq, outcome=outcome)
     _log.warning("turn_recovered", session=str(row.session_id), tokens=len(ids))

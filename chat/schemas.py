@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from ninja import Schema
@@ -67,6 +67,26 @@ class ChatOut(Schema):
     message_id: uuid.UUID
     finish_reason: str
     usage: UsageOut
+
+
+class DayOut(Schema):
+    day: date
+    turns: int
+    prompt_tokens: int
+    output_tokens: int
+
+
+class UsageOfDaysOut(Schema):
+    """Tokens of prompts and answers together, by UTC days."""
+
+    used: int
+    reserved: int = Field(description="Held by answers that are being written.")
+    tokens_per_day: int | None = Field(description="null: no limit.")
+    remaining: int | None
+    resets_at: datetime
+    running: int = Field(description="Answers that are being written.")
+    concurrent_turns: int | None = Field(description="null: no limit.")
+    days: list[DayOut] = Field(description="The last thirty, the newest first.")
 
 
 class SessionOut(Schema):
@@ -135,6 +155,28 @@ class MessageOut(Schema):
     comment: str = Field(description="The reason that was given for the rating.")
 
 
+class RequestStatusOut(Schema):
+    """A request in the engine, without a word of its text. tenant: whose it is."""
+
+    request_id: str
+    tenant: str
+    state: str = Field(description='"running" or "waiting".')
+    prompt_tokens: int
+    read_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    age_s: float
+    tokens_per_s: float
+
+
+class TotalsOut(Schema):
+    """Since the model was loaded."""
+
+    requests: int
+    prompt_tokens: int
+    output_tokens: int
+
+
 class ModelStatusOut(Schema):
     names: list[str] = Field(description="All names that the model goes by.")
     state: str = Field(description='"ready", or "loading" while it is on its way into memory.')
@@ -148,11 +190,24 @@ class ModelStatusOut(Schema):
         description="Seconds until it is unloaded if nobody asks for it; null: not while it is "
         "used, or never."
     )
+    cached_blocks: int = Field(description="Free ones with a text that may come again.")
+    weights: int = Field(description="Bytes.")
+    cache: int = Field(description="Bytes.")
+    totals: TotalsOut
+    requests: list[RequestStatusOut]
+
+
+class ProcessStatusOut(Schema):
+    pid: int
+    memory: int = Field(description="Bytes of RAM that the process holds.")
+    gpu_used: int = Field(description="Bytes of the GPU's memory that anybody holds; 0: no GPU.")
+    gpu_total: int
 
 
 class EngineStatusOut(Schema):
     models: list[ModelStatusOut]
     budget: int = Field(description="Bytes that all models together may take.")
+    process: ProcessStatusOut | None = Field(description="The one that computes.")
 
 
 class BranchIn(Schema):

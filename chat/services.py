@@ -13,11 +13,13 @@ from django.utils import timezone
 
 from chat.errors import MessageNotFound, SessionNotFound, TurnInProgress, TurnLost
 from chat.files.services import names_of, passages_told, write_shown
-from chat.models import Event, Generation, Message, Session, can_continue, sessions_of
+from chat.models import Event, Generation, Message, Session, sessions_of
+from chat.outcome import Outcome, end_payload
 from chat.packing import pack
 from chat.rows import insert
 from chat.search_index import index_turn
-from chat.turn_records import Outcome, StartedTurn, TurnPlan
+from chat.turn_records import StartedTurn, TurnPlan
+from chat.usage import Charge, reserve, settle, settle_row
 
 TITLE_LENGTH = 60
 CRASH_STEP = 1_000_000
@@ -129,7 +131,9 @@ def _begin(
     user_message: dict[str, Any] | None = None,
     continued: bool = False,
 ) -> StartedTurn:
-    generation = _generation(session, answer, plan)
+    length = len(plan.prompt_ids)
+    charge = reserve(owner_id=session.owner_id, prompt_tokens=length, wanted=plan.wanted)
+    generation = _generation(session, answer, plan, charge)
     try:
         insert(generation)
     except IntegrityError:
@@ -147,20 +151,20 @@ def _begin(
         },
         "continued": continued,
     }
-    its = {"session": session, "generation": generation, "payload": payload}
-    insert(Event(seq=session.last_seq, kind="turn.started", **its))
-    return StartedTurn(
-        session.id, answer.id, generation.id, session.last_seq, answer.content, payload
-    )
+    seq, its = session.last_seq, {"session": session, "generation": generation}
+    insert(Event(seq=seq, kind="turn.started", payload=payload, **its))
+    return StartedTurn(session.id, answer.id, generation.id, seq, answer.content, payload, charge)
 
 
-def _generation(session: Session, answer: Message, plan: TurnPlan) -> Generation:
+def _generation(session: Session, answer: Message, plan: TurnPlan, charge: Charge) -> Generation:
     return Generation(
         session=session,
         message=answer,
         model=plan.model,
         fingerprint=plan.fingerprint,
-        sampling=plan.sampling,
+        sampling=plan.sampling | charge.sampling,
+        reserved_tokens=charge.reserved,
+        created_at=charge.at,
         context=plan.context,
         seed=plan.sampling.get("seed"),
         prompt_ids=pack(plan.prompt_ids),
@@ -201,6 +205,7 @@ def turn_finish(*, turn: StartedTurn, process: str, seq: int, outcome: Outcome) 
     if changed != 1:
         raise TurnLost
     Message.objects.filter(id=turn.message_id).update(content=outcome.content)
+    settle(turn.charge, *outcome.charged)
     index_turn(message_id=turn.message_id)
     Session.objects.filter(id=turn.session_id).update(last_seq=seq, updated_at=timezone.now())
     Event.objects.create(
@@ -214,16 +219,17 @@ def turn_finish(*, turn: StartedTurn, process: str, seq: int, outcome: Outcome) 
 
 
 @transaction.atomic
-def turn_fail_row(*, turn: StartedTurn, process: str, error: dict[str, Any]) -> None:
-    """The least that ends a turn, for a database too full for more: two rows change in place.
+def turn_fail_row(*, turn: StartedTurn, process: str, outcome: Outcome) -> None:
+    """The least that ends a turn, for a database too full for more: rows change in place.
 
     The numbers that readers saw and the log did not get are jumped over. Raises TurnLost.
     """
     changed = Generation.objects.filter(
         id=turn.generation_id, status=Generation.Status.RUNNING, owner=process
-    ).update(status=Generation.Status.FAILED, error=error, finished_at=timezone.now())
+    ).update(status=Generation.Status.FAILED, error=outcome.error, finished_at=timezone.now())
     if changed != 1:
         raise TurnLost
+    settle_row(turn.charge, *outcome.charged)
     last = Session.objects.values_list("last_seq", flat=True).get(id=turn.session_id)
     Session.objects.filter(id=turn.session_id).update(last_seq=after_crash(last))
 
@@ -244,23 +250,3 @@ def title_of(text: str) -> str:
 def after_crash(seq: int) -> int:
     """The next multiple of CRASH_STEP above `seq`."""
     return (seq // CRASH_STEP + 1) * CRASH_STEP
-
-
-def end_payload(session_id: uuid.UUID, message_id: uuid.UUID, outcome: Outcome) -> dict[str, Any]:
-    return {
-        "session_id": str(session_id),
-        "message_id": str(message_id),
-        "status": outcome.status,
-        "finish_reason": outcome.finish_reason,
-        "usage": {
-            "prompt_tokens": outcome.prompt_tokens,
-            "output_tokens": outcome.output_tokens,
-            "cached_tokens": outcome.cached_tokens,
-        },
-        "timings": outcome.timings,
-        "seed": outcome.seed,
-        "deterministic": outcome.deterministic,
-        "error": outcome.error,
-        "can_continue": can_continue(status=outcome.status, finish_reason=outcome.finish_reason),
-        "length": len(outcome.content),
-    }

@@ -1,4 +1,4 @@
-"""A turn in plain values: what it is to run, the rows that it has, and how it ended."""
+"""A turn in plain values: what it is to run, and the rows that it has."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chat.files.services import Shown
+from chat.usage import Charge
 
 
 @dataclass(frozen=True, slots=True)
 class TurnPlan:
     """What a turn will run, decided before anything is written. shown: of files. content: the text
     that a new answer begins with, whose tokens (at prefix_offsets in it) are the last of
-    prompt_ids."""
+    prompt_ids. wanted: tokens that its answer may have at most."""
 
     model: str
     prompt_ids: Sequence[int]
@@ -26,12 +27,13 @@ class TurnPlan:
     shown: Shown | None = None
     content: str = ""
     prefix_offsets: Sequence[int] = ()
+    wanted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class StartedTurn:
     """The rows of a turn that has begun. seq and payload: of its turn.started event. content: the
-    answer's text so far (empty unless it is being continued)."""
+    answer's text so far (empty unless it is being continued). charge: what it costs whom."""
 
     session_id: uuid.UUID
     message_id: uuid.UUID
@@ -39,21 +41,4 @@ class StartedTurn:
     seq: int
     content: str
     payload: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a turn ended. content: the whole message; the rest is of this generation alone."""
-
-    status: str
-    content: str
-    output_ids: Sequence[int]
-    token_offsets: Sequence[int]
-    finish_reason: str = ""
-    prompt_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-    seed: int | None = None
-    deterministic: bool = False
-    timings: dict[str, float] = field(default_factory=dict)
-    error: dict[str, Any] | None = None
+    charge: Charge | None = None

@@ -67,6 +67,17 @@ class EngineClient(Protocol):
     async def status(self) -> EngineStatus:
         """The models in memory, and what they do at this moment. Raises EngineError."""
 
+    async def load(self, model: str) -> None:
+        """Have it in memory, as a request would: idle models make room, and busy ones are waited
+        for. Raises EngineError."""
+
+    async def unload(self, model: str) -> None:
+        """Have it out of memory, and its files read afresh next time. Raises ModelBusy while
+        somebody uses it, and EngineError."""
+
+    def keep_alive(self, seconds: float) -> None:
+        """How long models stay from now on that nobody asks for; 0: for ever."""
+
     async def codec(self, model: str) -> PromptCodec:
         """Tokenizer and template. Raises ModelNotFound, ModelUnavailable (and its subclasses)."""
 

@@ -25,10 +25,11 @@ from inference.errors import (
     RequestFailed,
 )
 from inference.examinations import Examinations
-from inference.flight import Active, Launched, Piece, ends_of, is_decode
+from inference.flight import Active, Launched, Piece, Tally, ends_of, is_decode, statuses
 from inference.kv_cache import BLOCK_SIZE, KVCache
 from inference.kv_files import ModelFiles
 from inference.options import EngineOptions
+from inference.request_status import RequestStatus, Totals
 from inference.runner import FAILED, Runner
 from inference.scheduler import Chunk, Scheduler
 from inference.sequence import Sequence
@@ -76,7 +77,7 @@ class Engine:
         self._active: dict[str, Active] = {}
         self._of: dict[Sequence, Active] = {}
         self._timed: dict[str, Active] = {}  # who has a deadline
-        self._arrivals = 0
+        self._arrivals, self._tally = 0, Tally()
         self._under_way: Launched | None = None
 
     @property
@@ -89,10 +90,11 @@ class Engine:
         waiting = self._scheduler.waiting
         return bool(waiting) or any(s.in_prefill for s in self._scheduler.running)
 
-    @property
-    def counts(self) -> tuple[int, int]:
-        """How many requests run, and how many wait."""
-        return len(self._scheduler.running), len(self._scheduler.waiting)
+    def look(self) -> tuple[tuple[RequestStatus, ...], Totals]:
+        """Those that run, then those that wait, each in their order; and all that was done."""
+        running, waiting = self._scheduler.running, self._scheduler.waiting
+        requests = statuses([self._of[s] for s in (*running, *waiting)], len(running))
+        return requests, self._tally.with_those(self._of)
 
     def close(self) -> None:
         """Give back the memory of weights and cache. It may only be idle, and is of no more use."""
@@ -281,6 +283,7 @@ class Engine:
         """Its blocks may be written once more by a step that is under way; whoever gets them next
         is computed after that."""
         active.over = True
+        self._tally.add(active.sequence)
         del self._active[active.request_id], self._of[active.sequence]
         self._timed.pop(active.request_id, None)
         self._scheduler.remove(active.sequence, spoilt=spoilt)

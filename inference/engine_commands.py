@@ -7,11 +7,12 @@ command's. A request's own name may be somebody else's too. No torch here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from inference.errors import EngineError
 from inference.examination import Examined, Question
+from inference.request_status import ProcessStatus, RequestStatus, Totals
 from inference.types import EngineEvent, GenerateRequest
 
 
@@ -42,7 +43,8 @@ class Withdraw:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Drop the request that was submitted with this ticket, if it is still there. No answer.
+    """Drop what was asked with this ticket, if it is still there: a request, or a Load that waits
+    (request_id is empty then). No answer.
     asked_at: when, by the clock that all processes of a machine share (`time.monotonic`)."""
 
     ticket: int
@@ -52,11 +54,28 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Have a model's engine ready, if there is room for it without unloading another. Answered by
-    a Report, when it is or there is none, or by an error."""
+    """Have a model's engine ready. makes_room: as a request would, others that are idle go for it,
+    and it waits for those that are not; else only if there is room beside them. Answered by a
+    Report, when it is ready or there is no room, or by an error."""
 
     ticket: int
     directory: Path
+    makes_room: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unload:
+    """Take a model out of memory, if it is there. Answered by a Report, or by ModelBusy."""
+
+    ticket: int
+    directory: Path
+
+
+@dataclass(frozen=True, slots=True)
+class KeepAlive:
+    """From now on models stay for so long that nobody asks for. No answer."""
+
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +106,9 @@ class Wake:
     outside."""
 
 
-Command = Submit | Cancel | Load | Look | Forget | Examine | Withdraw | Stop | Wake
+Command = (
+    Submit | Cancel | Load | Unload | KeepAlive | Look | Forget | Examine | Withdraw | Stop | Wake
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,21 +121,25 @@ class EngineState:
     free_blocks: int
     total_blocks: int
     size: int
-    running: int
-    waiting: int
     stays_s: float | None
+    weights: int = 0
+    cache: int = 0
+    cached_blocks: int = 0
+    totals: Totals = field(default_factory=Totals)
+    requests: tuple[RequestStatus, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
     """The engines that are loaded, and what is on its way into memory: its directory and bytes.
-    waiting: how many requests wait for the model of a directory. budget: bytes for all of them."""
+    waiting: the requests that wait for the model of a directory. budget: bytes for all of them."""
 
     engines: tuple[EngineState, ...]
     loading: tuple[Path, int] | None
-    waiting: Mapping[Path, int]
+    waiting: Mapping[Path, tuple[RequestStatus, ...]]
     device: str
     budget: int
+    process: ProcessStatus | None = None
 
 
 Said = EngineEvent | Report | Examined | EngineError

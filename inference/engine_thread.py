@@ -62,6 +62,10 @@ class EngineThread(MailboxClient):
         self._decoders.setdefault(self._directory(model), codec)
         return codec
 
+    async def unload(self, model: str) -> None:
+        await super().unload(model)
+        self._decoders.pop(self._directory(model), None)
+
     async def _until_ready(self) -> None:
         if self._worker is None or not self._worker.is_alive():
             raise EngineStopped("The engine is not running.")

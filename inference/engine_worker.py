@@ -24,12 +24,14 @@ from inference.engine_commands import (
     EngineState,
     Examine,
     Forget,
+    KeepAlive,
     Load,
     Look,
     Report,
     Said,
     Stop,
     Submit,
+    Unload,
     Wake,
     Withdraw,
 )
@@ -38,6 +40,7 @@ from inference.errors import (
     EngineError,
     EngineStopped,
     InvalidParameter,
+    ModelBusy,
     RequestFailed,
 )
 from inference.model_line import ModelLine, Outcome, Waiter
@@ -117,6 +120,8 @@ class EngineWorker(threading.Thread):
                 self._forget(command)
             elif isinstance(command, Withdraw):
                 self._withdraw(command)
+            elif isinstance(command, KeepAlive):
+                self._residents.keep_alive_s = command.seconds
             elif not isinstance(command, Wake):
                 self._answer(command.ticket, partial(self._take, command))
 
@@ -148,8 +153,12 @@ class EngineWorker(threading.Thread):
         if answer:
             self._deliver([(ticket, answer)])
 
-    def _take(self, command: Submit | Load | Look | Examine) -> Report | None:
-        if isinstance(command, Look):
+    def _take(self, command: Submit | Load | Unload | Look | Examine) -> Report | None:
+        if isinstance(command, Unload):
+            if self._line.wants(command.directory):
+                raise ModelBusy(command.directory.name)
+            self._residents.unload(command.directory)
+        if isinstance(command, Unload | Look):
             return self._report()
         name = command.request.request_id if isinstance(command, Submit) else None
         if name in self._tickets:
@@ -197,6 +206,8 @@ class EngineWorker(threading.Thread):
             self._drop(command.request_id)
             took = 1e3 * (time.monotonic() - command.asked_at)
             log.info("request.freed", request_id=command.request_id, cancel_latency_ms=took)
+        elif not command.request_id:
+            self._line.drop(command.ticket)
 
     def _withdraw(self, command: Withdraw) -> None:
         self._line.drop(command.ticket)
@@ -226,22 +237,27 @@ class EngineWorker(threading.Thread):
         return Report(
             tuple(map(self._state, self._engines)),
             (loading, residents.loading_size) if loading else None,
-            dict(self._line.waiting()),
+            self._line.waiting(),
             self._loader.device,
             self._loader.budget,
+            self._loader.process_status(),
         )
 
     def _state(self, directory: Path) -> EngineState:
         engine, end = self._engines[directory], self._residents.ends_at(directory)
-        running, waiting = engine.counts
+        need = self._residents.need(directory)
+        requests, totals = engine.look()
         return EngineState(
             directory,
             engine.is_idle,
             engine.cache.free_blocks,
             engine.cache.total_blocks,
-            size=self._residents.size(directory),
-            running=running,
-            waiting=waiting,
+            size=need.total,
+            weights=need.weights,
+            cache=need.cache,
+            cached_blocks=engine.cache.cached_blocks,
+            totals=totals,
+            requests=requests,
             stays_s=None if end is None else max(0.0, end - time.monotonic()),
         )
 
@@ -272,7 +288,7 @@ class EngineWorker(threading.Thread):
                 waiting.append(ticket)
         while not self._commands.empty():
             command = self._commands.get()
-            if isinstance(command, Submit | Load | Look | Forget | Examine):
+            if isinstance(command, Submit | Load | Unload | Look | Forget | Examine):
                 waiting.append(command.ticket)
         self._deliver([(ticket, last_word) for ticket in waiting])
         for request_id in list(self._tickets):

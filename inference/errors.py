@@ -89,6 +89,17 @@ class ModelUnavailable(EngineError):
     status = 503
 
 
+class ModelBusy(EngineError):
+    """It cannot be unloaded: somebody has it answer, or it is on its way. Fields: model."""
+
+    code = "model_busy"
+    status = 409
+    retryable = True
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"{model} is being used. Wait, or cancel its requests.", model=model)
+
+
 class ModelInvalid(ModelUnavailable):
     """The files are there and wrong: a tensor is missing, extra or misshapen, or the config does
     not fit. Fields: path, and what was found."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
+from collections.abc import Sequence as Ordered
 from dataclasses import dataclass, field
 
 from inference.client import PromptCodec
 from inference.detokenizer import Detokenizer
+from inference.request_status import RequestStatus, Totals
 from inference.runner import Step
 from inference.scheduler import Chunk
 from inference.sequence import Sequence
@@ -65,6 +68,50 @@ class Active:
             drafted_tokens=self.drafted,
             accepted_tokens=self.accepted,
         )
+
+    def status(self, now: float, *, runs: bool) -> RequestStatus:
+        sequence = self.sequence
+        written, since = sequence.output_length - 1, now - self.first_token
+        return RequestStatus(
+            request_id=self.request_id,
+            tenant=sequence.request.tenant,
+            state="running" if runs else "waiting",
+            prompt_tokens=sequence.prompt_length,
+            read_tokens=min(sequence.computed, sequence.prompt_length),
+            cached_tokens=sequence.cached,
+            output_tokens=sequence.output_length,
+            age_s=now - self.arrived,
+            tokens_per_s=written / since if written > 0 and since > 0 else 0.0,
+        )
+
+
+class Tally:
+    """What was done for requests that are over."""
+
+    def __init__(self) -> None:
+        self._past = Totals()
+
+    def add(self, sequence: Sequence) -> None:
+        self._past = _more(self._past, [sequence], 1)
+
+    def with_those(self, sequences: Iterable[Sequence]) -> Totals:
+        """And what has been done so far for those that are not."""
+        return _more(self._past, sequences, 0)
+
+
+def _more(totals: Totals, sequences: Iterable[Sequence], over: int) -> Totals:
+    requests, prompt, output = totals.requests, totals.prompt_tokens, totals.output_tokens
+    for sequence in sequences:
+        requests += over
+        prompt += max(0, min(sequence.computed, sequence.prompt_length) - sequence.cached)
+        output += sequence.output_length
+    return Totals(requests, prompt, output)
+
+
+def statuses(actives: Ordered[Active], running: int) -> tuple[RequestStatus, ...]:
+    """running: how many of them run; they stand first."""
+    now = time.monotonic()
+    return tuple(a.status(now, runs=place < running) for place, a in enumerate(actives))
 
 
 @dataclass(frozen=True, slots=True)

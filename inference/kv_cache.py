@@ -40,6 +40,11 @@ class KVCache:
         """Held by nobody."""
         return len(self._empty) + len(self._left)
 
+    @property
+    def cached_blocks(self) -> int:
+        """Of the free ones, those with a text that may come again."""
+        return len(self._left)
+
     @staticmethod
     def blocks_for(tokens: int) -> int:
         return -(-tokens // BLOCK_SIZE)

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -22,10 +23,12 @@ from inference.engine_commands import (
     Delivery,
     Examine,
     Forget,
+    KeepAlive,
     Load,
     Look,
     Report,
     Submit,
+    Unload,
     Withdraw,
 )
 from inference.errors import EngineCrashed, EngineError, EngineStopped, ModelNotFound
@@ -86,6 +89,23 @@ class MailboxClient(ABC):
         """What the engines hold at this moment. Raises EngineError."""
         await self._until_ready()
         return await self._ask(Look)
+
+    async def load(self, model: str) -> None:
+        await self.codec(model)
+        await self._until_ready()
+        directory = self._directory(model)
+        await self._ask(lambda ticket: Load(ticket, directory, makes_room=True))
+
+    async def unload(self, model: str) -> None:
+        await self._until_ready()
+        directory = self._directory(model)
+        await self._ask(lambda ticket: Unload(ticket, directory))
+        for name in [name for name in self._codecs if self._directory(name) == directory]:
+            del self._codecs[name]  # its files may be others next time
+
+    def keep_alive(self, seconds: float) -> None:
+        self._options = replace(self._options, keep_alive_s=seconds)
+        self._tell(KeepAlive(seconds))
 
     async def saved_sessions(self) -> set[str]:
         folder = self._options.kv_folder
@@ -166,11 +186,15 @@ class MailboxClient(ABC):
     def _directory(self, model: str) -> Path:
         return self._store.directory(model).absolute()
 
-    async def _ask(self, command: Callable[[int], Load | Look | Forget]) -> Report:
+    async def _ask(self, command: Callable[[int], Load | Unload | Look | Forget]) -> Report:
         with self._mailbox() as (ticket, mailbox):
             if not self._tell(command(ticket)):
                 raise EngineStopped("The engine is not running.")
-            answer = await mailbox.get()
+            try:
+                answer = await mailbox.get()
+            except asyncio.CancelledError:
+                self._tell(Cancel(ticket, "", time.monotonic()))
+                raise
         assert isinstance(answer, Report)
         return answer
 

@@ -7,7 +7,6 @@ nobody overtakes, or a model that is always busy would keep every other one out.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from inference.errors import (
     QueueFull,
     RequestFailed,
 )
+from inference.request_status import RequestStatus
 from inference.residents import Residents
 from inference.types import Loading, Queued
 
@@ -41,6 +41,16 @@ class Waiter:
     def deadline(self) -> float | None:
         seconds = self.command.request.deadline_s if isinstance(self.command, Submit) else None
         return None if seconds is None else self.arrived + seconds
+
+    def status(self, command: Submit) -> RequestStatus:
+        request = command.request
+        return RequestStatus(
+            request.request_id,
+            request.tenant,
+            "waiting",
+            len(request.prompt_ids),
+            age_s=time.monotonic() - self.arrived,
+        )
 
 
 Outcome = Engine | Queued | Loading | EngineError | None
@@ -72,13 +82,22 @@ class ModelLine:
         """Unknown tickets are ignored."""
         self._line = [waiter for waiter in self._line if waiter.command.ticket != ticket]
 
-    def waiting(self) -> Counter[Path]:
-        """How many requests wait for each model."""
-        return Counter(w.command.directory for w in self._line if isinstance(w.command, Submit))
+    def waiting(self) -> dict[Path, tuple[RequestStatus, ...]]:
+        """The requests that wait for each model."""
+        found: dict[Path, tuple[RequestStatus, ...]] = {}
+        for waiter in self._line:
+            if isinstance(waiter.command, Submit):
+                directory = waiter.command.directory
+                found[directory] = (*found.get(directory, ()), waiter.status(waiter.command))
+        return found
 
     def others(self) -> list[int]:
         """Tickets of those that wait and are no request."""
         return [w.command.ticket for w in self._line if not isinstance(w.command, Submit)]
+
+    def wants(self, directory: Path) -> bool:
+        """Whether anybody waits for this model."""
+        return any(waiter.command.directory == directory for waiter in self._line)
 
     def next_deadline(self) -> float | None:
         return min((w.deadline for w in self._line if w.deadline is not None), default=None)
@@ -117,7 +136,7 @@ class ModelLine:
             return residents.engines[directory]
         if residents.loading is not None:
             return Queued(place + 1)
-        is_asked_for = not isinstance(waiter.command, Load)
+        is_asked_for = not isinstance(waiter.command, Load) or waiter.command.makes_room
         try:
             if residents.begin(directory, unload=is_asked_for):
                 return residents.progress

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,8 @@ from inference.engine import Engine
 from inference.kv_files import KVFiles
 from inference.memory_budget import budget_of, check_budget, suited
 from inference.options import EngineOptions
+from inference.process_memory import memory_held
+from inference.request_status import ProcessStatus
 from inference.weights import weight_files
 
 
@@ -58,6 +61,10 @@ class ModelLoader:
         """Of the budget, what is there when models that hold so many bytes are counted as free.
         Other programs may have the rest of a GPU."""
         return min(self.budget, held + loading.gpu_memory()[0]) if self.on_gpu else self.budget
+
+    def process_status(self) -> ProcessStatus:
+        free, total = loading.gpu_memory() if self.on_gpu else (0, 0)
+        return ProcessStatus(os.getpid(), memory_held(), total - free, total)
 
     def plan(self, directory: Path, available: int) -> LoadPlan:
         """Raises ModelUnavailable and its subclasses, MemoryBudgetTooSmall among them."""

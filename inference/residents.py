@@ -13,8 +13,9 @@ from pathlib import Path
 
 import structlog
 
-from inference.device_memory import check_memory
+from inference.device_memory import MemoryNeed, check_memory
 from inference.engine import Engine
+from inference.errors import ModelBusy
 from inference.file_reading import FileReading
 from inference.loading import gpu_memory
 from inference.model_loader import LoadPlan, ModelLoader
@@ -34,11 +35,11 @@ class Residents:
         """engines: by directory, filled and emptied here. wake: called on another thread when
         `proceed` has something to do."""
         self.engines, self._loader, self._wake = engines, loader, wake
-        self._sizes: dict[Path, int] = {}
+        self._needs: dict[Path, MemoryNeed] = {}
         self._last_used: dict[Path, float] = {}
         self._load: _Load | None = None
         self._no_room: object = None
-        self._keep_alive_s = loader.options.keep_alive_s
+        self.keep_alive_s = loader.options.keep_alive_s
         self.has_changed = False
         """Whether a model was loaded or unloaded since somebody took note and set it back."""
 
@@ -62,15 +63,16 @@ class Residents:
         assert self._load is not None
         return self._load.progress
 
-    def size(self, directory: Path) -> int:
-        return self._sizes[directory]
+    def need(self, directory: Path) -> MemoryNeed:
+        """What is unloaded with it."""
+        return self._needs[directory]
 
     def ends_at(self, directory: Path) -> float | None:
         """When a model is unloaded if nobody asks for it; None: it is busy, or never."""
-        return next_end([self._resident(directory)], self._keep_alive_s)
+        return next_end([self._resident(directory)], self.keep_alive_s)
 
     def next_end(self) -> float | None:
-        return next_end(self._residents(), self._keep_alive_s)
+        return next_end(self._residents(), self.keep_alive_s)
 
     def use(self, directory: Path) -> None:
         """It has work at this moment."""
@@ -113,20 +115,28 @@ class Residents:
             raise
         if engine:
             self.engines[directory] = engine
-            self._sizes[directory] = load.plan.need.total
+            self._needs[directory] = load.plan.need
             self._load, self.has_changed = None, True
             self.use(directory)
             log.info("model.loaded", directory=directory.name)
 
     def unload_overdue(self) -> None:
-        for directory in overdue(self._residents(), self._keep_alive_s, time.monotonic()):
+        for directory in overdue(self._residents(), self.keep_alive_s, time.monotonic()):
             self._unload(directory, "nobody asked for it")
+
+    def unload(self, directory: Path) -> None:
+        """Because somebody said so. One that is not there stays away. Raises ModelBusy."""
+        engine = self.engines.get(directory)
+        if directory == self.loading or (engine and not engine.is_idle):
+            raise ModelBusy(directory.name)
+        if engine:
+            self._unload(directory, "an operator asked for it")
 
     def _unload(self, directory: Path, reason: str) -> None:
         engine = self.engines.pop(directory)
         engine.sessions.save(SAVE_S)
         engine.close()
-        del self._sizes[directory], self._last_used[directory]
+        del self._needs[directory], self._last_used[directory]
         self.has_changed = True
         log.info("model.unloaded", directory=directory.name, reason=reason)
 
@@ -135,7 +145,8 @@ class Residents:
 
     def _resident(self, directory: Path) -> Resident:
         is_idle = self.engines[directory].is_idle
-        return Resident(directory, self._sizes[directory], is_idle, self._last_used[directory])
+        size = self._needs[directory].total
+        return Resident(directory, size, is_idle, self._last_used[directory])
 
 
 class _Load:

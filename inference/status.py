@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from inference.engine_commands import EngineState, Report
@@ -16,23 +17,28 @@ def status_of(report: Report, names: Mapping[Path, tuple[str, ...]]) -> EngineSt
         return names.get(directory, (directory.name,))
 
     def ready(state: EngineState) -> ModelStatus:
+        requests = (*state.requests, *report.waiting.get(state.directory, ()))
         return ModelStatus(
             names=called(state.directory),
             state="ready",
             device=report.device,
             size=state.size,
-            running=state.running,
-            waiting=state.waiting + report.waiting.get(state.directory, 0),
+            running=sum(request.state == "running" for request in requests),
+            waiting=sum(request.state == "waiting" for request in requests),
             used_blocks=state.total_blocks - state.free_blocks,
             total_blocks=state.total_blocks,
             stays_s=state.stays_s,
+            cached_blocks=state.cached_blocks,
+            weights=state.weights,
+            cache=state.cache,
+            totals=state.totals,
+            requests=requests,
         )
 
     models = [ready(state) for state in report.engines]
     if report.loading:
         directory, size = report.loading
-        waiting = report.waiting.get(directory, 0)
-        models.append(
-            ModelStatus(called(directory), "loading", report.device, size, waiting=waiting)
-        )
-    return EngineStatus(tuple(models), report.budget)
+        waiting = report.waiting.get(directory, ())
+        model = ModelStatus(called(directory), "loading", report.device, size)
+        models.append(replace(model, waiting=len(waiting), requests=waiting))
+    return EngineStatus(tuple(models), report.budget, report.process)

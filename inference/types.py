@@ -12,6 +12,8 @@ from enum import StrEnum
 from typing import Literal, NamedTuple
 
 from inference.parameter_checks import check, check_integer, check_number, number
+from inference.request_status import ProcessStatus, RequestStatus
+from inference.request_status import Totals as Totals
 
 MAX_STOP_STRINGS = 16
 MAX_SEED = 2**63 - 1
@@ -234,8 +236,9 @@ EngineEvent = Waiting | Began | Delta | Finished
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
     """A model in memory, or on its way there. names: all that its files go by. size: bytes of
-    weights, cache and what is computed in. waiting: also for the model itself. stays_s: seconds
-    until it is unloaded if nobody asks for it; None: for now nobody knows an end."""
+    weights, cache and what is computed in. waiting: also for the model itself. cached_blocks: free,
+    with a text that may come again. stays_s: seconds until it is unloaded if nobody asks for it;
+    None: for now nobody knows an end."""
 
     names: tuple[str, ...]
     state: Literal["ready", "loading"]
@@ -246,6 +249,11 @@ class ModelStatus:
     used_blocks: int = 0
     total_blocks: int = 0
     stays_s: float | None = None
+    cached_blocks: int = 0
+    weights: int = 0
+    cache: int = 0
+    totals: Totals = field(default_factory=Totals)
+    requests: tuple[RequestStatus, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +262,7 @@ class EngineStatus:
 
     models: tuple[ModelStatus, ...]
     budget: int
+    process: ProcessStatus | None = None
 
 
 @dataclass(frozen=True, slots=True)

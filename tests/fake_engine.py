@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequen
 from concurrent.futures import Future
 from typing import Any
 
-from inference.errors import EngineStopped, ModelNotFound, ModelUnavailable
+from inference.errors import EngineStopped, ModelBusy, ModelNotFound, ModelUnavailable
 from inference.examination import (
     Alternative,
     Examined,
@@ -139,8 +139,8 @@ def echo(request: GenerateRequest) -> Iterator[Step]:
 class FakeEngine:
     """`script` decides what each request streams. `requests` and `cancelled` (request ids) record
     what happened, `questions` what it was asked; `saved` names the sessions of which it keeps
-    something; `delay` seconds pass before each piece of text; `deterministic` is what it says of
-    itself.
+    something; `loaded` the models that were asked into memory, and `busy` those that cannot go;
+    `delay` seconds pass before each piece of text; `deterministic` is what it says of itself.
     """
 
     def __init__(
@@ -154,6 +154,9 @@ class FakeEngine:
         self.started = False
         self.saved: set[str] = set()
         self.questions: list[Question] = []
+        self.loaded: set[str] = set()
+        self.busy: set[str] = set()
+        self.kept_alive_s: float | None = None
         self.codecs = {
             "chat": ByteCodec(ModelKind.CHAT, context_length=context_length),
             "story": ByteCodec(ModelKind.COMPLETION, context_length=context_length),
@@ -190,6 +193,18 @@ class FakeEngine:
         """One model, loaded under two names."""
         model = ModelStatus(("chat", "story"), "ready", "cpu", 700_000_000, stays_s=90.0)
         return EngineStatus((model,), budget=1_000_000_000)
+
+    async def load(self, model: str) -> None:
+        await self.codec(model)
+        self.loaded.add(model)
+
+    async def unload(self, model: str) -> None:
+        if model in self.busy:
+            raise ModelBusy(model)
+        self.loaded.discard(model)
+
+    def keep_alive(self, seconds: float) -> None:
+        self.kept_alive_s = seconds
 
     async def codec(self, model: str) -> ByteCodec:
         if model in self.codecs:

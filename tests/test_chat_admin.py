@@ -11,12 +11,13 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from chat.models import Feedback, Generation, Message, Session, User
+from chat.models import AuditEntry, Feedback, Generation, Message, Session, User
 from chat.packing import pack
 
 pytestmark = pytest.mark.django_db
 
 LISTS = ["user", "session", "message", "feedback", "generation"]
+OPERATORS_LISTS = ["usage", "quota", "auditentry"]
 MODELS = {"session": Session, "message": Message, "feedback": Feedback, "generation": Generation}
 
 
@@ -134,6 +135,8 @@ def test_export_is_json_that_says_everything(staff: Client, make_user: Any, name
     )
     assert answer["content-disposition"] == f'attachment; filename="{name}s.json"'
     rows = json.loads(b"".join(answer.streaming_content))
+    exported = AuditEntry.objects.get(action=f"{name}.export")
+    assert (exported.actor, exported.after) == ("boss", {"rows": len(chosen)})
     assert sorted(str(row["id"]) for row in rows) == sorted(chosen)
     if name == "generation":
         assert rows[0]["output_ids"] == [3, 4, 5]
@@ -171,7 +174,7 @@ def test_autocomplete_answers(staff: Client, make_user: Any) -> None:
     assert len(answer.json()["results"]) == 1
 
 
-@pytest.mark.parametrize("name", LISTS)
+@pytest.mark.parametrize("name", [*LISTS, *OPERATORS_LISTS])
 def test_only_staff_with_the_right_may_look(make_user: Any, name: str) -> None:
     path = f"/admin/chat/{name}/"
     client = Client()

@@ -129,6 +129,7 @@ ENDPOINTS = {
     ("post", "/api/folders"): (201, 201, 201, 201, 401),
     ("patch", "/api/folders/{folder_id}"): (200, 404, 404, 404, 401),
     ("delete", "/api/folders/{folder_id}"): (204, 404, 404, 404, 401),
+    ("get", "/api/usage"): (200, 200, 200, 200, 401),
 }
 
 

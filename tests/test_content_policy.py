@@ -80,6 +80,7 @@ ANSWERS = {
     "GET /api/messages/{session}/tokens": (404, NO_PAGE),
     "GET /api/messages/{session}/tokens/0": (404, NO_PAGE),
     "POST /api/learn/trace": (415, NO_PAGE),
+    "GET /api/usage": (200, NO_PAGE),
     "PUT /api/sessions/{session}/branch": (400, NO_PAGE),
     "GET /api/sessions/{session}/settings": (200, NO_PAGE),
     "POST /api/settings/check": (415, NO_PAGE),
@@ -107,8 +108,22 @@ ANSWERS = {
     "GET /admin/chat/session/{session}/delete/": (200, ADMIN),
     "GET /admin/chat/user/{user}/password/": (200, ADMIN),
     "GET /admin/chat/user/add/": (200, ADMIN),
+    "GET /admin/chat/usage/": (200, ADMIN),
+    "GET /admin/chat/quota/": (200, ADMIN),
+    "GET /admin/chat/auditentry/": (200, ADMIN),
     "GET /admin/jsi18n/": (200, ADMIN),
     "GET /admin/nothing/": (404, ADMIN),
+    "GET /admin/engine/": (200, ADMIN),
+    "GET /admin/engine/status/": (200, ADMIN),
+    "GET /admin/engine/cancel/{session}/": (405, ADMIN),
+    "GET /admin/settings/": (200, ADMIN),
+    "GET /admin/settings/change/": (405, ADMIN),
+    "GET /admin/models/": (200, ADMIN),
+    "GET /admin/models/status/": (200, ADMIN),
+    **{
+        f"GET /admin/models/{verb}/": (405, ADMIN)
+        for verb in ("pull", "load", "unload", "remove", "convert", "cancel")
+    },
     "GET /admin/login/": (302, ADMIN),
     "POST /admin/logout/": (200, ADMIN),
 }

@@ -13,9 +13,10 @@ import pytest
 from chat import event_rows, services
 from chat.event_rows import Pending
 from chat.identity import local_user
-from chat.models import Event, Generation, Message
+from chat.models import Event, Generation, Message, Quota
+from chat.outcome import Outcome
 from chat.selectors import turn_of_client_id
-from chat.turn_records import Outcome, StartedTurn, TurnPlan
+from chat.turn_records import StartedTurn, TurnPlan
 from inference.types import Began
 from tests.fake_engine import SETUP
 
@@ -46,12 +47,23 @@ def test_a_turn_s_queries(django_assert_num_queries: Counted) -> None:
     with django_assert_num_queries(1):
         assert turn_of_client_id(owner_id=owner, client_id="none") is None
     # two of each are the savepoint that stands for the transaction
-    with django_assert_num_queries(6):
+    # of the others, one asks for the owner's quota
+    with django_assert_num_queries(7):
         turn = start(owner)
-    with django_assert_num_queries(8):  # two of them write what a search looks in
+    # two of them write what a search looks in, one charges the owner
+    with django_assert_num_queries(9):
         finish(turn)
-    with django_assert_num_queries(8):
+    with django_assert_num_queries(9):
         start(owner, turn.session_id)
+
+
+def test_a_turn_s_queries_where_there_are_limits(django_assert_num_queries: Counted) -> None:
+    owner = local_user().id
+    Quota.objects.create(user_id=owner, tokens_per_day=100, concurrent_turns=2)
+    with django_assert_num_queries(10):  # who runs, what is used, and the reservation
+        turn = start(owner)
+    with django_assert_num_queries(9):
+        finish(turn)
 
 
 def test_a_batch_of_the_log_is_two_statements_however_many_its_turns(

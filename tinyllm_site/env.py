@@ -1,17 +1,40 @@
-"""The only file that reads the environment. A `.env` file in the root is read too."""
+"""The only file that reads the environment. A `.env` file in the root is read too.
+
+What was read is noted in READ, so that whoever runs the site can be told every value and where it
+came from. A variable of the environment goes before the same one in the file.
+"""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, TypeVar, cast
+from urllib.parse import urlsplit
 
 import environ
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+HIDDEN = "•••"
 
+_given = frozenset(os.environ)
 environ.Env.read_env(str(BASE_DIR / ".env"))
+_filed = frozenset(os.environ) - _given
 _env = environ.Env()
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A variable that the settings asked for. value: as it is shown, without secrets."""
+
+    name: str
+    value: str
+    source: Literal["environment", "file", "default"]
+
+
+READ: dict[str, Read] = {}
 
 
 def use_settings() -> None:
@@ -20,19 +43,26 @@ def use_settings() -> None:
 
 
 def text(name: str, default: str = "") -> str:
-    return cast(str, _env.str(name, default))
+    return _noted(name, cast(str, _env.str(name, default)))
+
+
+def secret(name: str) -> str:
+    """Never shown; empty where it is absent."""
+    value = cast(str, _env.str(name, ""))
+    _noted(name, HIDDEN if value else "")
+    return value
 
 
 def flag(name: str, *, default: bool) -> bool:
-    return cast(bool, _env.bool(name, default))
+    return _noted(name, cast(bool, _env.bool(name, default)))
 
 
 def integer(name: str, default: int) -> int:
-    return cast(int, _env.int(name, default))
+    return _noted(name, cast(int, _env.int(name, default)))
 
 
 def number(name: str, default: float) -> float:
-    return cast(float, _env.float(name, default))
+    return _noted(name, cast(float, _env.float(name, default)))
 
 
 def integer_or_auto(name: str) -> int | None:
@@ -47,16 +77,29 @@ def number_or_auto(name: str) -> float | None:
 
 def names(name: str) -> list[str]:
     """A list separated by commas; empty where the variable is absent."""
-    return cast(list[str], _env.list(name, default=[]))
+    found = cast(list[str], _env.list(name, default=[]))
+    _noted(name, ", ".join(found))
+    return found
 
 
 def directory(name: str, default: Path) -> Path:
-    return Path(text(name) or default).expanduser().resolve()
+    return _noted(name, Path(cast(str, _env.str(name, "")) or default).expanduser().resolve())
 
 
 def database(default: Path) -> dict[str, Any]:
     """`DATABASE_URL` as Django's dictionary; an SQLite file at `default` where it is absent."""
-    return cast(dict[str, Any], _env.db_url("DATABASE_URL", default=f"sqlite:///{default}"))
+    url = cast(str, _env.str("DATABASE_URL", f"sqlite:///{default}"))
+    password = urlsplit(url).password
+    _noted("DATABASE_URL", url.replace(f":{password}@", f":{HIDDEN}@") if password else url)
+    return cast(dict[str, Any], _env.db_url("DATABASE_URL", default=url))
+
+
+def database_at(url: str) -> dict[str, Any]:
+    """Any database's URL as Django's dictionary. Raises ValueError and its like."""
+    described = cast(dict[str, Any], environ.Env.db_url_config(url))
+    if not described.get("ENGINE"):
+        raise ValueError(urlsplit(url).scheme or url)
+    return described
 
 
 def hand_on(name: str, value: Path) -> None:
@@ -67,3 +110,14 @@ def hand_on(name: str, value: Path) -> None:
 def cores() -> int:
     """Cores this process may use, at least 1."""
     return len(os.sched_getaffinity(0))
+
+
+def _noted(name: str, value: T) -> T:
+    source: Literal["environment", "file", "default"] = "default"
+    if name in _given:
+        source = "environment"
+    elif name in _filed:
+        source = "file"
+    shown = ("0", "1")[value] if isinstance(value, bool) else str(value)
+    READ[name] = Read(name, shown, source)
+    return value

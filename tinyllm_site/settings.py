@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.templatetags.static import static
+from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 
 from tinyllm_site import env
@@ -22,7 +23,7 @@ TINYLLM_LOCAL = env.flag("TINYLLM_LOCAL", default=True)
 TINYLLM_DATA_DIR = env.directory("TINYLLM_DATA_DIR", BASE_DIR / "var")
 TINYLLM_MODELS_DIR = env.directory("TINYLLM_MODELS_DIR", BASE_DIR / "models")
 TINYLLM_HUB_ENDPOINT = env.text("HF_ENDPOINT", "https://huggingface.co")
-TINYLLM_HUB_TOKEN = env.text("HF_TOKEN")
+TINYLLM_HUB_TOKEN = env.secret("HF_TOKEN")
 TINYLLM_HUB_OFFLINE = env.flag("HF_HUB_OFFLINE", default=False)
 # One core stays free for the web process: OpenMP collapses when the two fight for cores.
 TINYLLM_THREADS = env.integer("TINYLLM_THREADS", max(1, env.cores() - 1))
@@ -46,6 +47,9 @@ TINYLLM_FILE_SECONDS = env.integer("TINYLLM_FILE_SECONDS", 30)
 TINYLLM_FILE_MEMORY_MB = env.integer("TINYLLM_FILE_MEMORY_MB", 1024)
 TINYLLM_FILES_PER_MESSAGE = env.integer("TINYLLM_FILES_PER_MESSAGE", 10)
 TINYLLM_FILES_OWNER_MB = env.integer("TINYLLM_FILES_OWNER_MB", 200)
+# 0: no limit. What a person or the members of a group may use is said in the admin.
+TINYLLM_TOKENS_PER_DAY = env.integer("TINYLLM_TOKENS_PER_DAY", 0)
+TINYLLM_CONCURRENT_TURNS = env.integer("TINYLLM_CONCURRENT_TURNS", 0)
 TINYLLM_DEVICE = env.text("TINYLLM_DEVICE", "auto")
 TINYLLM_DTYPE = env.text("TINYLLM_DTYPE", "auto")
 TINYLLM_BACKEND = env.text("TINYLLM_BACKEND", "auto")
@@ -58,10 +62,12 @@ TINYLLM_ENGINE_FACTORY = env.text("TINYLLM_ENGINE_FACTORY", "chat.engine.build")
 TINYLLM_BEHIND_PROXY = env.flag("TINYLLM_BEHIND_PROXY", default=False)
 
 DEBUG = False
-SECRET_KEY = env.text("SECRET_KEY") or (
+SECRET_KEY = env.secret("SECRET_KEY") or (
     local_secret_key(TINYLLM_DATA_DIR / "secret_key") if TINYLLM_LOCAL else ""
 )
-ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"] if TINYLLM_LOCAL else env.names("ALLOWED_HOSTS")
+ALLOWED_HOSTS = env.names("ALLOWED_HOSTS")
+if TINYLLM_LOCAL:
+    ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 
 INSTALLED_APPS = [
     "daphne",
@@ -95,6 +101,7 @@ MIDDLEWARE = [
     "chat.middleware.LocalUserMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "chat.accounts.gate.SignInMiddleware",
+    "chat.audit.AuditMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -189,7 +196,17 @@ UNFOLD = {
     "COLORS": lambda request: {},
     "STYLES": [lambda request: static("chat/admin.css")],
     "SCRIPTS": [lambda request: static("chat/admin.js")],
+    "SIDEBAR": {
+        "show_all_applications": False,
+        "navigation": lambda request: import_string("chat.operations.navigation.navigation")(
+            request
+        ),
+    },
 }
+
+# Every variable that was read above, with where it came from, and who knows what has become of it.
+TINYLLM_READ = env.READ
+TINYLLM_SETTING_ROWS = "chat.live_settings.setting_rows"
 
 LOGGING_CONFIG = None
 configure()

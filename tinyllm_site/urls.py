@@ -12,6 +12,7 @@ from chat.api import api
 handler500 = "chat.views.server_error"
 
 urlpatterns = [
+    path("admin/", include("chat.operations.urls")),
     path("admin/", admin.site.urls),
     path("account/", include("chat.accounts.urls")),
     path("api/", api.urls),

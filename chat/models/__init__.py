@@ -7,13 +7,17 @@ from chat.models.feedback import Feedback, rating_of
 from chat.models.files import File, MessageFile, MessageReading
 from chat.models.folders import Folder
 from chat.models.generation import Event, Generation, can_continue
+from chat.models.operations import AuditEntry, OperatorRights
 from chat.models.people import SetupToken, User
 from chat.models.preset import Preset
+from chat.models.settings import SiteSetting
 from chat.models.sharing import ShareLink
+from chat.models.usage import Quota, Usage
 
 __all__ = [
     "AccountLink",
     "ApiToken",
+    "AuditEntry",
     "Event",
     "Feedback",
     "File",
@@ -22,11 +26,15 @@ __all__ = [
     "Message",
     "MessageFile",
     "MessageReading",
+    "OperatorRights",
     "Preset",
+    "Quota",
     "SearchText",
     "Session",
     "SetupToken",
     "ShareLink",
+    "SiteSetting",
+    "Usage",
     "User",
     "can_continue",
     "rating_of",

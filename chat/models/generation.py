@@ -24,7 +24,7 @@ class Generation(models.Model):
     had an influence on the tokens, and engine: what computed them (`inference.types.EngineSetup`),
     both as the engine says with its first token; False and empty before. context: what was put in
     front of the conversation and what was left out (`chat.context.reading`); None: of before it was
-    recorded. owner and heartbeat_at
+    recorded. reserved_tokens: of its owner's allowance (`chat.usage`). owner and heartbeat_at
     say which process is at work, so that only a dead process's rows are failed.
     """
 
@@ -57,6 +57,7 @@ class Generation(models.Model):
     prefix_offsets = models.BinaryField(default=bytes)
     prompt_tokens = models.PositiveIntegerField(_("prompt tokens"), default=0)
     output_tokens = models.PositiveIntegerField(_("output tokens"), default=0)
+    reserved_tokens = models.PositiveBigIntegerField(default=0, editable=False)
     cached_tokens = models.PositiveIntegerField(_("cached tokens"), default=0)
     timings = models.JSONField(_("timings"), default=dict)
     finish_reason = models.CharField(_("finish reason"), max_length=16, blank=True)

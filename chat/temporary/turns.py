@@ -13,27 +13,33 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from django.conf import settings
+import structlog
+from django.db import DatabaseError
+from django.db.transaction import atomic
 from django.utils.translation import gettext as _
 
-from chat import engine, filtering, sampling
+from chat import engine, filtering, live_settings, sampling
 from chat.context.reading import Asked, read
+from chat.database import write_database
 from chat.ending import Ending, outcome_of
 from chat.errors import InvalidRequest, TurnInProgress, wire
 from chat.filtering.stream import AnswerRefused, allowed
 from chat.live import LiveTurn
 from chat.middleware import request_id
+from chat.outcome import Outcome, end_payload
 from chat.outlet import frame
 from chat.prompt_selectors import PreviousTurn, PromptContext
 from chat.pulse import Pulse
 from chat.rendering import render_blocks
 from chat.replay import started_frame
-from chat.services import end_payload
 from chat.session_settings.values import checked, merged, system_prompt, when_full
 from chat.submission import Submission, check_text, default_sampling
 from chat.temporary.sessions import TemporarySession, temporary_sessions
-from chat.turn_records import Outcome, StartedTurn
+from chat.turn_records import StartedTurn
+from chat.usage import Charge, reserve, settle
 from inference.types import Began, Delta, Finished, GenerateRequest
+
+_log = structlog.get_logger(__name__)
 
 
 async def submit(*, owner_id: uuid.UUID, submission: Submission) -> tuple[TemporarySession, int]:
@@ -52,12 +58,15 @@ async def submit(*, owner_id: uuid.UUID, submission: Submission) -> tuple[Tempor
         session = TemporarySession(owner_id, settings=checked(submission.settings or {}))
     else:
         session = known.get(owner_id=owner_id, session_id=submission.session_id)
-    request, before = await _request(session, submission)
     if session.live is not None:
+        raise TurnInProgress(session.id)
+    request, before, charge = await _request(session, submission)
+    if session.live is not None:  # two at once
+        await write_database(settle, charge, 0, 0)
         raise TurnInProgress(session.id)
     if not known.knows(session.id):
         known.add(session)
-    turn = _begin(session, submission, request)
+    turn = _begin(session, submission, request, charge)
     session.client_ids[client_id] = turn.started.seq
     session.stream = asyncio.create_task(_stream(turn, request))
     session.ending = asyncio.create_task(_end(session, turn, request, before))
@@ -67,29 +76,39 @@ async def submit(*, owner_id: uuid.UUID, submission: Submission) -> tuple[Tempor
 
 async def _request(
     session: TemporarySession, submission: Submission
-) -> tuple[GenerateRequest, PreviousTurn]:
-    """And what the next turn is to know of this one, but for its answer."""
+) -> tuple[GenerateRequest, PreviousTurn, Charge]:
+    """And what the next turn is to know of this one, but for its answer, and what it costs."""
     model, codec = submission.model, await engine.client().codec(submission.model)
     its, context = session.settings, PromptContext(None, session.messages, session.before)
     params = sampling.seeded(merged(default_sampling(model), its, submission.sampling))
     how = Asked(codec, model, system_prompt(its), when_full(its), params.max_tokens)
     said = {"role": "user", "content": submission.text}
     reading = await asyncio.to_thread(read, how, context, [*session.messages, said])
+    length = len(reading.ids)
+    room = max(1, codec.context_length - length)
+    charge = await write_database(
+        atomic(reserve),
+        owner_id=session.owner_id,
+        prompt_tokens=length,
+        wanted=min(room, params.max_tokens or room),
+    )
     request = GenerateRequest(
         request_id=request_id(),
         model=model,
         prompt_ids=tuple(reading.ids),
-        sampling=params,
+        sampling=replace(params, **charge.sampling),
         answer_start=None,
         tenant=str(session.owner_id),
-        deadline_s=settings.TINYLLM_DEADLINE_S or None,
+        deadline_s=live_settings.value("TINYLLM_DEADLINE_S") or None,
         session=None,
     )
     before = PreviousTurn(model, engine.fingerprint(codec), reading.ids, [], reading.record)
-    return request, before
+    return request, before, charge
 
 
-def _begin(session: TemporarySession, submission: Submission, request: GenerateRequest) -> LiveTurn:
+def _begin(
+    session: TemporarySession, submission: Submission, request: GenerateRequest, charge: Charge
+) -> LiveTurn:
     question, answer = uuid.uuid4(), uuid.uuid4()
     parent = str(session.last_message) if session.last_message else None
     payload = {
@@ -104,7 +123,7 @@ def _begin(session: TemporarySession, submission: Submission, request: GenerateR
     session.last_message = answer
     session.spoken_at = time.monotonic()
     session.messages.append({"role": "user", "content": submission.text})
-    started = StartedTurn(session.id, answer, uuid.uuid4(), session.seq, "", payload)
+    started = StartedTurn(session.id, answer, uuid.uuid4(), session.seq, "", payload, charge)
     session.live = LiveTurn(started, _pulse(), request.request_id)
     return session.live
 
@@ -123,9 +142,18 @@ async def _end(
     except Exception as error:
         ending, turn.failure = Ending("FAILED", error), wire(error)
     outcome = outcome_of(turn, request, ending)
+    await _settle(turn, outcome)
     session.before = replace(before, output_ids=[*outcome.output_ids])
     session.messages.append({"role": "assistant", "content": outcome.content})
     _keep(session, turn, outcome)
+
+
+async def _settle(turn: LiveTurn, outcome: Outcome) -> None:
+    """How much was used is the one thing that is written."""
+    try:
+        await write_database(settle, turn.started.charge, *outcome.charged)
+    except DatabaseError as error:
+        _log.error("temporary_turn_not_charged", reason=str(error))
 
 
 async def _stream(turn: LiveTurn, request: GenerateRequest) -> None:

@@ -27,6 +27,7 @@ import { Status } from "./status.js";
 import { say } from "./strings.js";
 import { Temporary } from "./temporary.js";
 import { listenForTheme } from "./theme.js";
+import "./usage.js";
 import { listenForDictation, listenForReading } from "./voice.js";
 
 const byId = (id) => document.getElementById(id);

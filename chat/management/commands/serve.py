@@ -14,13 +14,14 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from chat import database, engine, forgetting, listening, setup
+from chat import database, engine, forgetting, listening, live_settings, setup
 from chat.cpu_times import cpu_seconds
-from chat.database import write_database
+from chat.database import in_database, write_database
 from chat.files.upload import sweep as sweep_files
 from chat.generation import turns
 from chat.guard import is_loopback
 from chat.listening import DEFAULT_PORT
+from chat.operations.load_history import keep_sampling
 from chat.recovery import recover
 from chat.server import PortTaken, SiteServer, listen
 from chat.session_edits import purge_deleted
@@ -63,6 +64,8 @@ class Command(BaseCommand):
         except EngineError as error:
             raise CommandError(error.message) from error
         engine.install(client)
+        live_settings.refresh()
+        client.keep_alive(live_settings.value("TINYLLM_KEEP_ALIVE_S"))
         recover(process=turns().process)
         server = SiteServer(application, listener)
         bound, port = listener.getsockname()[:2]
@@ -118,12 +121,13 @@ async def _live(server: SiteServer, client: engine.EngineClient) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         twisted_loop.add_signal_handler(number, ending.set)
     twisted_loop.add_signal_handler(signal.SIGUSR1, _tell_cpu_used)
-    recovering = asyncio.create_task(_keep_recovering())
+    tasks = [asyncio.create_task(each()) for each in (_keep_recovering, keep_sampling)]
     try:
         await ending.wait()
         _log.info("shutting_down")
         _tell_cpu_used()
-        recovering.cancel()
+        for task in tasks:
+            task.cancel()
         await turns().drain(grace_s=GRACE_S)
         await temporary_sessions().close()
         await client.stop()
@@ -147,6 +151,8 @@ async def _keep_recovering() -> None:
         await sweep_files()
         await asyncio.sleep(RECOVERY_S)
         try:
+            await in_database(live_settings.refresh)
+            engine.client().keep_alive(live_settings.value("TINYLLM_KEEP_ALIVE_S"))
             sessions = await write_database(
                 recover, process=turns().process, live=turns().generation_ids()
             )

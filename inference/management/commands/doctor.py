@@ -6,8 +6,10 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from inference.backend import Backend, Facts, choose_backend
 from inference.device_memory import MemoryNeed, check_memory
@@ -17,17 +19,40 @@ from inference.memory_budget import budget_of, suited
 from inference.options import DEVICES, EngineOptions, site_options
 from inference.probe import GpuProcess, gpu_processes, probe
 
+_SOURCES = {
+    "default": gettext_noop("default"),
+    "file": gettext_noop("the file .env"),
+    "environment": gettext_noop("environment"),
+    "admin": gettext_noop("admin"),
+}
+
 
 class Command(BaseCommand):
     help = "Say what the engine computes on and why, and what to do where something does not fit."
     requires_system_checks = ()
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        """Ours is --settings here: Django's own, a module, is of no use to whom this is for."""
+        parser = super().create_parser(prog_name, subcommand, conflict_handler="resolve", **kwargs)
+        parser.set_defaults(settings=None)
+        return parser
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "--expect", choices=DEVICES[1:], help="fail unless the engine computes on this"
         )
 
+        parser.add_argument(
+            "--settings",
+            dest="settings_table",
+            action="store_true",
+            help="list every setting with its value and where it came from",
+        )
+
     def handle(self, *args: Any, expect: str | None = None, **options: Any) -> None:
+        if options.get("settings_table"):
+            self._write_settings()
+            return
         facts = probe(memory=True)
         self._write_facts(facts)
         try:
@@ -40,6 +65,17 @@ class Command(BaseCommand):
             self._write_memory(facts, wanted)
         if expect not in (None, backend.name):
             raise CommandError(_("Expected to compute on: %(expected)s.") % {"expected": expect})
+
+    def _write_settings(self) -> None:
+        """By name; secrets are not shown. The site says what was changed while it runs."""
+        rows = [(_("SETTING"), _("VALUE"), _("FROM"), "")]
+        for row in import_string(settings.TINYLLM_SETTING_ROWS)():
+            can = "" if not row.is_live else _("locked") if row.is_locked else _("admin can change")
+            rows.append((row.name, row.value or "-", _(_SOURCES[row.source]), can))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for cells in rows:
+            padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+            self.stdout.write("  ".join(padded).rstrip())
 
     def _write_facts(self, facts: Facts) -> None:
         rows = {_("GPU"): _gpu(facts), _("Driver"): _driver(facts)}

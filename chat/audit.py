@@ -1,0 +1,82 @@
+"""The audit log: who changed what. `record` is called by whoever does the change, in the same
+transaction where there is one."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
+from typing import Any, cast
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.http import HttpRequest, HttpResponseBase
+
+from chat.models import AuditEntry
+
+NOBODY = "command line"
+"""Who acts where there is no request: whoever has a shell on the server."""
+
+_request: ContextVar[HttpRequest | None] = ContextVar("audited_request", default=None)
+
+
+def record(
+    action: str,
+    *,
+    target_type: str = "",
+    target_id: object = "",
+    target: str = "",
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+) -> None:
+    """before, after: plain values, without secrets and texts. In a database thread; the actor is
+    the person whose request this is."""
+    actor_id, actor = _actor()
+    AuditEntry.objects.create(
+        actor_id=actor_id,
+        actor=actor,
+        action=action,
+        target_type=target_type,
+        target_id=str(target_id)[:200],
+        target=target[:200],
+        before=before,
+        after=after,
+    )
+
+
+def _actor() -> tuple[uuid.UUID | None, str]:
+    request = _request.get()
+    user = getattr(request, "user", None)
+    if user is None:
+        return None, NOBODY
+    return (user.pk, user.get_username()) if user.is_authenticated else (None, "anonymous")
+
+
+class AuditMiddleware:
+    """Remembers whose request this is, for what is recorded while it is answered."""
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(
+        self, get_response: Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
+    ) -> None:
+        self.get_response = get_response
+        self._is_async = iscoroutinefunction(get_response)
+        if self._is_async:
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        if self._is_async:
+            return self._answer(request)
+        token = _request.set(request)
+        try:
+            return self.get_response(request)
+        finally:
+            _request.reset(token)
+
+    async def _answer(self, request: HttpRequest) -> HttpResponseBase:
+        token = _request.set(request)
+        try:
+            return await cast(Awaitable[HttpResponseBase], self.get_response(request))
+        finally:
+            _request.reset(token)

@@ -1,0 +1,1 @@
+"""Pages for those who run the site, beside the admin's own under /admin/."""
