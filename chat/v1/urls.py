@@ -1,0 +1,18 @@
+"""Addresses of the API."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern, path
+
+from chat.v1.chat_completions import chat_completions
+from chat.v1.completions import completions
+from chat.v1.model_list import model, models
+from chat.v1.nothing import nothing
+
+urlpatterns: list[URLPattern] = [
+    path("v1/models", models),
+    path("v1/models/<path:name>", model),
+    path("v1/chat/completions", chat_completions),
+    path("v1/completions", completions),
+    path("v1/<path:rest>", nothing),
+]

@@ -1,0 +1,131 @@
+"""The clients that people have, against a started server whose model computes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from httpx_sse import connect_sse
+
+from tests.server_process import ServerProcess
+
+pytestmark = pytest.mark.real_engine
+
+HELLO: Any = [{"role": "user", "content": "Hello, hello! What a time it was. " * 3}]
+USAGE: Any = {"include_usage": True}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    folder = tmp_path_factory.mktemp("v1")
+    made = ServerProcess(
+        folder,
+        TINYLLM_ENGINE_FACTORY="tests.served_engines.build",
+        TINYLLM_MODELS_DIR=str(folder),
+    )
+    yield made.migrate().start()
+    made.end(signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def client(server: ServerProcess) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as made:
+        yield made
+
+
+def test_models(client: openai.OpenAI) -> None:
+    assert [model.id for model in client.models.list()] == ["tiny", "tale"]
+    assert client.models.retrieve("tiny").id == "tiny"
+    with pytest.raises(openai.NotFoundError, match="no model called 'gpt-9'"):
+        client.models.retrieve("gpt-9")
+
+
+def test_a_chat_whole_and_streamed_is_the_same(client: openai.OpenAI) -> None:
+    asked: Any = {"model": "tiny", "messages": HELLO, "max_tokens": 12, "seed": 7}
+    whole = client.chat.completions.create(**asked)
+    said = whole.choices[0].message.content
+    assert whole.choices[0].finish_reason == "length"
+    assert whole.usage is not None
+    assert whole.usage.completion_tokens == 12
+
+    chunks = list(client.chat.completions.create(**asked, stream=True, stream_options=USAGE))
+    assert chunks[0].choices[0].delta.role == "assistant"
+    texts = [chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices]
+    assert "".join(texts) == said
+    assert chunks[-2].choices[0].finish_reason == "length"
+    numbers = chunks[-1].usage
+    assert numbers is not None
+    assert (chunks[-1].choices, numbers.completion_tokens) == ([], 12)
+    # what was read the first time is not read again
+    assert numbers.prompt_tokens_details is not None
+    assert numbers.prompt_tokens_details.cached_tokens == numbers.prompt_tokens // 16 * 16
+
+
+def test_answers_to_one_prompt_read_it_once(client: openai.OpenAI, server: ServerProcess) -> None:
+    fresh: Any = [{"role": "user", "content": "The cat sat on the mat; the cats sat. " * 3}]
+    answer = client.chat.completions.create(
+        model="tiny", messages=fresh, n=3, seed=1, max_tokens=5,
+        extra_headers={"x-request-id": "three-at-once"},
+    )  # fmt: skip
+    assert answer.id == "chatcmpl-three-at-once"
+    assert len({choice.message.content for choice in answer.choices}) == 3
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens == 15
+    assert answer.usage.prompt_tokens_details is not None
+    assert answer.usage.prompt_tokens_details.cached_tokens == 0
+    named = {line["request_id"] for line in server.logged("request.finished")}
+    assert {"three-at-once", "three-at-once-1", "three-at-once-2"} <= named
+
+
+def test_a_stop_string_ends_an_answer(client: openai.OpenAI) -> None:
+    asked: Any = {"model": "tale", "prompt": "Once upon a time", "max_tokens": 20, "seed": 3}
+    text = client.completions.create(**asked).choices[0].text
+    stop = text[6:8]
+    stopped = client.completions.create(**asked, stop=[stop]).choices[0]
+    assert (stopped.text, stopped.finish_reason) == (text[: text.index(stop)], "stop")
+    echoed = client.completions.create(**asked, echo=True).choices[0].text
+    assert echoed == "Once upon a time" + text
+
+
+def test_errors_are_the_clients_own(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError) as missing:
+        client.chat.completions.create(model="none", messages=HELLO)
+    assert missing.value.code == "model_not_found"
+    long: Any = [{"role": "user", "content": "cat " * 2000}]
+    with pytest.raises(openai.BadRequestError) as too_long:
+        client.chat.completions.create(model="tiny", messages=long, stream=True)
+    assert too_long.value.code == "context_length_exceeded"
+    with pytest.raises(openai.BadRequestError) as later:
+        client.chat.completions.create(model="tiny", messages=HELLO, logprobs=True)
+    assert (later.value.code, later.value.param) == ("unsupported_parameter", "logprobs")
+
+
+def test_who_leaves_frees_the_engine(server: ServerProcess) -> None:
+    body = {"model": "tiny", "messages": HELLO, "n": 2, "stream": True, "ignore_eos": True}
+    with (
+        httpx.Client(base_url=server.url, headers={"x-request-id": "leaver"}) as client,
+        connect_sse(client, "POST", "/v1/chat/completions", json=body) as source,
+    ):
+        indexes = set()
+        for event in source.iter_sse():
+            indexes.add(json.loads(event.data)["choices"][0]["index"])
+            if len(indexes) == 2:
+                break
+    freed: set[str] = set()
+    end = time.monotonic() + 20
+    while freed != {"leaver", "leaver-1"} and time.monotonic() < end:
+        time.sleep(0.02)
+        lines = server.logged("request.freed")
+        freed = {line["request_id"] for line in lines if line["request_id"].startswith("leaver")}
+    assert freed == {"leaver", "leaver-1"}
+
+
+def test_nothing_was_kept(server: ServerProcess) -> None:
+    assert server.rows("SELECT count(*) FROM chat_session") == [(0,)]
+    assert server.rows("SELECT count(*) FROM chat_message") == [(0,)]
