@@ -13,7 +13,7 @@ from chat import engine, filtering
 from chat.errors import MAX_TEXT, InputTooLong, InvalidRequest
 from chat.v1.bodies import read
 from chat.v1.edge import Caller, endpoint, named, request_name
-from chat.v1.fields import MAX_CHOICES, TextRequest
+from chat.v1.fields import MAX_CHOICES, TextRequest, TokenId
 from chat.v1.replies import Head, system_fingerprint
 from chat.v1.running import Asked, unique
 from chat.v1.shapes import CompletionShape
@@ -22,7 +22,7 @@ from inference.errors import ContextLengthExceeded
 
 DEFAULT_MAX_TOKENS = 16
 """As OpenAI has it: of text that merely goes on, nobody knows an end."""
-Ids = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+Ids = Annotated[list[TokenId], Field(min_length=1)]
 
 
 class CompletionRequest(TextRequest):

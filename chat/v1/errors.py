@@ -87,7 +87,8 @@ def envelope(error: WireError) -> dict[str, Any]:
     kind = _TYPES.get(error.status, "invalid_request_error")
     if error.status >= 500:
         kind = "server_error"
-    param = error.fields.get("param") or _PARAMS.get(error.code)
+    # the engine says "prompt token" of a token of the prompt
+    param = (error.fields.get("param") or "").partition(" ")[0] or _PARAMS.get(error.code)
     told = {"message": error.message, "type": kind, "param": param, "code": error.code}
     return {"error": told}
 

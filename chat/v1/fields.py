@@ -31,6 +31,7 @@ NAMES = (
     "ignore_eos",
     "prompt_lookup",
 )
+TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 Stop = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARACTERS)]
 
 
