@@ -31,6 +31,7 @@ from chat.frames import (
 )
 from chat.generation import Accepted, turns
 from chat.middleware import request_id
+from chat.monitoring.registry import WS_CONNECTIONS
 from chat.outlet import encode
 from chat.signals import owner_group
 from chat.site_socket import OUTLET
@@ -58,6 +59,7 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             await self.close()
             return
         await self.accept()
+        WS_CONNECTIONS.inc()
         await self.channel_layer.group_add(owner_group(self.owner_id), self.channel_name)
         await self._send({"v": 1, "type": "ready"})
 
@@ -66,6 +68,7 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def disconnect(self, code: int) -> None:
         if hasattr(self, "owner_id"):
+            WS_CONNECTIONS.dec()
             await self.channel_layer.group_discard(owner_group(self.owner_id), self.channel_name)
         for task in list(self._follows.values()):
             task.cancel()

@@ -88,9 +88,10 @@ class Engine:
         return bool(waiting) or any(s.in_prefill for s in self._scheduler.running)
 
     @property
-    def counts(self) -> tuple[int, int]:
-        """How many requests run, and how many wait."""
-        return len(self._scheduler.running), len(self._scheduler.waiting)
+    def counts(self) -> tuple[int, int, int]:
+        """How many requests run, how many wait, and how often one was put aside."""
+        its = self._scheduler
+        return len(its.running), len(its.waiting), its.preemptions
 
     def close(self) -> None:
         """Give back the memory of weights and cache. It may only be idle, and is of no more use."""

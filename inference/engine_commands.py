@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inference.errors import EngineError
+from inference.latencies import Latencies
 from inference.types import EngineEvent, GenerateRequest
 
 
@@ -85,19 +86,22 @@ class EngineState:
     size: int
     running: int
     waiting: int
+    preemptions: int
     stays_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
     """The engines that are loaded, and what is on its way into memory: its directory and bytes.
-    waiting: how many requests wait for the model of a directory. budget: bytes for all of them."""
+    waiting: how many requests wait for the model of a directory. budget: bytes for all of them.
+    cancels: from a reader's leaving to free blocks."""
 
     engines: tuple[EngineState, ...]
     loading: tuple[Path, int] | None
     waiting: Mapping[Path, int]
     device: str
     budget: int
+    cancels: Latencies
 
 
 Said = EngineEvent | Report | EngineError

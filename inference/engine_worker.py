@@ -38,6 +38,7 @@ from inference.errors import (
     InvalidParameter,
     RequestFailed,
 )
+from inference.latencies import Latencies
 from inference.model_line import ModelLine, Outcome, Waiter
 from inference.model_loader import ModelLoader
 from inference.residents import SAVE_S, Residents
@@ -67,6 +68,7 @@ class EngineWorker(threading.Thread):
         self._deliver, self._farewell = deliver, farewell
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._tickets: dict[str, int] = {}  # of the requests in flight
+        self._cancels = Latencies()
         self._ended, self._telling = False, threading.Lock()
         self.failure: Exception | None = None
         """What ended the thread, as `farewell` was told."""
@@ -188,8 +190,10 @@ class EngineWorker(threading.Thread):
     def _cancel(self, command: Cancel) -> None:
         if self._tickets.get(command.request_id) == command.ticket:
             self._drop(command.request_id)
-            took = 1e3 * (time.monotonic() - command.asked_at)
-            log.info("request.freed", request_id=command.request_id, cancel_latency_ms=took)
+            took = time.monotonic() - command.asked_at
+            self._cancels = self._cancels.and_one(took)
+            name = command.request_id
+            log.info("request.freed", request_id=name, cancel_latency_ms=1e3 * took)
 
     def _forget(self, command: Forget) -> None:
         for engine in self._engines.values():
@@ -215,11 +219,12 @@ class EngineWorker(threading.Thread):
             dict(self._line.waiting()),
             self._loader.device,
             self._loader.budget,
+            self._cancels,
         )
 
     def _state(self, directory: Path) -> EngineState:
         engine, end = self._engines[directory], self._residents.ends_at(directory)
-        running, waiting = engine.counts
+        running, waiting, preemptions = engine.counts
         return EngineState(
             directory,
             engine.is_idle,
@@ -228,6 +233,7 @@ class EngineWorker(threading.Thread):
             size=self._residents.size(directory),
             running=running,
             waiting=waiting,
+            preemptions=preemptions,
             stays_s=None if end is None else max(0.0, end - time.monotonic()),
         )
 

@@ -25,6 +25,7 @@ def status_of(report: Report, names: Mapping[Path, tuple[str, ...]]) -> EngineSt
             waiting=state.waiting + report.waiting.get(state.directory, 0),
             used_blocks=state.total_blocks - state.free_blocks,
             total_blocks=state.total_blocks,
+            preemptions=state.preemptions,
             stays_s=state.stays_s,
         )
 
@@ -35,4 +36,4 @@ def status_of(report: Report, names: Mapping[Path, tuple[str, ...]]) -> EngineSt
         models.append(
             ModelStatus(called(directory), "loading", report.device, size, waiting=waiting)
         )
-    return EngineStatus(tuple(models), report.budget)
+    return EngineStatus(tuple(models), report.budget, report.cancels)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
+from inference.latencies import Latencies
 from inference.parameter_checks import check, check_integer, check_number, number
 
 MAX_STOP_STRINGS = 16
@@ -234,8 +235,9 @@ EngineEvent = Waiting | Began | Delta | Finished
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
     """A model in memory, or on its way there. names: all that its files go by. size: bytes of
-    weights, cache and what is computed in. waiting: also for the model itself. stays_s: seconds
-    until it is unloaded if nobody asks for it; None: for now nobody knows an end."""
+    weights, cache and what is computed in. waiting: also for the model itself. preemptions: how
+    often a request was put aside for others. stays_s: seconds until it is unloaded if nobody asks
+    for it; None: for now nobody knows an end."""
 
     names: tuple[str, ...]
     state: Literal["ready", "loading"]
@@ -245,15 +247,18 @@ class ModelStatus:
     waiting: int = 0
     used_blocks: int = 0
     total_blocks: int = 0
+    preemptions: int = 0
     stays_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """budget: bytes that all models together may take."""
+    """budget: bytes that all models together may take. cancels: how long it took to free what
+    nobody wanted any more."""
 
     models: tuple[ModelStatus, ...]
     budget: int
+    cancels: Latencies = field(default_factory=Latencies)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -124,6 +125,10 @@ def test_who_leaves_frees_the_engine(server: ServerProcess) -> None:
         lines = server.logged("request.freed")
         freed = {line["request_id"] for line in lines if line["request_id"].startswith("leaver")}
     assert freed == {"leaver", "leaver-1"}
+    metrics = httpx.get(f"{server.url}/metrics").text
+    assert re.search(r"^tinyllm_cancel_latency_seconds_count 2\.0$", metrics, re.MULTILINE)
+    assert 'tinyllm_request_success_total{finished_reason="abort",model_name="tiny"} 2.0' in metrics
+    assert 'tinyllm_num_preemptions_total{model_name="tiny"} 0.0' in metrics
 
 
 def test_nothing_was_kept(server: ServerProcess) -> None:

@@ -14,5 +14,6 @@ urlpatterns = [
     path("api/", api.urls),
     path("i18n/", include("django.conf.urls.i18n")),
     path("", include("chat.v1.urls")),
+    path("", include("chat.monitoring.urls")),
     path("", include("chat.urls")),
 ]

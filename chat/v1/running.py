@@ -135,7 +135,7 @@ class _Company:
 
 
 async def _events(request: GenerateRequest) -> AsyncGenerator[EngineEvent, None]:
-    async with aclosing(engine.client().stream(request)) as events:
+    async with aclosing(engine.stream(request)) as events:
         async for event in allowed(events, before=""):
             yield event
 
