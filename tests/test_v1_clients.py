@@ -9,16 +9,19 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import anthropic
 import httpx
 import openai
 import pytest
 from httpx_sse import connect_sse
 
-from tests.server_process import ServerProcess
+from tests.server_process import ROOT, ServerProcess
 
 pytestmark = pytest.mark.real_engine
 
 HELLO: Any = [{"role": "user", "content": "Hello, hello! What a time it was. " * 3}]
+DOCUMENT = (ROOT / "docs" / "api.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
 USAGE: Any = {"include_usage": True}
 
 
@@ -105,6 +108,31 @@ def test_errors_are_the_clients_own(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as later:
         client.chat.completions.create(model="tiny", messages=HELLO, logprobs=True)
     assert (later.value.code, later.value.param) == ("unsupported_parameter", "logprobs")
+
+
+def test_anthropics_client(server: ServerProcess) -> None:
+    asked: Any = {"model": "tiny", "messages": HELLO, "max_tokens": 12}
+    asked["extra_body"] = {"temperature": 0}
+    with anthropic.Anthropic(base_url=server.url, api_key="none", max_retries=0) as client:
+        whole = client.messages.create(**asked)
+        assert (whole.stop_reason, whole.usage.output_tokens) == ("max_tokens", 12)
+        with client.messages.stream(**asked) as stream:
+            text = "".join(stream.text_stream)
+            final = stream.get_final_message()
+        assert text == getattr(whole.content[0], "text", None)
+        assert text == getattr(final.content[0], "text", None)
+        assert final.usage.cache_read_input_tokens
+        counted = client.messages.count_tokens(model="tiny", messages=HELLO).input_tokens
+        assert counted == final.usage.input_tokens + final.usage.cache_read_input_tokens
+        with pytest.raises(anthropic.NotFoundError):
+            client.messages.create(**{**asked, "model": "none"})
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=[text.splitlines()[0] for text in EXAMPLES])
+def test_the_examples_of_the_document(server: ServerProcess, example: str, capsys: Any) -> None:
+    code = example.replace("http://localhost:3000", server.url).replace('"chat"', '"tiny"')
+    exec(compile(code, "docs/api.md", "exec"), {})  # noqa: S102
+    assert capsys.readouterr().out
 
 
 def test_who_leaves_frees_the_engine(server: ServerProcess) -> None:

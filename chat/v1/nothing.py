@@ -9,6 +9,6 @@ from chat.v1.errors import NoSuchAddress, envelope, on_the_wire, refused
 
 
 @csrf_exempt
-async def nothing(request: HttpRequest, rest: str) -> HttpResponseBase:
+async def nothing(request: HttpRequest, rest: str = "") -> HttpResponseBase:
     wired = on_the_wire(NoSuchAddress(request.path))
     return refused(envelope(wired), wired)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
+from chat.v1.anthropic import count_tokens, messages
 from chat.v1.chat_completions import chat_completions
 from chat.v1.completions import completions
 from chat.v1.model_list import model, models
@@ -15,8 +16,11 @@ urlpatterns: list[URLPattern] = [
     path("v1/models/<path:name>", model),
     path("v1/chat/completions", chat_completions),
     path("v1/completions", completions),
+    path("v1/messages", messages),
+    path("v1/messages/count_tokens", count_tokens),
     path("tokenize", tokenize),
     path("detokenize", detokenize),
     path("apply-template", apply_template),
+    path("v1/", nothing),
     path("v1/<path:rest>", nothing),
 ]
