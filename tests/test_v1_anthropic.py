@@ -102,7 +102,7 @@ async def test_refusals(site: FakeEngine) -> None:
     kind, words = error_of(await say(tools=[{"name": "x"}]), 400)
     assert (kind, "tools" in words) == ("invalid_request_error", True)
     image = {"type": "image", "source": {}}
-    for wrong in (
+    wrongs: list[dict[str, Any]] = [
         {"messages": [{"role": "user", "content": [image]}]},
         {"messages": [{"role": "assistant", "content": "x"}]},
         {"messages": [{"role": "system", "content": "x"}]},
@@ -111,7 +111,8 @@ async def test_refusals(site: FakeEngine) -> None:
         {"max_tokens": -1},
         {"system": 7},
         {"stop_sequences": "x"},
-    ):
+    ]
+    for wrong in wrongs:
         assert error_of(await say(**wrong), 400)[0] == "invalid_request_error", wrong
     assert error_of(await post("messages", b"{"), 400)[0] == "invalid_request_error"
     long = [{"role": "user", "content": "x" * 1_000_001}]

@@ -110,6 +110,15 @@ def test_errors_are_the_clients_own(client: openai.OpenAI) -> None:
     assert (later.value.code, later.value.param) == ("unsupported_parameter", "logprobs")
 
 
+def test_responses(client: openai.OpenAI) -> None:
+    asked: Any = {"model": "tiny", "input": "Hello!", "max_output_tokens": 8, "temperature": 0}
+    whole = client.responses.create(**asked)
+    assert (whole.status, whole.usage and whole.usage.output_tokens) == ("incomplete", 8)
+    with client.responses.stream(**asked) as stream:
+        deltas = [event.delta for event in stream if event.type == "response.output_text.delta"]
+    assert "".join(deltas) == whole.output_text
+
+
 def test_anthropics_client(server: ServerProcess) -> None:
     asked: Any = {"model": "tiny", "messages": HELLO, "max_tokens": 12}
     asked["extra_body"] = {"temperature": 0}

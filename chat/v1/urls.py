@@ -9,6 +9,7 @@ from chat.v1.chat_completions import chat_completions
 from chat.v1.completions import completions
 from chat.v1.model_list import model, models
 from chat.v1.nothing import nothing
+from chat.v1.responses import responses
 from chat.v1.tokens import apply_template, detokenize, tokenize
 
 urlpatterns: list[URLPattern] = [
@@ -16,6 +17,7 @@ urlpatterns: list[URLPattern] = [
     path("v1/models/<path:name>", model),
     path("v1/chat/completions", chat_completions),
     path("v1/completions", completions),
+    path("v1/responses", responses),
     path("v1/messages", messages),
     path("v1/messages/count_tokens", count_tokens),
     path("tokenize", tokenize),
