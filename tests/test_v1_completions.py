@@ -11,6 +11,7 @@ from django.test import AsyncClient
 
 from chat import engine
 from chat.database import in_database
+from chat.generation import turns
 from chat.models import Message, Session
 from chat.v1 import running
 from inference.errors import QueueFull, RequestFailed
@@ -259,3 +260,20 @@ async def test_without_an_engine(site: FakeEngine) -> None:
     answer = await chat()
     assert error_of(answer, 503)["code"] == "engine_stopped"
     assert answer["Retry-After"] == "5"
+
+
+async def test_the_end_of_the_server_waits_for_answers(site: FakeEngine) -> None:
+    gate = asyncio.Event()
+    site.script = lambda request: ["Hello ", gate, "world"]
+    asking = asyncio.create_task(chat())
+    await arrived(site, 1)
+    await running.settled(2 * running.SETTLE_POLL_S)
+    assert not asking.done()
+    ending = asyncio.create_task(running.settled(60))
+    await turns().drain(grace_s=0)
+    refused = await chat()
+    assert (error_of(refused, 503)["code"], refused["Retry-After"]) == ("shutting_down", "10")
+    gate.set()
+    await ending
+    assert (await asking).json()["choices"][0]["message"]["content"] == "Hello world"
+    turns.cache_clear()

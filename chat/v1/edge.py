@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
+from chat.errors import ShuttingDown
+from chat.generation import turns
 from chat.v1.bodies import warning
 from chat.v1.callers import Caller, caller_of
 from chat.v1.errors import WrongMediaType, WrongMethod, envelope, on_the_wire, refused
 
-Answering = Callable[..., Awaitable[HttpResponseBase]]
-View = Callable[..., Awaitable[HttpResponseBase]]
+View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
 Envelope = Callable[[Any], dict[str, Any]]
 
 
-def endpoint(method: str, told: Envelope = envelope) -> Callable[[Answering], View]:
+def endpoint(method: str, told: Envelope = envelope) -> Callable[[View], View]:
     """A view of an `async def answer(request, caller, ...)`. It answers one method; a body is
     JSON, since a page of another site can send other kinds without asking the browser first. told:
     how an error is written."""
 
-    def decorate(answer: Answering) -> View:
+    def decorate(answer: View) -> View:
         @csrf_exempt
         @wraps(answer)
         async def view(request: HttpRequest, **path: Any) -> HttpResponseBase:
             try:
                 _check(request, method)
+                if method == "POST" and not turns().accepts:
+                    raise ShuttingDown
                 return await answer(request, await caller_of(request), **path)
             except Exception as error:
                 wired = on_the_wire(error)

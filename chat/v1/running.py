@@ -17,6 +17,8 @@ from inference.types import MAX_SEED, Began, EngineEvent, GenerateRequest, Sampl
 PING_S = 15.0
 """How long a stream may be silent before it says that it is still there."""
 
+SETTLE_POLL_S = 0.05
+
 _in_use: set[str] = set()
 
 
@@ -58,6 +60,14 @@ class Refused:
 
 Heard = tuple[int, EngineEvent | Refused]
 Said = Heard | None
+
+
+async def settled(grace_s: float) -> None:
+    """Wait until no call is answered any more, for at most so long. For the end of the server."""
+    for _poll in range(round(grace_s / SETTLE_POLL_S)):
+        if not _in_use:
+            return
+        await asyncio.sleep(SETTLE_POLL_S)
 
 
 def unique(name: str) -> str:

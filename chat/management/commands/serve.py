@@ -24,6 +24,7 @@ from chat.recovery import recover
 from chat.server import PortTaken, SiteServer, listen
 from chat.session_edits import purge_deleted
 from chat.signals import announce
+from chat.v1.running import settled
 from inference.errors import EngineError
 
 GRACE_S = 5.0
@@ -122,7 +123,7 @@ async def _live(server: SiteServer, client: engine.EngineClient) -> None:
         _log.info("shutting_down")
         _tell_cpu_used()
         recovering.cancel()
-        await turns().drain(grace_s=GRACE_S)
+        await asyncio.gather(turns().drain(grace_s=GRACE_S), settled(GRACE_S))
         await client.stop()
         await server.say_goodbye()
         await asyncio.to_thread(database.close)
