@@ -43,6 +43,13 @@ def client(server: ServerProcess) -> Iterator[openai.OpenAI]:
         yield made
 
 
+def counted(server: ServerProcess, name: str) -> float:
+    """A counter of the model that computes."""
+    told = httpx.get(f"{server.url}/metrics").text
+    found = re.search(rf'^tinyllm_{name}{{model_name="tiny"}} (\S+)$', told, re.MULTILINE)
+    return float(found[1]) if found else 0
+
+
 def test_models(client: openai.OpenAI) -> None:
     assert [model.id for model in client.models.list()] == ["tiny", "tale"]
     assert client.models.retrieve("tiny").id == "tiny"
@@ -73,6 +80,7 @@ def test_a_chat_whole_and_streamed_is_the_same(client: openai.OpenAI) -> None:
 
 def test_answers_to_one_prompt_read_it_once(client: openai.OpenAI, server: ServerProcess) -> None:
     fresh: Any = [{"role": "user", "content": "The cat sat on the mat; the cats sat. " * 3}]
+    before = counted(server, "prefix_cache_hits_total")
     answer = client.chat.completions.create(
         model="tiny", messages=fresh, n=3, seed=1, max_tokens=5,
         extra_headers={"x-request-id": "three-at-once"},
@@ -83,6 +91,8 @@ def test_answers_to_one_prompt_read_it_once(client: openai.OpenAI, server: Serve
     assert answer.usage.completion_tokens == 15
     assert answer.usage.prompt_tokens_details is not None
     assert answer.usage.prompt_tokens_details.cached_tokens == 0
+    found = counted(server, "prefix_cache_hits_total") - before
+    assert found == 2 * (answer.usage.prompt_tokens // 16 * 16)
     named = {line["request_id"] for line in server.logged("request.finished")}
     assert {"three-at-once", "three-at-once-1", "three-at-once-2"} <= named
 
