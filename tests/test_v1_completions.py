@@ -149,18 +149,29 @@ async def test_a_completion_streams_and_has_a_short_default(site: FakeEngine) ->
     assert site.requests[0].sampling.max_tokens == 16
 
 
-async def test_who_is_silent_is_pinged(site: FakeEngine, monkeypatch: Any) -> None:
+@pytest.mark.parametrize("silent", [True, False])
+async def test_who_waits_is_pinged(site: FakeEngine, monkeypatch: Any, silent: bool) -> None:
+    """Also while the engine says how far it has read."""
     monkeypatch.setattr(running, "PING_S", 0.01)
     gate = asyncio.Event()
-    site.script = lambda request: [Queued(1), PromptProgress(1, 2), gate, "Done"]
+
+    def script(request: GenerateRequest) -> Any:
+        yield Queued(1)
+        if silent:
+            yield gate
+        while not gate.is_set():
+            yield PromptProgress(1, 2)
+        yield "Done"
+
+    site.script = script
     answer = await chat(stream=True)
     told = []
     async for part in answer.streaming_content:
         told.append(part)
         if told.count(b": ping\n\n") == 2:
             gate.set()
+    assert told[:2] == [b": ping\n\n", b": ping\n\n"]
     assert told[-1] == b"data: [DONE]\n\n"
-    assert not any(b'content": ""' in part for part in told[:2])
 
 
 async def test_what_is_refused_at_once_is_an_error_of_the_reply(site: FakeEngine) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -12,7 +13,15 @@ from django.conf import settings
 from chat import engine
 from chat.filtering.stream import AnswerRefused, allowed
 from chat.middleware import request_id as new_request_id
-from inference.types import MAX_SEED, Began, EngineEvent, GenerateRequest, SamplingParams
+from inference.types import (
+    MAX_SEED,
+    Began,
+    Delta,
+    EngineEvent,
+    GenerateRequest,
+    SamplingParams,
+    Waiting,
+)
 
 PING_S = 15.0
 """How long a stream may be silent before it says that it is still there."""
@@ -77,8 +86,9 @@ def unique(name: str) -> str:
 
 
 async def answers(asked: Asked) -> AsyncGenerator[Said, None]:
-    """What the engine says, each with the index of its answer; None after PING_S of silence.
-    Closing the iterator cancels all. Raises EngineError.
+    """What the engine says of answers, each with the index of its own; None whenever a reader has
+    had nothing to read for PING_S, however far a prompt is read meanwhile. Closing the iterator
+    cancels all. Raises EngineError.
 
     Of several answers to one prompt the first one reads it; the others begin when it has, and
     find it in the cache.
@@ -89,14 +99,21 @@ async def answers(asked: Asked) -> AsyncGenerator[Said, None]:
     try:
         for first in range(0, len(requests), asked.copies):
             company.begin(first)
+        spoke = time.monotonic()
         while company.pending:
+            patience = max(0.0, spoke + PING_S - time.monotonic())
             done, _ = await asyncio.wait(
-                company.pending, timeout=PING_S, return_when=asyncio.FIRST_COMPLETED
+                company.pending, timeout=patience, return_when=asyncio.FIRST_COMPLETED
             )
-            if not done:
+            for index, event in company.heard(done):
+                if isinstance(event, Waiting):
+                    continue
+                if not isinstance(event, Delta) or event.text:
+                    spoke = time.monotonic()
+                yield index, event
+            if time.monotonic() - spoke >= PING_S:
+                spoke = time.monotonic()
                 yield None
-            for said in company.heard(done):
-                yield said
     finally:
         _in_use.discard(asked.name)
         await company.leave()

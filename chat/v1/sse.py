@@ -30,8 +30,8 @@ def error_frame(error: BaseException) -> bytes:
 
 
 async def begun(asked: Asked) -> AsyncGenerator[Said, None]:
-    """The engine's answers, once it has said anything or has been silent for as long as a ping: so
-    what it refuses at once is an error of the reply and none in its midst. Raises EngineError."""
+    """The engine's answers, once one has begun or nothing has come for as long as a ping: so what
+    it refuses at once is an error of the reply and none in its midst. Raises EngineError."""
     said = answers(asked)
     first = await anext(said)
 
