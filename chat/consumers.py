@@ -36,6 +36,7 @@ from chat.frames import (
 from chat.generation import Accepted, turns
 from chat.glass.branch import TokenBranch
 from chat.middleware import request_id
+from chat.monitoring.registry import WS_CONNECTIONS
 from chat.outlet import Slot, encode
 from chat.signals import owner_group
 from chat.site_socket import OUTLET
@@ -76,6 +77,7 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             return
         self._is_heard = True
         await self.accept()
+        WS_CONNECTIONS.inc()
         await self.channel_layer.group_add(owner_group(self.owner_id), self.channel_name)
         await self._send({"v": 1, "type": "ready"})
 
@@ -92,6 +94,7 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def disconnect(self, code: int) -> None:
         if hasattr(self, "owner_id"):
+            WS_CONNECTIONS.dec()
             await self.channel_layer.group_discard(owner_group(self.owner_id), self.channel_name)
         if code == GOING_AWAY:
             temporary_sessions().left(owner_id=self.owner_id, session_ids=[*self._follows])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -9,6 +10,7 @@ import structlog
 from django.conf import settings
 from django.utils.module_loading import import_string
 
+from chat.monitoring.requests import measured
 from inference.client import EngineClient, PromptCodec
 from inference.errors import EngineStopped
 from inference.examination import (
@@ -21,7 +23,7 @@ from inference.examination import (
     TraceRequest,
 )
 from inference.process_memory import memory_held
-from inference.types import ModelFingerprint
+from inference.types import EngineEvent, GenerateRequest, ModelFingerprint
 
 if TYPE_CHECKING:
     from inference.model_store import ModelStore
@@ -49,6 +51,7 @@ __all__ = [
     "memory_held",
     "replay_model",
     "store",
+    "stream",
 ]
 
 log = structlog.get_logger(__name__)
@@ -67,6 +70,11 @@ def client() -> EngineClient:
     if _client is None:
         raise EngineStopped("The engine is not running. Start the site with `manage.py serve`.")
     return _client
+
+
+def stream(request: GenerateRequest) -> AsyncGenerator[EngineEvent, None]:
+    """The client's stream of events, counted for /metrics. Raises as that does."""
+    return measured(request, client().stream(request))
 
 
 def create() -> EngineClient:

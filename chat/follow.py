@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from chat.database import in_database
 from chat.generation import turns
 from chat.live import LiveTurn
+from chat.monitoring.registry import STREAM_RESUMES
 from chat.outlet import Composed, Frame, Outlet, Slot, composed, frame
 from chat.replay import is_known, replay, started_frame
 from chat.selectors import session_position
@@ -74,6 +75,8 @@ async def _open(at: _Place) -> bool:
     # Asked before the database is: a turn that ends meanwhile knows its numbers, and the answer may
     # be of the time before.
     live = turns().get(session_id)
+    if live is not None and after:
+        STREAM_RESUMES.inc()
     last, shown = await in_database(
         session_position, owner_id=reading.owner_id, session_id=session_id
     )

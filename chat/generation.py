@@ -85,6 +85,11 @@ class Turns:
         """The generations that are being written here, by the request that writes each."""
         return {turn.request_id: turn.started.generation_id for turn in self._live.values()}
 
+    @property
+    def accepts(self) -> bool:
+        """Whether new turns may begin: until `drain`."""
+        return self._accepting
+
     async def submit(self, *, owner_id: uuid.UUID, submission: Submission) -> Accepted:
         """Begin a turn. Nothing is written unless it can begin. Raises ChatError, EngineError."""
         if not self._accepting:
@@ -260,7 +265,7 @@ class Turns:
             await announce(session_id)
 
     async def _stream(self, turn: LiveTurn, request: GenerateRequest) -> None:
-        async with aclosing(engine.client().stream(request)) as events:
+        async with aclosing(engine.stream(request)) as events:
             async for event in allowed(events, before=turn.text):
                 if isinstance(event, Delta):
                     self.log.check(turn.started)

@@ -87,14 +87,13 @@ class Engine:
     @property
     def in_prefill(self) -> bool:
         """Whether a prompt is still being read, or waits to be."""
-        waiting = self._scheduler.waiting
-        return bool(waiting) or any(s.in_prefill for s in self._scheduler.running)
+        return bool(self._scheduler.waiting) or any(s.in_prefill for s in self._scheduler.running)
 
     def look(self) -> tuple[tuple[RequestStatus, ...], Totals]:
         """Those that run, then those that wait, each in their order; and all that was done."""
-        running, waiting = self._scheduler.running, self._scheduler.waiting
-        requests = statuses([self._of[s] for s in (*running, *waiting)], len(running))
-        return requests, self._tally.with_those(self._of)
+        its = self._scheduler
+        requests = statuses([self._of[s] for s in (*its.running, *its.waiting)], len(its.running))
+        return requests, self._tally.with_those(self._of, its.preemptions)
 
     def close(self) -> None:
         """Give back the memory of weights and cache. It may only be idle, and is of no more use."""
@@ -189,8 +188,9 @@ class Engine:
             sequence = piece.active.sequence
             if piece.is_partial:
                 done = min(piece.done, sequence.prompt_length)
-                progress = PromptProgress(done, sequence.prompt_length)
-                events.append((piece.active.request_id, progress))
+                events.append(
+                    (piece.active.request_id, PromptProgress(done, sequence.prompt_length))
+                )
             if piece.index is None:
                 self.cache.publish(sequence)
             else:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from inference.errors import EngineError
 from inference.examination import Examined, Question
+from inference.latencies import Latencies
 from inference.request_status import ProcessStatus, RequestStatus, Totals
 from inference.types import EngineEvent, GenerateRequest
 
@@ -132,13 +133,15 @@ class EngineState:
 @dataclass(frozen=True, slots=True)
 class Report:
     """The engines that are loaded, and what is on its way into memory: its directory and bytes.
-    waiting: the requests that wait for the model of a directory. budget: bytes for all of them."""
+    waiting: the requests that wait for the model of a directory. budget: bytes for all of them.
+    cancels: from a reader's leaving to free blocks."""
 
     engines: tuple[EngineState, ...]
     loading: tuple[Path, int] | None
     waiting: Mapping[Path, tuple[RequestStatus, ...]]
     device: str
     budget: int
+    cancels: Latencies
     process: ProcessStatus | None = None
 
 

@@ -35,6 +35,7 @@ from inference.engine_commands import (
     Wake,
     Withdraw,
 )
+from inference.engine_state import state_of
 from inference.errors import (
     DeviceLost,
     EngineError,
@@ -43,6 +44,7 @@ from inference.errors import (
     ModelBusy,
     RequestFailed,
 )
+from inference.latencies import Latencies
 from inference.model_line import ModelLine, Outcome, Waiter
 from inference.model_loader import ModelLoader
 from inference.residents import SAVE_S, Residents
@@ -72,6 +74,7 @@ class EngineWorker(threading.Thread):
         self._deliver, self._farewell = deliver, farewell
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._tickets: dict[str, int] = {}  # of the requests in flight
+        self._cancels = Latencies()
         self._ended, self._telling = False, threading.Lock()
         self.failure: Exception | None = None
         """What ended the thread, as `farewell` was told."""
@@ -204,8 +207,10 @@ class EngineWorker(threading.Thread):
     def _cancel(self, command: Cancel) -> None:
         if self._tickets.get(command.request_id) == command.ticket:
             self._drop(command.request_id)
-            took = 1e3 * (time.monotonic() - command.asked_at)
-            log.info("request.freed", request_id=command.request_id, cancel_latency_ms=took)
+            took = time.monotonic() - command.asked_at
+            self._cancels = self._cancels.and_one(took)
+            name = command.request_id
+            log.info("request.freed", request_id=name, cancel_latency_ms=1e3 * took)
         elif not command.request_id:
             self._line.drop(command.ticket)
 
@@ -240,26 +245,14 @@ class EngineWorker(threading.Thread):
             self._line.waiting(),
             self._loader.device,
             self._loader.budget,
+            self._cancels,
             self._loader.process_status(),
         )
 
     def _state(self, directory: Path) -> EngineState:
-        engine, end = self._engines[directory], self._residents.ends_at(directory)
-        need = self._residents.need(directory)
-        requests, totals = engine.look()
-        return EngineState(
-            directory,
-            engine.is_idle,
-            engine.cache.free_blocks,
-            engine.cache.total_blocks,
-            size=need.total,
-            weights=need.weights,
-            cache=need.cache,
-            cached_blocks=engine.cache.cached_blocks,
-            totals=totals,
-            requests=requests,
-            stays_s=None if end is None else max(0.0, end - time.monotonic()),
-        )
+        need, end = self._residents.need(directory), self._residents.ends_at(directory)
+        stays_s = None if end is None else max(0.0, end - time.monotonic())
+        return state_of(self._engines[directory], directory, need, stays_s)
 
     def _step_all(self) -> None:
         for directory, engine in self._engines.items():

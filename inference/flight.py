@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from collections.abc import Sequence as Ordered
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from inference.client import PromptCodec
 from inference.detokenizer import Detokenizer
@@ -94,9 +94,9 @@ class Tally:
     def add(self, sequence: Sequence) -> None:
         self._past = _more(self._past, [sequence], 1)
 
-    def with_those(self, sequences: Iterable[Sequence]) -> Totals:
+    def with_those(self, sequences: Iterable[Sequence], preemptions: int) -> Totals:
         """And what has been done so far for those that are not."""
-        return _more(self._past, sequences, 0)
+        return replace(_more(self._past, sequences, 0), preemptions=preemptions)
 
 
 def _more(totals: Totals, sequences: Iterable[Sequence], over: int) -> Totals:

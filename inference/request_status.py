@@ -25,11 +25,13 @@ class RequestStatus:
 @dataclass(frozen=True, slots=True)
 class Totals:
     """What an engine has done since its model was loaded. requests: that are over, however they
-    ended. prompt_tokens: that were read, not those that were in the cache."""
+    ended. prompt_tokens: that were read, not those that were in the cache. preemptions: how often a
+    request was put aside for others."""
 
     requests: int = 0
     prompt_tokens: int = 0
     output_tokens: int = 0
+    preemptions: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,8 @@ class Scheduler:
         self._pace = Pace()
         self.put_aside: list[Sequence] = []
         """Who had to give back what it held, in the last plan."""
+        self.preemptions = 0
+        """How often anybody had to."""
 
     @property
     def is_idle(self) -> bool:
@@ -161,6 +163,7 @@ class Scheduler:
         sequence.start_again()
         self._waiting.append(sequence)
         self.put_aside.append(sequence)
+        self.preemptions += 1
 
     def _admit(self) -> None:
         if self.put_aside:

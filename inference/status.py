@@ -41,4 +41,4 @@ def status_of(report: Report, names: Mapping[Path, tuple[str, ...]]) -> EngineSt
         waiting = report.waiting.get(directory, ())
         model = ModelStatus(called(directory), "loading", report.device, size)
         models.append(replace(model, waiting=len(waiting), requests=waiting))
-    return EngineStatus(tuple(models), report.budget, report.process)
+    return EngineStatus(tuple(models), report.budget, report.cancels, report.process)

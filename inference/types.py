@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
+from inference.latencies import Latencies
 from inference.parameter_checks import check, check_integer, check_number, number
 from inference.request_status import ProcessStatus, RequestStatus
 from inference.request_status import Totals as Totals
@@ -258,10 +259,12 @@ class ModelStatus:
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """budget: bytes that all models together may take."""
+    """budget: bytes that all models together may take. cancels: how long it took to free what
+    nobody wanted any more."""
 
     models: tuple[ModelStatus, ...]
     budget: int
+    cancels: Latencies = field(default_factory=Latencies)
     process: ProcessStatus | None = None
 
 

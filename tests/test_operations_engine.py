@@ -69,7 +69,7 @@ def status_of(request_id: str, owner: User) -> EngineStatus:
         ("chat", "story"), "ready", "cpu", 700, running=1, waiting=1, used_blocks=3,
         total_blocks=10, cached_blocks=2, weights=500, cache=150, requests=(asked, other),
     )  # fmt: skip
-    return EngineStatus((model,), 1000, ProcessStatus(1, 4000, 5, 6))
+    return EngineStatus((model,), 1000, process=ProcessStatus(1, 4000, 5, 6))
 
 
 async def test_a_running_answer_is_shown_without_its_text(

@@ -18,5 +18,7 @@ urlpatterns = [
     path("api/", api.urls),
     # Whoever is about to sign in may choose a language too.
     path("i18n/setlang/", login_not_required(set_language), name="set_language"),
+    path("", include("chat.v1.urls")),
+    path("", include("chat.monitoring.urls")),
     path("", include("chat.urls")),
 ]

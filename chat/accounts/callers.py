@@ -36,7 +36,10 @@ class Caller:
 
 
 def bearer(request: HttpRequest) -> str | None:
-    """The token that a request shows, which may be empty; None where it shows none."""
+    """The token that a request shows, which may be empty; None where it shows none. Anthropic's
+    clients have a header of their own for it."""
+    if (key := request.headers.get("x-api-key")) is not None:
+        return key.strip()
     scheme, _, text = request.headers.get("authorization", "").strip().partition(" ")
     return text.strip() if scheme.lower() == _SCHEME else None
 

@@ -12,8 +12,8 @@ from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.http import Http404, HttpRequest, HttpResponseBase
 
 ACCOUNTS = "/account/"
-ANSWERS_ITSELF = "/api/"
-"""Every endpoint below it asks `chat.accounts.callers` and refuses in JSON, not with a form."""
+ANSWERS_ITSELF = ("/api/", "/v1/", "/tokenize", "/detokenize", "/apply-template")
+"""Every endpoint there asks `chat.accounts.callers` and refuses in JSON, not with a form."""
 DOCUMENTS = ("/api/docs", "/api/openapi.json")
 """Pages among them, which no endpoint's check covers."""
 

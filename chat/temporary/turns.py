@@ -58,12 +58,13 @@ async def submit(*, owner_id: uuid.UUID, submission: Submission) -> tuple[Tempor
         session = TemporarySession(owner_id, settings=checked(submission.settings or {}))
     else:
         session = known.get(owner_id=owner_id, session_id=submission.session_id)
-    if session.live is not None:
-        raise TurnInProgress(session.id)
+    _refuse_second_turn(session)
     request, before, charge = await _request(session, submission)
-    if session.live is not None:  # two at once
+    try:
+        _refuse_second_turn(session)  # two at once
+    except TurnInProgress:
         await write_database(settle, charge, 0, 0)
-        raise TurnInProgress(session.id)
+        raise
     if not known.knows(session.id):
         known.add(session)
     turn = _begin(session, submission, request, charge)
@@ -72,6 +73,11 @@ async def submit(*, owner_id: uuid.UUID, submission: Submission) -> tuple[Tempor
     session.ending = asyncio.create_task(_end(session, turn, request, before))
     session.tell()
     return session, turn.started.seq
+
+
+def _refuse_second_turn(session: TemporarySession) -> None:
+    if session.live is not None:
+        raise TurnInProgress(session.id)
 
 
 async def _request(

@@ -27,6 +27,7 @@ from chat.server import PortTaken, SiteServer, listen
 from chat.session_edits import purge_deleted
 from chat.signals import announce
 from chat.temporary.sessions import temporary_sessions
+from chat.v1.running import settled
 from inference.errors import EngineError
 
 GRACE_S = 5.0
@@ -128,7 +129,7 @@ async def _live(server: SiteServer, client: engine.EngineClient) -> None:
         _tell_cpu_used()
         for task in tasks:
             task.cancel()
-        await turns().drain(grace_s=GRACE_S)
+        await asyncio.gather(turns().drain(grace_s=GRACE_S), settled(GRACE_S))
         await temporary_sessions().close()
         await client.stop()
         await server.say_goodbye()

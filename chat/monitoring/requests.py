@@ -1,0 +1,75 @@
+"""Counts what an engine says of one request, as it passes by."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from chat.monitoring import registry
+from inference.types import Began, Delta, EngineEvent, Finished, GenerateRequest
+
+
+async def measured(
+    request: GenerateRequest, events: AsyncGenerator[EngineEvent, None]
+) -> AsyncGenerator[EngineEvent, None]:
+    """The same events. Closing it closes them."""
+    meter = _Meter(request)
+    async with aclosing(events):
+        try:
+            async for event in events:
+                meter.take(event)
+                yield event
+        except (asyncio.CancelledError, GeneratorExit):
+            meter.end("abort")
+            raise
+        except Exception:
+            meter.end("error")
+            raise
+
+
+class _Meter:
+    """Times are those at which the site hears of a token, not those at which it was computed."""
+
+    def __init__(self, request: GenerateRequest) -> None:
+        self._model, self._prompt_tokens = request.model, len(request.prompt_ids)
+        self._began = self._last = time.monotonic()
+        self._tokens = registry.GENERATION_TOKENS.labels(request.model)
+        self._between = registry.BETWEEN_TOKENS.labels(request.model)
+        self._has_first = self._over = False
+
+    def take(self, event: EngineEvent) -> None:
+        if isinstance(event, Delta):
+            self._extend(len(event.token_ids))
+        elif isinstance(event, Began):
+            registry.PROMPT_TOKENS.labels(self._model).inc(self._prompt_tokens)
+        elif isinstance(event, Finished):
+            self._finish(event)
+
+    def _extend(self, count: int) -> None:
+        if not count:
+            return
+        now = time.monotonic()
+        self._tokens.inc(count)
+        if self._has_first:
+            # several at once share the time since the last ones
+            for _ in range(count):
+                self._between.observe((now - self._last) / count)
+        else:
+            self._has_first = True
+            registry.FIRST_TOKEN.labels(self._model).observe(now - self._began)
+        self._last = now
+
+    def _finish(self, event: Finished) -> None:
+        registry.PREFIX_QUERIES.labels(self._model).inc(event.prompt_tokens)
+        registry.PREFIX_HITS.labels(self._model).inc(event.cached_tokens)
+        registry.QUEUE_TIME.labels(self._model).observe(event.timings.queue_s)
+        registry.REQUEST_TIME.labels(self._model).observe(time.monotonic() - self._began)
+        self.end(event.reason)
+
+    def end(self, reason: str) -> None:
+        """Once: a reader may leave after the last event."""
+        if not self._over:
+            self._over = True
+            registry.SUCCESSES.labels(self._model, reason).inc()
