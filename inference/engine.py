@@ -87,7 +87,7 @@ class Engine:
     @property
     def in_prefill(self) -> bool:
         """Whether a prompt is still being read, or waits to be."""
-        return bool(self._scheduler.waiting) or any(s.in_prefill for s in self._scheduler.running)
+        return self._scheduler.in_prefill
 
     def look(self) -> tuple[tuple[RequestStatus, ...], Totals]:
         """Those that run, then those that wait, each in their order; and all that was done."""
@@ -115,8 +115,8 @@ class Engine:
         sequence = Sequence(request, limit, self._arrivals, seed)
         begin = request.answer_start
         prefix = () if begin is None else request.prompt_ids[begin:]
-        codec = self._codec
-        detokenizer = Detokenizer(codec.decode, prefix, request.sampling.stop, codec.token_bytes)
+        codec, stop = self._codec, request.sampling.stop
+        detokenizer = Detokenizer(codec.decode, prefix, stop, codec.token_bytes)
         # last, so that a request that is refused leaves nothing behind
         self._scheduler.add(sequence)
         active = Active(request.request_id, sequence, detokenizer, ends_of(request, codec))
@@ -125,17 +125,16 @@ class Engine:
         if request.deadline_s is not None:
             self._timed[request.request_id] = active
         self.sessions.enter(sequence)
-        log.info(
-            "request.queued", request_id=request.request_id, prompt_tokens=sequence.prompt_length
-        )
+        length = sequence.prompt_length
+        log.info("request.queued", request_id=request.request_id, prompt_tokens=length)
 
     def cancel(self, request_id: str) -> None:
         """Drop a request and free its cache blocks. Unknown or finished ones are ignored."""
         active = self._active.get(request_id)
         if active:
             self._forget(active)
-            tokens = active.sequence.output_length
-            log.info("request.cancelled", request_id=request_id, output_tokens=tokens)
+            written = active.sequence.output_length
+            log.info("request.cancelled", request_id=request_id, output_tokens=written)
 
     def step(self) -> StepEvents:
         """Launch one forward pass over every running request, and return the events that it

@@ -75,6 +75,11 @@ class Scheduler:
         """How often anybody had to."""
 
     @property
+    def in_prefill(self) -> bool:
+        """Whether a prompt is still being read, or waits to be."""
+        return bool(self.waiting) or any(sequence.in_prefill for sequence in self.running)
+
+    @property
     def is_idle(self) -> bool:
         return not self._waiting and not self._running
 

@@ -27,11 +27,14 @@ LOCKS = ("requirements.txt", *(f"{name}.txt" for name in ADDED))
 PIN = re.compile(r'[a-z0-9-]+(\[ctk\])?==[0-9][0-9a-z.]*(; platform_machine == "x86_64")?')
 # Distribution name -> the name it is imported by, where they differ.
 IMPORTED_AS = {
+    "django-allauth": "allauth",
     "django-csp": "csp",
     "django-environ": "environ",
     "django-ninja": "ninja",
     "django-unfold": "unfold",
     "markdown-it-py": "markdown_it",
+    "prometheus-client": "prometheus_client",
+    "pydantic-core": "pydantic_core",
     "python-docx": "docx",
     "zope-interface": "zope",
 }
@@ -45,7 +48,9 @@ OPTIONAL = {
 }
 # Never imported, with the reason why they are asked for.
 NOT_IMPORTED = {
+    "cryptography": "what pypdf opens encrypted files with",
     "daphne": "an installed app",
+    "psycopg": "Django's driver for PostgreSQL",
     "lxml-html-clean": "what trafilatura cleans pages with",
     "tbb": "a shared library, opened by kernels/cpu/jit.py",
     "unfold": "an installed app",
