@@ -1,8 +1,7 @@
 """The engine: plan a step, run it, commit what it gave, say what happened.
 
 One engine serves one model's weights. It is driven by one thread and knows nothing of clients:
-`step()` returns events by request id.
-"""
+`step()` returns events by request id."""
 
 from __future__ import annotations
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from concurrent.futures import Future
-from typing import Any
 
 from inference.errors import EngineStopped, ModelBusy, ModelNotFound, ModelUnavailable
 from inference.examination import (
@@ -34,7 +33,6 @@ from inference.types import (
     FinishReason,
     GenerateRequest,
     Loading,
-    ModelFingerprint,
     ModelInfo,
     ModelKind,
     ModelStatus,
@@ -43,11 +41,9 @@ from inference.types import (
     SamplingParams,
     Timings,
 )
+from tests.byte_codec import END, START, ByteCodec
 
-END = 256
-START = 257
-_SPECIALS = {"<|im_start|>": START, "<|im_end|>": END}
-_SPLIT = re.compile("(" + "|".join(re.escape(text) for text in _SPECIALS) + ")")
+__all__ = ["END", "START", "ByteCodec"]
 
 SETUP = EngineSetup("cpu", "scripted", "float32", "fp32")
 """What it says of itself."""
@@ -81,37 +77,6 @@ TRACE = Trace(
 Step = str | EngineEvent | Exception | asyncio.Event
 """A piece of text, an event as it is, an error to raise, or a gate to wait at."""
 Script = Callable[[GenerateRequest], Iterable[Step]]
-
-
-class ByteCodec:
-    """One token per UTF-8 byte, and the two special tokens of ChatML."""
-
-    def __init__(self, kind: ModelKind, *, context_length: int = 4096) -> None:
-        self.kind = kind
-        self.context_length = context_length
-        self.fingerprint = ModelFingerprint("w" * 64, "t" * 64, f"{kind}", "float32")
-        self.eos_ids = frozenset({END})
-        self.token_bytes = None
-
-    def render(self, messages: Sequence[dict[str, Any]], *, add_generation_prompt: bool) -> str:
-        turns = "".join(
-            f"<|im_start|>{message['role']}\n{message['content']}<|im_end|>\n"
-            for message in messages
-        )
-        return turns + ("<|im_start|>assistant\n" if add_generation_prompt else "")
-
-    def encode(self, text: str, *, add_special_tokens: bool = False) -> list[int]:
-        ids: list[int] = []
-        for part in _SPLIT.split(text):
-            ids += [_SPECIALS[part]] if part in _SPECIALS else part.encode()
-        return ids
-
-    def name(self, id: int) -> str:
-        names = {number: text for text, number in _SPECIALS.items()}
-        return names.get(id) or (f"<0x{id:02X}>" if 0 <= id < 256 else "")
-
-    def decode(self, ids: Sequence[int]) -> str:
-        return bytes(token for token in ids if token < 256).decode(errors="replace")
 
 
 def text_delta(text: str, start: int) -> Delta:

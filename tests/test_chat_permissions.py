@@ -87,6 +87,7 @@ async def scene(site: FakeEngine, settings: Any) -> Scene:
     return made
 
 
+GONE = (204, 404, 404, 404, 401)
 _ON_MESSAGE = "/api/sessions/{session_id}/messages/{message_id}"
 ENDPOINTS = {
     ("post", "/api/chat"): (200, 404, 404, 404, 401),
@@ -113,13 +114,7 @@ ENDPOINTS = {
     ("get", "/api/messages/{message_id}/tokens/{index}"): (200, 404, 404, 404, 401),
     ("post", "/api/learn/trace"): (200, 200, 200, 200, 401),
     ("put", f"{_ON_MESSAGE}/rating"): (200, 404, 404, 404, 401),
-    ("delete", f"{_ON_MESSAGE}/rating"): (
-        204,
-        404,
-        404,
-        404,
-        401,
-    ),
+    ("delete", f"{_ON_MESSAGE}/rating"): GONE,
     ("post", f"{_ON_MESSAGE}/fork"): (201, 404, 404, 404, 401),
     ("post", "/api/sessions/{session_id}/shares"): (201, 404, 404, 404, 401),
     ("get", "/api/shares"): (200, 200, 200, 200, 401),
