@@ -9,12 +9,15 @@ from contextvars import ContextVar
 from typing import Any, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase
 
 from chat.models import AuditEntry
 
 NOBODY = "command line"
 """Who acts where there is no request: whoever has a shell on the server."""
+
+ERASED = "(erased)"
 
 _request: ContextVar[HttpRequest | None] = ContextVar("audited_request", default=None)
 
@@ -41,6 +44,15 @@ def record(
         before=before,
         after=after,
     )
+
+
+def forget(*, user_id: uuid.UUID) -> None:
+    """A person who is erased has no name here either: the one change to what is written. What they
+    did stays, and when."""
+    entries: QuerySet[AuditEntry] = QuerySet(AuditEntry)  # the model's own only adds
+    entries.filter(actor_id=user_id).update(actor=ERASED, actor_id=None)
+    about = entries.filter(target_type="user", target_id=str(user_id))
+    about.update(target=ERASED, target_id="", before=None, after=None)
 
 
 def _actor() -> tuple[uuid.UUID | None, str]:

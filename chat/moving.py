@@ -59,18 +59,23 @@ def move_rows(source: str, target: str, told: Callable[[Moved], None]) -> None:
 
 
 def in_order() -> list[type[Model]]:
-    """Every model with a table, each behind those that it refers to."""
+    """Every model with a table, each behind those that it refers to; where they refer to each other
+    in a ring, that is closed by a column that may be empty. Until the end of the transaction no
+    database asks."""
     models = [
         model
         for model in apps.get_models(include_auto_created=True)
         if model._meta.managed and not model._meta.proxy
     ]
     ordered: list[type[Model]] = []
+    under_way: set[type[Model]] = set()
 
     def put(model: type[Model]) -> None:
-        if model in ordered or model not in models:
+        if model in ordered or model in under_way or model not in models:
             return
-        for field in model._meta.concrete_fields:
+        under_way.add(model)
+        # What may be empty comes last: a ring is broken there.
+        for field in sorted(model._meta.concrete_fields, key=lambda field: field.null):
             other = field.related_model
             if isinstance(other, type) and other is not model:
                 put(other._meta.concrete_model or other)

@@ -46,6 +46,11 @@ ANSWERS: dict[str, tuple[int | str, ...]] = {
     "GET /learn/": ALL,
     "GET /learn/source/inference/sampler.py": ALL,
     "GET /shared/nothing/": (404,) * 5,
+    "GET /healthz": ANYBODY,
+    "GET /readyz": ANYBODY,
+    "GET /health": ANYBODY,
+    "GET /version": ANYBODY,
+    "GET /metrics": (403, 403, 403, 200, 200),
     "GET /setup/{setup}/": ANYBODY,
     "POST /i18n/setlang/": (HOME,) * 5,
     "GET /account/": ALL,
@@ -86,7 +91,7 @@ ANSWERS: dict[str, tuple[int | str, ...]] = {
     "GET /api/openapi.json": ALL,
 }
 # Endpoints have a table of their own, and /api/ alone answers nothing.
-ELSEWHERE = ("api/",)
+ELSEWHERE = ("api/", "v1/", "tokenize", "detokenize", "apply-template")
 
 
 class Scene:

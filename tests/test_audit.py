@@ -29,7 +29,7 @@ def boss(make_user: Any) -> Client:
 
 def test_an_account_s_changes_are_told_and_its_password_is_not(make_user: Any) -> None:
     ada = make_user("ada")
-    ada.is_staff = True
+    ada.is_active = False
     ada.save()
     ada.set_password("correct horse")
     ada.save()
@@ -42,9 +42,10 @@ def test_an_account_s_changes_are_told_and_its_password_is_not(make_user: Any) -
     }  # fmt: skip
     assert log() == [
         ("user.add", "ada", None, whole),
-        ("user.change", "ada", {"is_staff": False}, {"is_staff": True}),
+        ("user.grant", "ada", None, {"rights": ["members"]}),
+        ("user.change", "ada", {"is_active": True}, {"is_active": False}),
         ("user.change", "ada", {}, {"password": "changed"}),
-        ("user.delete", "ada", whole | {"is_staff": True}, None),
+        ("user.delete", "ada", whole | {"is_active": False}, None),
     ]
     assert {entry.actor for entry in AuditEntry.objects.all()} == {audit.NOBODY}
 

@@ -84,4 +84,4 @@ def test_a_page_costs_the_same_however_many_there_are(settings: Any, make_user: 
             page = client.get("/")
         assert page.content.count(b"data-position") == PAGE + 1  # and the template of one
         costs.append(len(captured))
-    assert costs == [3, 3]
+    assert costs == [4, 4]

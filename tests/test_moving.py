@@ -155,10 +155,14 @@ def test_a_difference_is_noticed(
 @pytest.mark.django_db  # by this mark the run knows that a database is wanted here at all
 def test_models_stand_behind_those_that_they_refer_to() -> None:
     order = in_order()
+    late = []
     for model in order:
         for field in model._meta.concrete_fields:
-            if isinstance(field.related_model, type) and field.related_model is not model:
-                assert order.index(field.related_model) < order.index(model)
+            other = field.related_model
+            if isinstance(other, type) and order.index(other) > order.index(model):
+                late.append(str(field))
+    # A session may be a fork of another one's message.
+    assert late == ["chat.Session.forked_from"]
     assert User.groups.through in order
 
 

@@ -13,10 +13,11 @@ from django.db import connection
 from django.db.backends.signals import connection_created
 
 from chat import engine
+from chat.audit import ERASED
 from chat.database import in_database
 from chat.generation import turns
 from chat.identity import local_user
-from chat.models import Message, User
+from chat.models import AuditEntry, Message, User
 from chat.privacy.erasure import Erased, PersonNotFound, erase_person
 from tests.chat_client import Page
 from tests.fake_engine import FakeEngine
@@ -142,6 +143,16 @@ def test_the_command_asks_once_and_erases(
     assert files_with(database_folder(), [SECRET]) == []
     with pytest.raises(CommandError, match="'ada'"):
         call_command("erase_user", "ada", "--yes")
+
+
+def test_the_audit_log_keeps_what_was_done_and_no_name(make_user: Callable[..., User]) -> None:
+    make_user(SECRET, email=f"{SECRET}@example.org")
+    call_command("erase_user", SECRET, "--yes")
+    entries = AuditEntry.objects.all()
+    assert {entry.action for entry in entries} >= {"user.add", "user.delete"}
+    told = str(list(entries.values()))
+    assert ERASED in told
+    assert SECRET not in told
 
 
 def test_scrubbing_alone_cleans_what_was_deleted_before(make_user: Callable[..., User]) -> None:

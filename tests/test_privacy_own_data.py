@@ -12,14 +12,22 @@ from django.apps import apps
 from django.test import AsyncClient
 
 from chat.database import in_database
-from chat.models import Message, Session, SetupToken, User
+from chat.models import (
+    AuditEntry,
+    Message,
+    OperatorRights,
+    Session,
+    SetupToken,
+    SiteSetting,
+    User,
+)
 from chat.privacy.own_data import owned_tables
 from tests.chat_client import Page
 from tests.fake_engine import FakeEngine
 
 pytestmark = pytest.mark.fake_engine
 
-OF_NOBODY = {SetupToken}
+OF_NOBODY = {SetupToken, SiteSetting, OperatorRights, AuditEntry}
 """Tables of the site itself. A new one stands here or belongs to somebody."""
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from chat.errors import ChatError
 from chat.export import SCHEMA, VERSION
 from chat.imports.shapes import (
     ImportedMessage,
@@ -17,6 +18,8 @@ from chat.imports.shapes import (
     text_of,
     time_of,
 )
+from chat.session_settings.values import checked
+from inference.errors import EngineError
 
 _TICK = timedelta(microseconds=1)
 
@@ -50,7 +53,17 @@ def read(told: dict[str, Any]) -> ImportedSession:
         model=text_of(head.get("model"), "model", 200),
         pinned=head.get("pinned") is True,
         archived=head.get("archived") is True,
+        settings=_settings(head.get("settings")),
     )
+
+
+def _settings(told: Any) -> dict[str, Any]:
+    if not told:
+        return {}
+    try:
+        return checked(told if isinstance(told, dict) else {})
+    except (ChatError, EngineError) as error:
+        raise Unreadable(error.message) from None
 
 
 def _times(by_key: dict[str, dict[str, Any]], began: datetime) -> dict[str, datetime]:

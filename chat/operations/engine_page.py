@@ -42,8 +42,8 @@ async def engine_status(request: HttpRequest) -> HttpResponse:
     return JsonResponse({**told, **await _told(status)})
 
 
-@require_POST
 @answer(OPERATE)
+@require_POST
 async def cancel_generation(request: HttpRequest, generation_id: uuid.UUID) -> HttpResponse:
     """By the road that every cancel takes. stopped: 0 where it is over already."""
     stopped = await turns().cancel_generations({generation_id})

@@ -49,8 +49,8 @@ async def models_status(request: HttpRequest) -> HttpResponse:
     return JsonResponse(told)
 
 
-@require_POST
 @answer(OPERATE)
+@require_POST
 async def models_act(request: HttpRequest, verb: str) -> HttpResponse:
     """Begin a piece of work, or cancel the one that is under way."""
     if verb == "cancel":

@@ -33,8 +33,8 @@ def settings_page(request: HttpRequest) -> HttpResponse:
     return admin_page(request, "admin/chat/settings.html", _("Settings"), shown)
 
 
-@require_POST
 @answer(CHANGE)
+@require_POST
 async def change_setting(request: HttpRequest) -> HttpResponse:
     """Set a value, or take the admin's away; what holds then."""
     name, text = request.POST.get("name", ""), request.POST.get("value", "")

@@ -10,8 +10,9 @@ import uuid
 from dataclasses import dataclass
 
 import structlog
+from django.db import transaction
 
-from chat import forgetting
+from chat import audit, forgetting
 from chat.database import in_database, write_database
 from chat.generation import turns
 from chat.models import Message, Session, User
@@ -57,8 +58,11 @@ def _sessions_of(*, user_id: uuid.UUID) -> list[uuid.UUID]:
     return list(Session.objects.filter(owner_id=user_id).values_list("id", flat=True))
 
 
+@transaction.atomic
 def _delete(*, user_id: uuid.UUID) -> tuple[int, int]:
-    """The account, and with it whatever has it as its owner. One transaction."""
+    """The account, and with it whatever has it as its owner; the audit log keeps what was done, and
+    no name. One transaction."""
     messages = Message.objects.filter(session__owner_id=user_id).count()
     _, by_model = User.objects.filter(id=user_id).delete()
+    audit.forget(user_id=user_id)
     return by_model.get(Session._meta.label, 0), messages

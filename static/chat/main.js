@@ -294,7 +294,7 @@ if (found) {
   history.replaceState(null, "", location.pathname); // another branch may be asked for from here on
 }
 modelChosen();
-attachments.useDraft(draft);
+attachments.useDraft(state.session?.id ?? "new");
 composer.setBusy(Boolean(conversation.running));
 if (state.session) socket.follow(state.session.id, Number(conversation.root.dataset.after));
 focusComposer();
