@@ -68,22 +68,40 @@ def in_order() -> list[type[Model]]:
         if model._meta.managed and not model._meta.proxy
     ]
     ordered: list[type[Model]] = []
-    under_way: set[type[Model]] = set()
 
     def put(model: type[Model]) -> None:
-        if model in ordered or model in under_way or model not in models:
+        if model in ordered or model not in models:
             return
-        under_way.add(model)
-        # What may be empty comes last: a ring is broken there.
-        for field in sorted(model._meta.concrete_fields, key=lambda field: field.null):
-            other = field.related_model
-            if isinstance(other, type) and other is not model:
-                put(other._meta.concrete_model or other)
+        needed = _referred(model, null=False)
+        for other in (*needed, *_referred(model, null=True)):
+            if other in needed or model not in _all_needed(other):
+                put(other)
         ordered.append(model)
 
     for model in models:
         put(model)
     return ordered
+
+
+def _referred(model: type[Model], *, null: bool) -> list[type[Model]]:
+    """The models that its columns refer to: those that may be empty, or the others."""
+    others = [
+        field.related_model._meta.concrete_model or field.related_model
+        for field in model._meta.concrete_fields
+        if isinstance(field.related_model, type) and field.null is null
+    ]
+    return [other for other in others if other is not model]
+
+
+def _all_needed(model: type[Model]) -> set[type[Model]]:
+    """What must be there before a row of it can be."""
+    found: set[type[Model]] = set()
+    left = [model]
+    while left:
+        new = [other for other in _referred(left.pop(), null=False) if other not in found]
+        found.update(new)
+        left += new
+    return found
 
 
 def summed(model: type[Model], database: str) -> Moved:

@@ -57,11 +57,11 @@ def read(told: dict[str, Any]) -> ImportedSession:
     )
 
 
-def _settings(told: Any) -> dict[str, Any]:
-    if not told:
-        return {}
+def _settings(told: Any) -> dict[str, Any] | None:
+    if not isinstance(told, dict):
+        return None
     try:
-        return checked(told if isinstance(told, dict) else {})
+        return checked(told)
     except (ChatError, EngineError) as error:
         raise Unreadable(error.message) from None
 

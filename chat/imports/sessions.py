@@ -51,7 +51,7 @@ def session_import(
         model=told.model if told.model in models else DEFAULT_MODEL,
         pinned=told.pinned and not told.archived,
         archived=told.archived,
-        settings=told.settings or None,
+        settings=told.settings,
         created_at=told.created_at,
         updated_at=told.updated_at,
     )

@@ -47,7 +47,7 @@ class ImportedSession:
     model: str = ""
     pinned: bool = False
     archived: bool = False
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] | None = None
     left_out: int = 0
 
 
