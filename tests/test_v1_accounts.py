@@ -66,4 +66,5 @@ async def test_who_has_used_up_the_day_is_told_when_to_come_back(
     answer = await asked("/v1/chat/completions", authorization=f"Bearer {token}")
     assert (answer.status_code, answer.json()["error"]["code"]) == (429, "quota_exceeded")
     assert int(answer["Retry-After"]) > 0
+    assert answer["x-ratelimit-limit-tokens"] == "5"
     assert site.requests == []

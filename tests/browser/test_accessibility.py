@@ -93,6 +93,7 @@ def test_every_shortcut_of_the_help_works(
         "Ctrl Shift O",
         "Ctrl K",
         "Ctrl B",
+        "Ctrl ,",
         "Ctrl /",
     ]
     keys.press("Escape")
@@ -102,6 +103,9 @@ def test_every_shortcut_of_the_help_works(
     keys.press("Control+k")
     expect(chat.page.locator("#search")).to_be_focused()
     expect(chat.page.locator("#sidebar")).to_be_visible()
+    keys.press("Control+,")
+    expect(chat.page.locator("#settings")).to_be_visible()
+    keys.press("Escape")
     chat.text.fill("One line")
     keys.press("Shift+Enter")
     expect(chat.text).to_have_value("One line\n")

@@ -32,15 +32,15 @@ def hits(page: Page) -> list[str]:
 
 
 def test_arrows_and_enter_lead_to_the_message(chat: Chat, rows: Rows) -> None:
-    rows.session("Walks by the river")
-    session, message = long_session(rows, "Sea", "Here <img src=x> a RIVER & more")
+    rows.session("Walks by the estuary")
+    session, message = long_session(rows, "Sea", "Here <img src=x> a ESTUARY & more")
     chat.reload()
     page = chat.page
     page.keyboard.press("Control+k")
-    page.keyboard.type("river")
+    page.keyboard.type("estuary")
     expect(page.locator("#search-results li")).to_have_count(2)
-    assert page.locator("#search-results mark").all_inner_texts() == ["river", "RIVER"]
-    assert "Here <img src=x> a RIVER & more" in hits(page)[1]
+    assert page.locator("#search-results mark").all_inner_texts() == ["estuary", "ESTUARY"]
+    assert "Here <img src=x> a ESTUARY & more" in hits(page)[1]
     assert page.locator("#search-results img").count() == 0
     expect(page.locator("#sessions")).to_be_hidden()
     expect(page.locator("#found-count")).to_have_text("2 found")

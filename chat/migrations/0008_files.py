@@ -10,7 +10,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("chat", "0020_settings"),
+        ("chat", "0007_settings"),
     ]
 
     operations = [

@@ -8,7 +8,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("chat", "0041_generation_prefix"),
+        ("chat", "0009_generation_prefix"),
     ]
 
     operations = [

@@ -10,7 +10,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("chat", "0051_fork"),
+        ("chat", "0011_fork"),
     ]
 
     operations = [

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("chat", "0050_sharing"),
+        ("chat", "0010_sharing"),
     ]
 
     operations = [

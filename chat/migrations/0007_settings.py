@@ -8,7 +8,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("chat", "0010_accounts"),
+        ("chat", "0006_accounts"),
     ]
 
     operations = [

@@ -10,7 +10,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("chat", "0052_share_link"),
+        ("chat", "0012_share_link"),
     ]
 
     operations = [

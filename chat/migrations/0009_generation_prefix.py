@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("chat", "0040_files"),
+        ("chat", "0008_files"),
     ]
 
     operations = [

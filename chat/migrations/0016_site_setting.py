@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("chat", "0061_usage"),
+        ("chat", "0015_usage"),
     ]
 
     operations = [
