@@ -84,7 +84,7 @@ def test_it_is_printed_whole(chat: Chat, rows: Rows) -> None:
     page.goto(f"{chat.site.url}/sessions/{session}/")
     chat.wait_connected()
     page.keyboard.press("Control+p")
-    page.wait_for_function("window.printed")
+    page.wait_for_function("() => window.printed")
     assert page.locator(".message").count() == PAGE + 3
 
 
