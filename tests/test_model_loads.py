@@ -115,9 +115,10 @@ async def test_the_status_tells_what_there_is(models: ModelStore, gate: Gate) ->
         reading = [asyncio.create_task(read(its, request(name))) for name in "ab"]
         await until(lambda: len(gate.steps) == 1)
         asking = asyncio.create_task(its.status())
-        await asyncio.sleep(0.05)
-        gate.allow(1)
-        (busy,) = (await asking).models
+        while not asking.done():  # it is answered between two steps
+            gate.allow(1)
+            await asyncio.sleep(0.001)
+        (busy,) = asking.result().models
         assert (busy.running, busy.waiting, busy.stays_s) == (1, 1, None)
         assert 0 < busy.used_blocks < 128
         gate.open = True
