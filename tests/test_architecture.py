@@ -52,6 +52,7 @@ POLICY = {
 LAYERS = [
     {"chat.models"},
     {"chat.services", "chat.selectors"},
+    {"chat.prompt_selectors"},
     {"chat.generation"},
     {"chat.consumers", "chat.api", "chat.views", "chat.admin"},
 ]
