@@ -19,7 +19,7 @@ from ninja import NinjaAPI, Status
 from ninja.errors import HttpError, ValidationError
 
 from chat import engine, operator_key, selectors
-from chat.accounts.callers import caller_of, check_again
+from chat.accounts.callers import caller_of, check_again, owner_of
 from chat.accounts.tokens import Scope
 from chat.conversation_api import router as conversations
 from chat.database import in_database
@@ -50,7 +50,7 @@ from chat.session_edits import Edit, edit
 from chat.session_pages import session_page
 from chat.session_settings.api import router as settings_router
 from chat.submission import Submission
-from chat.usage import rate_limit_headers, usage_of
+from chat.usage import refusal_headers, usage_of
 from inference.errors import EngineError
 
 _REFUSALS = dict.fromkeys((400, 401, 403, 404, 409, 413, 415, 429, 500, 503), ErrorOut)
@@ -88,7 +88,7 @@ async def chat(request: HttpRequest, body: ChatIn) -> ChatOut | HttpResponse:
         files=tuple(body.files),
         sampling=given,
     )
-    accepted = await turns().submit(owner_id=_owner_of(request), submission=submission)
+    accepted = await turns().submit(owner_id=owner_of(request), submission=submission)
     assert accepted.live is not None
     turn = accepted.live
     with turn.readers.one():
@@ -116,7 +116,7 @@ async def sessions(
     """All of the caller's sessions, the one used last first. With `limit` (1 to 200) a page as the
     sidebar shows it: first the pinned ones, then so many others, archived ones apart; `before` is
     the `position` of the last one of the page before, `folder` the id of one to read alone."""
-    owner = _owner_of(request)
+    owner = owner_of(request)
     if limit is None:
         return await in_database(lambda: list(selectors.session_list(owner_id=owner)))
     return await in_database(
@@ -127,20 +127,20 @@ async def sessions(
 @api.get("/search", response={200: list[HitOut], 400: ErrorOut, 401: ErrorOut})
 async def find(request: HttpRequest, q: str) -> Any:
     """Titles and messages of the caller's sessions that have this text in them, newest first."""
-    return await in_database(search, owner_id=_owner_of(request), query=q)
+    return await in_database(search, owner_id=owner_of(request), query=q)
 
 
 @api.get("/sessions/{session_id}", response={200: SessionDetailOut, 401: ErrorOut, 404: ErrorOut})
 async def session(request: HttpRequest, session_id: str) -> Any:
     """One session with the messages of the branch that is shown, an unfinished answer included."""
-    return await _detail(_owner_of(request), _uuid(session_id))
+    return await _detail(owner_of(request), _uuid(session_id))
 
 
 @api.put("/sessions/{session_id}/branch", response={200: SessionDetailOut, **_REFUSALS})
 async def show_branch(request: HttpRequest, session_id: str, body: BranchIn) -> Any:
     """Show another branch: the one through this message that was shown last. POST /api/chat goes
     on with it, and open pages follow."""
-    owner, known = _owner_of(request), _uuid(session_id)
+    owner, known = owner_of(request), _uuid(session_id)
     await turns().show(owner_id=owner, session_id=known, message_id=body.message_id)
     return await _detail(owner, known)
 
@@ -157,13 +157,13 @@ async def _detail(owner: uuid.UUID, session_id: uuid.UUID) -> dict[str, Any]:
 async def edit_session(request: HttpRequest, session_id: str, body: EditIn) -> Any:
     """Rename, pin, archive, or delete with a way back. All pages of the owner are told."""
     changes = Edit(**body.model_dump())
-    return await edit(owner_id=_owner_of(request), session_id=_uuid(session_id), changes=changes)
+    return await edit(owner_id=owner_of(request), session_id=_uuid(session_id), changes=changes)
 
 
 @api.delete("/sessions/{session_id}", response={204: None, 401: ErrorOut, 404: ErrorOut})
 async def delete_session(request: HttpRequest, session_id: str) -> Status[None]:
     """Delete a session and all its messages. An answer that is being written is stopped first."""
-    await turns().delete(owner_id=_owner_of(request), session_id=_uuid(session_id))
+    await turns().delete(owner_id=owner_of(request), session_id=_uuid(session_id))
     return Status(204, None)
 
 
@@ -172,7 +172,7 @@ async def export(
     request: HttpRequest, session_id: str, form: Literal["json", "markdown"] = "json"
 ) -> HttpResponse:
     """All branches of a session as a file, with numbers and times."""
-    owner, known = _owner_of(request), _uuid(session_id)
+    owner, known = owner_of(request), _uuid(session_id)
     told = await in_database(exported, owner_id=owner, session_id=known)
     name = told["session"]["title"][:60] or str(known)
     if form == "json":
@@ -188,7 +188,7 @@ async def export(
 async def events(request: HttpRequest, session_id: str, after: int = 0) -> StreamingHttpResponse:
     """The session's events as server-sent events: those above Last-Event-ID (or `after`), then
     live. The same frames as on the websocket; `id` is the event's number, `event` its type."""
-    owner, known = _owner_of(request), _uuid(session_id)
+    owner, known = owner_of(request), _uuid(session_id)
     await in_database(selectors.session_get, owner_id=owner, session_id=known)
     position = last_event(request.headers.get("last-event-id"), after)
     check = partial(check_again, request)
@@ -216,12 +216,7 @@ async def engine_status(request: HttpRequest) -> Any:
 @api.get("/usage", response={200: UsageOfDaysOut, 401: ErrorOut})
 async def usage_of_days(request: HttpRequest) -> Any:
     """What the caller has used, today and in the last days, and may use."""
-    return await in_database(usage_of, owner_id=_owner_of(request))
-
-
-def _owner_of(request: HttpRequest) -> uuid.UUID:
-    owner: uuid.UUID = request.auth  # type: ignore[attr-defined]
-    return owner
+    return await in_database(usage_of, owner_id=owner_of(request))
 
 
 def _uuid(text: str) -> uuid.UUID:
@@ -234,11 +229,7 @@ def _uuid(text: str) -> uuid.UUID:
 
 def _told(request: HttpRequest, error: WireError) -> HttpResponse:
     answer = api.create_response(request, error.envelope(), status=error.status)
-    if error.retry_after_s is not None:
-        answer["Retry-After"] = str(error.retry_after_s)
-    if error.status == 401:
-        answer["WWW-Authenticate"] = "Bearer"
-    for name, value in rate_limit_headers(error).items():
+    for name, value in refusal_headers(error).items():
         answer[name] = value
     return answer
 

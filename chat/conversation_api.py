@@ -12,6 +12,7 @@ from ninja import Router, Schema, Status
 from pydantic import Field
 
 from chat import engine, selectors
+from chat.accounts.callers import owner_of
 from chat.database import in_database, write_database
 from chat.feedback import feedback_give, feedback_take_back
 from chat.folders import folder_create, folder_delete, folder_rename, folders_of
@@ -27,11 +28,6 @@ REFUSALS = dict.fromkeys((400, 401, 404, 409, 413, 415, 500, 503), ErrorOut)
 MESSAGE = "/sessions/{session_id}/messages/{message_id}"
 
 router = Router()
-
-
-def owner_of(request: HttpRequest) -> uuid.UUID:
-    owner: uuid.UUID = request.auth  # type: ignore[attr-defined]
-    return owner
 
 
 class RatingIn(Schema):

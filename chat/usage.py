@@ -176,6 +176,13 @@ def usage_of(*, owner_id: uuid.UUID) -> dict[str, Any]:
     }
 
 
+def refusal_headers(error: WireError) -> dict[str, str]:
+    """What an API says of a refusal beside its body."""
+    after = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
+    known = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+    return {**after, **known, **rate_limit_headers(error)}
+
+
 def rate_limit_headers(error: WireError) -> dict[str, str]:
     """What a refusal says in the headers that OpenAI's clients know."""
     if error.code == TooManyTurns.code:

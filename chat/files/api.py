@@ -13,6 +13,7 @@ from django.http.multipartparser import MultiPartParserError
 from django.utils.translation import gettext as _
 from ninja import Router, Status
 
+from chat.accounts.callers import owner_of
 from chat.database import in_database, write_database
 from chat.errors import InvalidRequest
 from chat.files.errors import FileNotFound
@@ -47,14 +48,14 @@ async def upload(request: HttpRequest, model: str = "chat") -> Any:
     """Take in one file, in the field `file`. Its text is kept, the file is not. The same file twice
     has one id. Who does not send it in a message within a day uploads it again."""
     name, data = await asyncio.to_thread(_received, request)
-    file = await take_in(owner_id=_owner_of(request), name=name, data=data, model=model)
+    file = await take_in(owner_id=owner_of(request), name=name, data=data, model=model)
     return {**described(file), "in_use": await in_database(file.attached.exists)}
 
 
 @router.get("/{file_id}", response={200: FileTextOut, 401: ErrorOut, 404: ErrorOut})
 async def text(request: HttpRequest, file_id: str, start: int = 0, end: int | None = None) -> Any:
     """A file's text from one character to another: what a cited passage says."""
-    file = await in_database(file_get, owner_id=_owner_of(request), file_id=_uuid(file_id))
+    file = await in_database(file_get, owner_id=owner_of(request), file_id=_uuid(file_id))
     first = min(max(0, start), file.characters)
     last = file.characters if end is None else min(max(first, end), file.characters)
     return {**described(file), "text": file.text[first:last], "start": first, "end": last}
@@ -63,7 +64,7 @@ async def text(request: HttpRequest, file_id: str, start: int = 0, end: int | No
 @router.delete("/{file_id}", response={204: None, 401: ErrorOut, 404: ErrorOut, 409: ErrorOut})
 async def delete(request: HttpRequest, file_id: str) -> Status[None]:
     """Delete a file that no message has. Others go with their sessions."""
-    await write_database(file_delete, owner_id=_owner_of(request), file_id=_uuid(file_id))
+    await write_database(file_delete, owner_id=owner_of(request), file_id=_uuid(file_id))
     return Status(204, None)
 
 
@@ -78,11 +79,6 @@ def _received(request: HttpRequest) -> tuple[str, bytes]:
             _("The field “file” must be a file, as multipart/form-data."), param="file"
         )
     return given.name or "", given.read()
-
-
-def _owner_of(request: HttpRequest) -> uuid.UUID:
-    owner: uuid.UUID = request.auth  # type: ignore[attr-defined]
-    return owner
 
 
 def _uuid(text: str) -> uuid.UUID:

@@ -8,6 +8,7 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import Field, Router, Schema
 
+from chat.accounts.callers import owner_of
 from chat.errors import MessageNotFound
 from chat.glass.inspect import odds_of, tokens_of
 from chat.schemas import ErrorOut
@@ -60,7 +61,7 @@ class OddsListOut(Schema):
 @router.get("/messages/{message_id}/tokens", response={200: TokensOut, **_REFUSALS})
 async def tokens(request: HttpRequest, message_id: str) -> Any:
     """The tokens of an answer with their places in its text. Nothing is computed for it."""
-    return await tokens_of(owner_id=_owner(request), message_id=_uuid(message_id))
+    return await tokens_of(owner_id=owner_of(request), message_id=_uuid(message_id))
 
 
 @router.get("/messages/{message_id}/tokens/{index}", response={200: OddsListOut, **_REFUSALS})
@@ -69,13 +70,8 @@ async def odds(request: HttpRequest, message_id: str, index: int, count: int = 1
     between the steps of answers that are being written. `count`: so many tokens from this one
     on, at most 32."""
     return await odds_of(
-        owner_id=_owner(request), message_id=_uuid(message_id), index=index, count=count
+        owner_id=owner_of(request), message_id=_uuid(message_id), index=index, count=count
     )
-
-
-def _owner(request: HttpRequest) -> uuid.UUID:
-    owner: uuid.UUID = request.auth  # type: ignore[attr-defined]
-    return owner
 
 
 def _uuid(text: str) -> uuid.UUID:

@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from ninja import Router
 
 from chat import engine
+from chat.accounts.callers import owner_of
 from chat.errors import InvalidRequest
 from chat.imports.job import import_file
 from chat.imports.reader import CHUNK
@@ -31,7 +32,7 @@ async def take(request: HttpRequest) -> StreamingHttpResponse:
     ChatGPT's (its zip file, or conversations.json). The body is the file itself, as
     application/json or application/zip. The answer is lines of JSON: how far it is, and in the
     last one, whose `done` is true, what was taken and what was not."""
-    owner: uuid.UUID = request.auth  # type: ignore[attr-defined]
+    owner = owner_of(request)
     file, size = await asyncio.to_thread(_copied, request)
     return StreamingHttpResponse(
         _Lines(owner, file, size),

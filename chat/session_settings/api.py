@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from ninja import Router, Status
 
 from chat import sampling, selectors
+from chat.accounts.callers import owner_of
 from chat.database import in_database, write_database
 from chat.schemas import ErrorOut
 from chat.session_settings import presets as store
@@ -30,13 +31,13 @@ _REFUSALS = dict.fromkeys((400, 401, 404, 409, 415), ErrorOut)
 @router.get("/sessions/{uuid:session_id}/settings", response={200: SessionSettingsOut, **_REFUSALS})
 async def session_settings(request: HttpRequest, session_id: uuid.UUID) -> Any:
     """What was chosen for this session, and the model's defaults for the rest."""
-    return await _told(_owner_of(request), session_id)
+    return await _told(owner_of(request), session_id)
 
 
 @router.put("/sessions/{uuid:session_id}/settings", response={200: SessionSettingsOut, **_REFUSALS})
 async def save_settings(request: HttpRequest, session_id: uuid.UUID, body: SettingsIn) -> Any:
     """All settings of the session, in place of those it had. They hold from the next turn on."""
-    owner = _owner_of(request)
+    owner = owner_of(request)
     its = {"owner_id": owner, "session_id": session_id}
     await write_database(store.settings_save, **its, settings=body.settings)
     return await _told(owner, session_id)
@@ -51,7 +52,7 @@ async def check_settings(request: HttpRequest, body: SettingsIn) -> Any:
 @router.get("/presets", response={200: list[PresetOut], **_REFUSALS})
 async def presets(request: HttpRequest) -> Any:
     """The caller's, by name."""
-    owner = _owner_of(request)
+    owner = owner_of(request)
     return await in_database(lambda: list(store.presets(owner_id=owner)))
 
 
@@ -59,21 +60,21 @@ async def presets(request: HttpRequest) -> Any:
 async def create_preset(request: HttpRequest, body: PresetIn) -> Any:
     """Keep settings under a name."""
     return await write_database(
-        store.preset_create, owner_id=_owner_of(request), name=body.name, settings=body.settings
+        store.preset_create, owner_id=owner_of(request), name=body.name, settings=body.settings
     )
 
 
 @router.patch("/presets/{uuid:preset_id}", response={200: PresetOut, **_REFUSALS})
 async def change_preset(request: HttpRequest, preset_id: uuid.UUID, body: PresetEditIn) -> Any:
     """Rename it, give it other settings, or let new sessions begin with it."""
-    its: dict[str, Any] = {"owner_id": _owner_of(request), "preset_id": preset_id}
+    its: dict[str, Any] = {"owner_id": owner_of(request), "preset_id": preset_id}
     return await write_database(store.preset_change, **its, **body.model_dump())
 
 
 @router.delete("/presets/{uuid:preset_id}", response={204: None, **_REFUSALS})
 async def delete_preset(request: HttpRequest, preset_id: uuid.UUID) -> Status[None]:
     """Sessions that have its settings keep them."""
-    await write_database(store.preset_delete, owner_id=_owner_of(request), preset_id=preset_id)
+    await write_database(store.preset_delete, owner_id=owner_of(request), preset_id=preset_id)
     return Status(204, None)
 
 
@@ -81,8 +82,3 @@ async def _told(owner: uuid.UUID, session_id: uuid.UUID) -> dict[str, Any]:
     found = await in_database(selectors.session_get, owner_id=owner, session_id=session_id)
     defaults = sampling.as_json(default_sampling(found.model))
     return {"model": found.model, "settings": found.settings or {}, "defaults": defaults}
-
-
-def _owner_of(request: HttpRequest) -> uuid.UUID:
-    owner: uuid.UUID = request.auth  # type: ignore[attr-defined]
-    return owner

@@ -10,7 +10,7 @@ from django.http import JsonResponse
 from django.utils.translation import gettext as _
 
 from chat.errors import ChatError, InvalidRequest, WireError, wire
-from chat.usage import rate_limit_headers
+from chat.usage import refusal_headers
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 _PARAMS = {
@@ -95,11 +95,4 @@ def envelope(error: WireError) -> dict[str, Any]:
 
 
 def refused(body: dict[str, Any], error: WireError) -> JsonResponse:
-    answer = JsonResponse(body, status=error.status)
-    if error.retry_after_s is not None:
-        answer["Retry-After"] = str(error.retry_after_s)
-    if error.status == 401:
-        answer["WWW-Authenticate"] = "Bearer"
-    for name, value in rate_limit_headers(error).items():
-        answer[name] = value
-    return answer
+    return JsonResponse(body, status=error.status, headers=refusal_headers(error))
