@@ -12,11 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import ParamSpec, TypeVar
 
-from django.db import connection
+from django.db import connection, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import translation
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_opened: set[BaseDatabaseWrapper] = set()
 
 
 @cache
@@ -49,6 +52,7 @@ async def _run(pool: ThreadPoolExecutor, function: Callable[[], R]) -> R:
     language = translation.get_language()
 
     def call() -> R:
+        _opened.add(connections["default"])
         try:
             with translation.override(language):
                 return function()
@@ -62,7 +66,16 @@ async def _run(pool: ThreadPoolExecutor, function: Callable[[], R]) -> R:
 
 
 def close() -> None:
-    """End the threads, and with them their connections; the next call starts afresh."""
+    """End the threads and close their connections; the next call starts afresh."""
     for pool in (_readers, _writers):
         pool().shutdown()
         pool.cache_clear()
+    with ThreadPoolExecutor(1) as last:  # Django closes none where an event loop runs
+        last.submit(_close_left).result()
+
+
+def _close_left() -> None:
+    while _opened:
+        left = _opened.pop()
+        left.inc_thread_sharing()  # its own thread is gone
+        left.close()

@@ -80,6 +80,7 @@ async def test_a_bad_name_is_named_and_changes_nothing(site: FakeEngine, name: s
     assert names == ["Other", "Taken"]
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("behind", [False, True])
 def test_a_folder_is_read_off_one_index_in_its_order(make_user: Any, behind: bool) -> None:
     owner = make_user("ada")

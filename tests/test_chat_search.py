@@ -98,6 +98,7 @@ def test_what_is_hidden_deleted_or_another_person_s_is_not_found(
     assert ada.finds("secret") == ada.finds("se") == ada.finds("bread") == []
 
 
+@pytest.mark.sqlite
 def test_deleted_sessions_leave_nothing_in_the_index(ada: Owner, make_user: Any) -> None:
     eve = Owner(make_user("eve"))
     eve.says("Mine stays")
@@ -113,6 +114,7 @@ def test_deleted_sessions_leave_nothing_in_the_index(ada: Owner, make_user: Any)
     assert eve.finds("stays") == ["Mine [stays]"]
 
 
+@pytest.mark.sqlite
 def test_an_answer_that_goes_on_is_found_by_all_of_its_text_once(ada: Owner) -> None:
     asked = ada.says("Go", answer="The beginning")
     answer = Message.objects.get(parent=asked)
@@ -134,6 +136,7 @@ def test_an_excerpt_stands_around_what_was_found(ada: Owner) -> None:
     assert len(found) < 140
 
 
+@pytest.mark.sqlite
 def test_the_index_is_used_and_queries_do_not_grow(
     ada: Owner, django_assert_num_queries: Any
 ) -> None:

@@ -54,6 +54,7 @@ def test_a_session_that_is_spoken_in_meanwhile_is_no_gap(make_user: Any) -> None
     assert len({row.id for row in [*first, *second]}) == 9
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("behind", [False, True])
 def test_a_page_is_read_off_one_index_in_its_order(make_user: Any, behind: bool) -> None:
     owner = make_user("ada")
