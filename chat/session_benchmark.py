@@ -69,11 +69,11 @@ def _session(cursor: Any, owner: str, index: int, at: datetime, draw: random.Ran
         own = uuid.UUID(int=draw.getrandbits(128)).hex
         rare = f" {RARE} 鑫" if (index * PER_SESSION + number) % 100_000 == 7 else ""
         role = "assistant" if number % 2 else "user"
-        rows.append((own, name, parent, role, _text(draw, 8) + rare, time_))
+        rows.append((own, name, parent, role, _text(draw, 8) + rare, time_, time_))
         parent = own
     cursor.executemany(
-        "INSERT INTO chat_message (id, session_id, parent_id, role, content, created_at)"
-        " VALUES (%s, %s, %s, %s, %s, %s)",
+        "INSERT INTO chat_message (id, session_id, parent_id, role, content, created_at, shown_at)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s)",
         rows,
     )
     cursor.executemany(
