@@ -56,7 +56,7 @@ class Shown:
             self.seq = frame["seq"]
 
 
-PATIENCE_S = 10
+PATIENCE_S = 60
 """How long an answer may take where other tests use the cores as well."""
 
 
