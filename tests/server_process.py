@@ -66,7 +66,7 @@ class ServerProcess:
         self.greeting = []
         for line in self.process.stdout:
             self.greeting.append(line)
-            if found := re.search(r"http://[^:]+:(\d+)/  ", line):
+            if found := re.search(r"http://[^:]+:(\d+)/\S*  ", line):
                 self.port = int(found[1])
                 return self
         raise AssertionError(f"serve ended: {(self.directory / 'log').read_text()}")
