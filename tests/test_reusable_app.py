@@ -4,6 +4,7 @@ keys, its own pages and sign-in, and the assistant below /assistant/."""
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +14,12 @@ import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from tests.server_process import ROOT
 from tests.third_party_server import PATIENCE_S, Bookshop, Visitor
 
 pytestmark = pytest.mark.fake_engine
+
+DOCUMENT = ROOT / "docs/embedding.md"
 
 POOR = """
 from bookshop.settings import *
@@ -36,7 +40,8 @@ SAID = {
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bookshop]:
-    server = Bookshop(tmp_path_factory.mktemp("bookshop")).migrate().start()
+    server = Bookshop(tmp_path_factory.mktemp("bookshop"))
+    server.migrate().start()
     yield server
     assert server.end() == 0
 
@@ -67,6 +72,14 @@ def test_the_project_is_in_order(tmp_path: Path) -> None:
     assert checked.returncode == 0, checked.stderr
     migrated = shop.manage("makemigrations", "--check", "--dry-run")
     assert migrated.returncode == 0, migrated.stdout
+
+
+def test_the_documented_lines_are_those_of_the_project() -> None:
+    blocks = re.findall(r"```(?:python|html)\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    files = [path for kind in ("*.py", "*.html") for path in Bookshop.project.rglob(kind)]
+    written = {line for path in files for line in path.read_text().splitlines()}
+    assert len(blocks) == 4
+    assert [line for block in blocks for line in block.splitlines() if line not in written] == []
 
 
 def test_what_is_missing_is_named_with_what_to_add(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
 
 from tests.server_process import ROOT, ServerProcess
 
@@ -78,7 +79,8 @@ class Visitor:
     def socket(self) -> ClientConnection:
         cookies = "; ".join(f"{name}={value}" for name, value in self.http.cookies.items())
         address = f"{self.shop.url.replace('http', 'ws', 1)}{ROOT_OF_PAGES}ws/chat/"
-        return connect(address, origin=self.shop.url, additional_headers={"Cookie": cookies})  # type: ignore[arg-type]
+        origin = Origin(self.shop.url)
+        return connect(address, origin=origin, additional_headers={"Cookie": cookies})
 
     def say(self, text: str) -> dict[str, Any]:
         """To a new session, by websocket. Returns the frame that ends the answer."""

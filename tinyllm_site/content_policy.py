@@ -13,7 +13,7 @@ from csp.constants import NONCE, NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from csp.middleware import CSPMiddleware, PolicyParts
 from django.http import HttpRequest, HttpResponseBase
 
-from chat.addresses import is_admin, is_ours
+from chat.addresses import in_admin, is_ours
 
 SITE_POLICY = {
     "default-src": [NONE],
@@ -62,8 +62,8 @@ class ContentPolicyMiddleware(CSPMiddleware):
     ) -> PolicyParts:
         parts = super().get_policy_parts(request, response, report_only)
         if not report_only and is_ours(request):
-            in_admin = is_admin(request)
-            parts.config = ADMIN_POLICY if in_admin else SITE_POLICY
-            if parts.nonce is None and not in_admin:
+            is_admin = in_admin(request)
+            parts.config = ADMIN_POLICY if is_admin else SITE_POLICY
+            if parts.nonce is None and not is_admin:
                 parts.replace = {"script-src": [NONE]}
         return parts

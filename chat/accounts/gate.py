@@ -10,7 +10,6 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.http import Http404, HttpRequest, HttpResponseBase
-from django.urls import reverse
 
 from chat import addresses
 
@@ -30,7 +29,7 @@ class SignInMiddleware(LoginRequiredMiddleware):
         if not addresses.is_ours(request):
             return None
         if settings.TINYLLM_LOCAL:
-            if request.path.startswith(reverse("account")):
+            if addresses.in_accounts(request):
                 raise Http404
             return None
         endpoint = addresses.in_api(request)
