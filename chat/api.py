@@ -21,6 +21,7 @@ from ninja.errors import HttpError, ValidationError
 from chat import engine, operator_key, selectors
 from chat.accounts.callers import caller_of, check_again, owner_of
 from chat.accounts.tokens import Scope
+from chat.addresses import API
 from chat.conversation_api import router as conversations
 from chat.database import in_database
 from chat.errors import ChatError, InvalidRequest, SessionNotFound, WireError, wire
@@ -64,6 +65,7 @@ async def _owner(request: HttpRequest) -> uuid.UUID:
 api = NinjaAPI(
     title="TinyLLM",
     version="1",
+    urls_namespace=API,
     auth=_owner,
     docs_url="/docs",
     # Swagger's stylesheet has its icons in itself.

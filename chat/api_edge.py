@@ -1,4 +1,4 @@
-"""What holds for every address under /api/: bodies are JSON, and so is every refusal.
+"""What holds for every address of the API of the pages: bodies are JSON, and so is every refusal.
 
 A body of another content type is refused before it is read: a page of another site can send a
 form or plain text without asking the browser first, but not JSON. Files alone come as a form; whose
@@ -16,14 +16,14 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.utils.translation import gettext as _
 
+from chat.addresses import in_api
 from chat.errors import WireError
 
-PREFIX = "/api/"
-_UPLOADS = "/api/files"
+_UPLOADS = "files"
 _AROUND = 100_000
 """Bytes of a form that are not the file's."""
 # A page of another site cannot send a zip file either without asking the browser first.
-TYPES = {"/api/import": ("application/json", "application/zip")}
+TYPES = {"import": ("application/json", "application/zip")}
 _CODES = {
     400: "bad_request",
     404: "not_found",
@@ -60,13 +60,14 @@ class ApiEdgeMiddleware:
 
 
 def _refusal(request: HttpRequest) -> HttpResponseBase | None:
-    if not request.path_info.startswith(PREFIX) or request.method in ("GET", "HEAD", "OPTIONS"):
+    endpoint = in_api(request)
+    if endpoint is None or request.method in ("GET", "HEAD", "OPTIONS"):
         return None
     length = request.headers.get("content-length") or "0"
-    if request.path_info == _UPLOADS and request.content_type == "multipart/form-data":
+    if endpoint == _UPLOADS and request.content_type == "multipart/form-data":
         return _too_large(length)
     has_body = length != "0" or "transfer-encoding" in request.headers
-    accepted = TYPES.get(request.path_info, ("application/json",))
+    accepted = TYPES.get(endpoint, ("application/json",))
     if request.content_type in accepted or not (has_body or request.content_type):
         return None
     return _envelope(
@@ -89,10 +90,10 @@ def _too_large(length: str) -> HttpResponseBase | None:
 def _in_envelope(request: HttpRequest, answer: HttpResponseBase) -> HttpResponseBase:
     """Django's own error pages (404, 405, bad host, ...) as JSON, keeping their headers."""
     is_ours = answer.get("content-type", "").startswith("application/json")
-    if not request.path_info.startswith(PREFIX) or answer.status_code < 400 or is_ours:
+    if answer.status_code < 400 or is_ours or in_api(request) is None:
         return answer
     status = answer.status_code
-    phrase = f"{HTTPStatus(status).phrase}: {request.method} {request.path_info}"
+    phrase = f"{HTTPStatus(status).phrase}: {request.method} {request.path}"
     told = _envelope(status, _CODES.get(status, "error"), phrase)
     if "Allow" in answer:
         told["Allow"] = answer["Allow"]

@@ -9,10 +9,12 @@ from contextvars import ContextVar
 from typing import Any, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase
 
 from chat.models import AuditEntry
+from chat.user_keys import as_uuid
 
 NOBODY = "command line"
 """Who acts where there is no request: whoever has a shell on the server."""
@@ -50,8 +52,9 @@ def forget(*, user_id: uuid.UUID) -> None:
     """A person who is erased has no name here either: the one change to what is written. What they
     did stays, and when."""
     entries: QuerySet[AuditEntry] = QuerySet(AuditEntry)  # the model's own only adds
-    entries.filter(actor_id=user_id).update(actor=ERASED, actor_id=None)
-    about = entries.filter(target_type="user", target_id=str(user_id))
+    entries.filter(actor_id=as_uuid(user_id)).update(actor=ERASED, actor_id=None)
+    account = get_user_model()._meta.model_name
+    about = entries.filter(target_type=account, target_id=str(user_id))
     about.update(target=ERASED, target_id="", before=None, after=None)
 
 
@@ -60,7 +63,9 @@ def _actor() -> tuple[uuid.UUID | None, str]:
     user = getattr(request, "user", None)
     if user is None:
         return None, NOBODY
-    return (user.pk, user.get_username()) if user.is_authenticated else (None, "anonymous")
+    if not user.is_authenticated:
+        return None, "anonymous"
+    return as_uuid(user.pk), user.get_username()
 
 
 class AuditMiddleware:

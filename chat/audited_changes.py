@@ -10,21 +10,24 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_save
 from django.dispatch import receiver
 
 from chat import audit
-from chat.models import Quota, User
+from chat.models import Quota
+
+_User = get_user_model()
 
 WATCHED: dict[type[Model], tuple[str, ...]] = {
-    User: ("username", "email", "is_active", "is_staff", "is_superuser"),
+    _User: ("username", "email", "is_active", "is_staff", "is_superuser"),
     Group: ("name",),
     Quota: ("user", "group", "tokens_per_day", "concurrent_turns"),
 }
 """Models, and the fields that are told."""
-_HIDDEN: dict[type[Model], tuple[str, ...]] = {User: ("password",)}
+_HIDDEN: dict[type[Model], tuple[str, ...]] = {_User: ("password",)}
 """Fields of which only that they changed is told."""
 _ACTIONS = {ADDITION: "add", CHANGE: "change", DELETION: "delete"}
 
@@ -65,8 +68,8 @@ def _deleted(sender: type[Model], instance: Model, **kwargs: Any) -> None:
         _record("delete", instance, _told(instance), None)
 
 
-@receiver(m2m_changed, sender=User.groups.through)
-@receiver(m2m_changed, sender=User.user_permissions.through)
+@receiver(m2m_changed, sender=_User.groups.through)
+@receiver(m2m_changed, sender=_User.user_permissions.through)
 @receiver(m2m_changed, sender=Group.permissions.through)
 def _rights_changed(
     sender: type[Model],

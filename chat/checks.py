@@ -11,6 +11,7 @@ from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
 
 from chat.filtering import filters
+from chat.host_checks import with_settings
 
 
 @register()
@@ -32,6 +33,7 @@ def secret_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[C
 
 
 @register()
+@with_settings
 def allowed_hosts(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     if settings.TINYLLM_LOCAL or settings.ALLOWED_HOSTS:
         return []
@@ -46,6 +48,7 @@ def allowed_hosts(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> lis
 
 
 @register()
+@with_settings
 def signing_in(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     if settings.TINYLLM_SIGNUP not in ("closed", "oidc", "open"):
@@ -68,6 +71,7 @@ def signing_in(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[C
 
 
 @register()
+@with_settings
 def engine_numbers(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     return [
         Error(
@@ -91,6 +95,7 @@ def engine_numbers(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
 
 
 @register()
+@with_settings
 def content_filters(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     try:
         filters()

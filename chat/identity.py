@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 
 from chat.errors import NotSignedIn
 from chat.models import User
@@ -15,7 +16,7 @@ from chat.models.people import LOCAL_USERNAME
 def owner_id(user: Any) -> uuid.UUID:
     """The owner to filter by, given a request's or a socket's user. Raises NotSignedIn."""
     if settings.TINYLLM_LOCAL:
-        return local_user().id
+        return local_user().pk
     if user is None or not user.is_authenticated:
         raise NotSignedIn
     identity: uuid.UUID = user.pk
@@ -24,7 +25,7 @@ def owner_id(user: Any) -> uuid.UUID:
 
 def local_user() -> User:
     """The one user of local mode. It has no password, so nobody can sign in as it."""
-    user, created = User.objects.get_or_create(username=LOCAL_USERNAME)
+    user, created = get_user_model().objects.get_or_create(username=LOCAL_USERNAME)
     if created:
         user.set_unusable_password()
         user.save(update_fields=["password"])

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.functional import SimpleLazyObject
 
+from chat.addresses import in_admin
 from chat.identity import local_user
 
 _ACCEPTED = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -71,6 +72,6 @@ class LocalUserMiddleware:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
-        if settings.TINYLLM_LOCAL and not request.path_info.startswith("/admin/"):
+        if settings.TINYLLM_LOCAL and not in_admin(request):
             request.user = SimpleLazyObject(local_user)  # type: ignore[assignment]
         return self.get_response(request)

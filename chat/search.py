@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 
 from chat.errors import InvalidRequest, check_unicode
 from chat.models import SearchText, Session, sessions_of
+from chat.user_keys import in_sql
 
 MOST = 30
 """Messages found, at most; of titles a third."""
@@ -90,7 +91,7 @@ def _messages(owner_id: uuid.UUID, wanted: str) -> QuerySet[SearchText]:
         return own.filter(text__icontains=wanted)
     if len(wanted) >= 3:
         quoted = wanted.replace('"', '""')
-        ids = _ids(_FOUND, f'"{quoted}"', owner_id.hex, MOST)
+        ids = _ids(_FOUND, f'"{quoted}"', in_sql(owner_id), MOST)
     else:
         ids = _short(owner_id, wanted)
     return SearchText.objects.filter(id__in=ids)
@@ -100,12 +101,12 @@ def _short(owner_id: uuid.UUID, wanted: str) -> list[int]:
     # Of everybody's: whose they are is only asked of those few.
     everyone = SearchText.objects.order_by("-id").values_list("id", flat=True)
     oldest = everyone[NEWEST - 1 : NEWEST].first() or 0
-    found = _ids(_NEWEST, oldest, wanted, owner_id.hex, MOST)
+    found = _ids(_NEWEST, oldest, wanted, in_sql(owner_id), MOST)
     if len(found) == MOST or not oldest:
         return found
     first = wanted.lower()
     return found + _ids(
-        _BEGINNING, first, first + chr(0x10FFFF), oldest, owner_id.hex, MOST - len(found)
+        _BEGINNING, first, first + chr(0x10FFFF), oldest, in_sql(owner_id), MOST - len(found)
     )
 
 

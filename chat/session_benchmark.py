@@ -20,6 +20,7 @@ from django.test import Client
 from chat.identity import local_user
 from chat.search import search
 from chat.session_pages import session_page
+from chat.user_keys import in_sql
 
 PER_SESSION = 50
 RUNS = 15
@@ -35,7 +36,7 @@ RARE = "quicksilver"
 
 def fill(messages: int, tell: Callable[[str], None]) -> None:
     """Sessions of PER_SESSION messages each, the newest last, through the triggers of the index."""
-    owner = local_user().id.hex
+    owner = in_sql(local_user().pk)
     begin = datetime(2026, 1, 1, tzinfo=UTC)
     draw = random.Random(1)
     with connection.cursor() as cursor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.contrib.auth import get_user_model
 from django.contrib.auth.password_validation import validate_password
 from django.db import transaction
 from django.utils import timezone
@@ -12,12 +13,12 @@ from chat.models import SetupToken, User
 
 
 def has_administrator() -> bool:
-    return User.objects.filter(is_superuser=True, is_active=True).exists()
+    return get_user_model().objects.filter(is_superuser=True, is_active=True).exists()
 
 
 def has_account() -> bool:
     """Whether anyone can sign in with a password."""
-    users = User.objects.filter(is_active=True)
+    users = get_user_model().objects.filter(is_active=True)
     return any(user.has_usable_password() for user in users.iterator())
 
 
@@ -46,7 +47,7 @@ def create_first_admin(*, token: str, username: str, password: str) -> User:
     )
     if used != 1:
         raise SetupLinkInvalid
-    user = User(username=username, is_staff=True, is_superuser=True)
+    user = get_user_model()(username=username, is_staff=True, is_superuser=True)
     validate_password(password, user)
     user.set_password(password)
     user.full_clean()

@@ -1,15 +1,18 @@
-"""Addresses of the pages."""
+"""Addresses of the pages and of all that they ask for, included below any address."""
 
 from __future__ import annotations
 
-from django.urls import URLPattern, path
+from django.contrib.auth.decorators import login_not_required
+from django.urls import URLPattern, URLResolver, include, path
+from django.views.i18n import set_language
 
 from chat import views
+from chat.api import api
 from chat.learn import views as learn
 from chat.privacy.views import own_data
 from chat.shared_page import shared
 
-urlpatterns: list[URLPattern] = [
+urlpatterns: list[URLPattern | URLResolver] = [
     path("", views.new_session, name="new_session"),
     path("sessions/<uuid:session_id>/", views.session, name="session"),
     path("sessions/<uuid:session_id>/earlier/", views.earlier, name="earlier"),
@@ -18,4 +21,8 @@ urlpatterns: list[URLPattern] = [
     path("learn/source/<path:path>", learn.source, name="learn_source"),
     path("shared/<str:token>/", shared, name="shared"),
     path("setup/<str:token>/", views.setup, name="setup"),
+    path("account/", include("chat.accounts.urls")),
+    path("api/", api.urls),
+    # Whoever is about to sign in may choose a language too.
+    path("i18n/setlang/", login_not_required(set_language), name="set_language"),
 ]

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, time, timedelta
 from math import ceil
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.db import connection
 from django.db.models import F, Q
 from django.utils import timezone
@@ -22,7 +23,8 @@ from django.utils.translation import gettext as _
 
 from chat import live_settings
 from chat.errors import ChatError, WireError
-from chat.models import Generation, Quota, Usage, User
+from chat.models import Generation, Quota, Usage
+from chat.user_keys import in_sql
 
 HELD_RETRY_S = 30
 """When to come back where only turns that are running hold what is left."""
@@ -122,7 +124,7 @@ def reserve(*, owner_id: uuid.UUID, prompt_tokens: int, wanted: int) -> Charge:
     if limits == Limits(None, None):
         return Charge(owner_id, at)
     if connection.features.has_select_for_update:  # else only one transaction writes at a time
-        User.objects.select_for_update(no_key=True).only("pk").get(pk=owner_id)
+        get_user_model().objects.select_for_update(no_key=True).only("pk").get(pk=owner_id)
     if limits.concurrent_turns and _running(owner_id) >= limits.concurrent_turns:
         raise TooManyTurns(limits.concurrent_turns)
     if not limits.tokens_per_day:
@@ -224,7 +226,7 @@ def _add(
     turns: int = 0,
 ) -> None:
     """To the row of that day, which may not be there yet: one statement, whoever else does so."""
-    key = User._meta.pk.get_db_prep_value(owner_id, connection)
+    key = in_sql(owner_id)
     with connection.cursor() as cursor:
         cursor.execute(_ADD, [key, at.date().isoformat(), turns, prompt, output, reserved])
 

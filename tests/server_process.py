@@ -21,7 +21,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class ServerProcess:
-    """Made with `directory` as its data folder; `start` waits until it says where it listens."""
+    """Made with `directory` as its data folder; `start` waits until it says where it listens.
+    project: the folder of its manage.py."""
+
+    project = ROOT
 
     def __init__(self, directory: Path, **environment: str) -> None:
         self.directory = directory
@@ -39,7 +42,7 @@ class ServerProcess:
     def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "manage.py", *arguments],
-            cwd=ROOT,
+            cwd=self.project,
             env=self.environment,
             capture_output=True,
             text=True,
@@ -56,7 +59,7 @@ class ServerProcess:
         with (self.directory / "log").open("a") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "manage.py", "serve", "--port", "0", *arguments],
-                cwd=ROOT,
+                cwd=self.project,
                 env=self.environment,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -66,7 +69,7 @@ class ServerProcess:
         self.greeting = []
         for line in self.process.stdout:
             self.greeting.append(line)
-            if found := re.search(r"http://[^:]+:(\d+)/  ", line):
+            if found := re.search(r"http://[^:]+:(\d+)/\S*  ", line):
                 self.port = int(found[1])
                 return self
         raise AssertionError(f"serve ended: {(self.directory / 'log').read_text()}")

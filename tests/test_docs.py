@@ -97,7 +97,7 @@ def unknown_addresses(text: str) -> list[str]:
 
 def settings_read() -> set[str]:
     """Names of the environment variables that the settings ask for."""
-    rooms = ("settings", "accounts", "env")
+    rooms = ("settings", "defaults", "accounts", "env")
     source = "".join((ROOT / f"tinyllm_site/{room}.py").read_text() for room in rooms)
     calls = r'(?:env|_env)\.\w+\(\s*"(\w+)"'
     return set(re.findall(calls, source))

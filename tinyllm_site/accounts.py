@@ -28,7 +28,7 @@ ACCOUNT_APPS = [
 # It extends Django's own: permissions and inactive users are treated as ever.
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 LOGIN_URL = "account_login"
-LOGIN_REDIRECT_URL = "/"
+LOGIN_REDIRECT_URL = "new_session"
 
 ACCOUNT_ADAPTER = "chat.accounts.adapter.AccountAdapter"
 ACCOUNT_FORMS = {

@@ -1,4 +1,4 @@
-"""What a page may load, run and ask the browser for: a header on every answer that Django gives.
+"""What a page may load, run and ask the browser for: a header on every answer that is ours to give.
 
 Two policies: a strict one for everything, and a second one for the admin, whose templates are not
 ours (docs/adr/0013-admin-policy.md). docs/security.md says what each line is for.
@@ -13,7 +13,7 @@ from csp.constants import NONCE, NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from csp.middleware import CSPMiddleware, PolicyParts
 from django.http import HttpRequest, HttpResponseBase
 
-ADMIN_PREFIX = "/admin/"
+from chat.addresses import in_admin, is_ours
 
 SITE_POLICY = {
     "default-src": [NONE],
@@ -40,7 +40,8 @@ PERMISSIONS = ("camera", "display-capture", "geolocation", "midi", "payment", "u
 
 
 class ContentPolicyMiddleware(CSPMiddleware):
-    """Templates mark their scripts with `nonce="{{ request.csp_nonce }}"`."""
+    """Templates mark their scripts with `nonce="{{ request.csp_nonce }}"`. What another project has
+    beside our pages keeps its own policy."""
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
         # Nothing here waits, so it needs none of the two worker threads that the parent asks for.
@@ -51,16 +52,17 @@ class ContentPolicyMiddleware(CSPMiddleware):
     def process_response(
         self, request: HttpRequest, response: HttpResponseBase
     ) -> HttpResponseBase:
-        denied = [f"{name}=()" for name in PERMISSIONS]
-        response["Permissions-Policy"] = ", ".join([*denied, "microphone=(self)"])
+        if is_ours(request):
+            denied = [f"{name}=()" for name in PERMISSIONS]
+            response["Permissions-Policy"] = ", ".join([*denied, "microphone=(self)"])
         return super().process_response(request, response)
 
     def get_policy_parts(
         self, request: HttpRequest, response: HttpResponseBase, report_only: bool = False
     ) -> PolicyParts:
         parts = super().get_policy_parts(request, response, report_only)
-        if not report_only:
-            is_admin = request.path_info.startswith(ADMIN_PREFIX)
+        if not report_only and is_ours(request):
+            is_admin = in_admin(request)
             parts.config = ADMIN_POLICY if is_admin else SITE_POLICY
             if parts.nonce is None and not is_admin:
                 parts.replace = {"script-src": [NONE]}

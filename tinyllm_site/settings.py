@@ -1,4 +1,5 @@
-"""Settings. Every value that a machine may change comes through `tinyllm_site.env`.
+"""Settings of the site. Every value that a machine may change comes through `tinyllm_site.env`;
+what the apps need wherever they are is `tinyllm_site.defaults`.
 
 Local mode (the default) is one person on one machine: no login, its own key, loopback only.
 """
@@ -7,60 +8,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.templatetags.static import static
-from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 
 from tinyllm_site import env
-from tinyllm_site.accounts import *  # noqa: F403  (a part of the settings, in a room of its own)
-from tinyllm_site.accounts import ACCOUNT_APPS
-from tinyllm_site.logging import configure
+from tinyllm_site.defaults import *  # noqa: F403
+from tinyllm_site.defaults import (
+    TINYLLM_APPS,
+    TINYLLM_BEHIND_PROXY,
+    TINYLLM_DATA_DIR,
+    TINYLLM_SQLITE_OPTIONS,
+    TINYLLM_STATIC,
+    TINYLLM_TEMPLATES,
+)
 from tinyllm_site.secret import local_secret_key
 
 BASE_DIR = env.BASE_DIR
 
 TINYLLM_LOCAL = env.flag("TINYLLM_LOCAL", default=True)
-TINYLLM_DATA_DIR = env.directory("TINYLLM_DATA_DIR", BASE_DIR / "var")
-TINYLLM_MODELS_DIR = env.directory("TINYLLM_MODELS_DIR", BASE_DIR / "models")
-TINYLLM_HUB_ENDPOINT = env.text("HF_ENDPOINT", "https://huggingface.co")
-TINYLLM_HUB_TOKEN = env.secret("HF_TOKEN")
-TINYLLM_HUB_OFFLINE = env.flag("HF_HUB_OFFLINE", default=False)
-# One core stays free for the web process: OpenMP collapses when the two fight for cores.
-TINYLLM_THREADS = env.integer("TINYLLM_THREADS", max(1, env.cores() - 1))
-# None: as it suits the device and its memory.
-TINYLLM_KV_TOKENS = env.integer_or_auto("TINYLLM_KV_TOKENS")
-TINYLLM_CONTEXT_TOKENS = env.integer("TINYLLM_CONTEXT_TOKENS", 0)
-TINYLLM_MAX_BATCH = env.integer_or_auto("TINYLLM_MAX_BATCH")
-TINYLLM_MEMORY_GB = env.number_or_auto("TINYLLM_MEMORY_GB")
-# Longer than people pause in a conversation: the next message should not wait for its model.
-TINYLLM_KEEP_ALIVE_S = env.number("TINYLLM_KEEP_ALIVE_S", 1800)
-TINYLLM_KV_DISK_MB = env.integer("TINYLLM_KV_DISK_MB", 2048)
-TINYLLM_KV_IDLE_S = env.integer("TINYLLM_KV_IDLE_S", 30)
-TINYLLM_FILTERS = env.names("TINYLLM_FILTERS")
-TINYLLM_FILTER_WORDS = env.text("TINYLLM_FILTER_WORDS")
-TINYLLM_DEADLINE_S = env.integer("TINYLLM_DEADLINE_S", 0)
-TINYLLM_DISCONNECT_GRACE_S = env.integer("TINYLLM_DISCONNECT_GRACE_S", 30)
-TINYLLM_FILE_MB = env.integer("TINYLLM_FILE_MB", 20)
-TINYLLM_FILE_PAGES = env.integer("TINYLLM_FILE_PAGES", 1000)
-TINYLLM_FILE_CHARACTERS = env.integer("TINYLLM_FILE_CHARACTERS", 2_000_000)
-TINYLLM_FILE_SECONDS = env.integer("TINYLLM_FILE_SECONDS", 30)
-TINYLLM_FILE_MEMORY_MB = env.integer("TINYLLM_FILE_MEMORY_MB", 1024)
-TINYLLM_FILES_PER_MESSAGE = env.integer("TINYLLM_FILES_PER_MESSAGE", 10)
-TINYLLM_FILES_OWNER_MB = env.integer("TINYLLM_FILES_OWNER_MB", 200)
-# 0: no limit. What a person or the members of a group may use is said in the admin.
-TINYLLM_TOKENS_PER_DAY = env.integer("TINYLLM_TOKENS_PER_DAY", 0)
-TINYLLM_CONCURRENT_TURNS = env.integer("TINYLLM_CONCURRENT_TURNS", 0)
-TINYLLM_DEVICE = env.text("TINYLLM_DEVICE", "auto")
-TINYLLM_DTYPE = env.text("TINYLLM_DTYPE", "auto")
-TINYLLM_BACKEND = env.text("TINYLLM_BACKEND", "auto")
-TINYLLM_COMPUTE = env.text("TINYLLM_COMPUTE", "fp32")
-TINYLLM_DETERMINISTIC = env.flag("TINYLLM_DETERMINISTIC", default=False)
-# CuPy asks for it when it is imported; its own default is the home folder.
-env.hand_on("CUPY_CACHE_DIR", env.directory("CUPY_CACHE_DIR", TINYLLM_DATA_DIR / "kernels"))
-TINYLLM_ENGINE_FACTORY = env.text("TINYLLM_ENGINE_FACTORY", "chat.engine.build")
-# Set it only where every request passes a proxy that writes X-Forwarded-Proto itself.
-TINYLLM_BEHIND_PROXY = env.flag("TINYLLM_BEHIND_PROXY", default=False)
-
 DEBUG = False
 SECRET_KEY = env.secret("SECRET_KEY") or (
     local_secret_key(TINYLLM_DATA_DIR / "secret_key") if TINYLLM_LOCAL else ""
@@ -79,31 +43,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
-    "channels",
-    "ninja",
-    *ACCOUNT_APPS,
-    "inference.apps.InferenceConfig",
-    "chat.apps.ChatConfig",
-]
-
-MIDDLEWARE = [
-    "chat.middleware.RequestIdMiddleware",
-    # In front of whoever answers by himself: a refusal and a file have these headers too.
-    "tinyllm_site.content_policy.ContentPolicyMiddleware",
-    "django.middleware.security.SecurityMiddleware",
-    "chat.api_edge.ApiEdgeMiddleware",
-    "tinyllm_site.static_files.StaticFilesMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.locale.LocaleMiddleware",
-    "django.middleware.common.CommonMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "chat.middleware.LocalUserMiddleware",
-    "allauth.account.middleware.AccountMiddleware",
-    "chat.accounts.gate.SignInMiddleware",
-    "chat.audit.AuditMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    *TINYLLM_APPS,
 ]
 
 ROOT_URLCONF = "tinyllm_site.urls"
@@ -112,7 +52,7 @@ ASGI_APPLICATION = "tinyllm_site.asgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "templates"],
+        "DIRS": [TINYLLM_TEMPLATES],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -127,17 +67,9 @@ TEMPLATES = [
 _database: dict[str, Any] = env.database(TINYLLM_DATA_DIR / "db.sqlite3")
 if _database["ENGINE"] == "django.db.backends.sqlite3":
     TINYLLM_DATA_DIR.mkdir(parents=True, exist_ok=True)
-    # WAL: readers never wait for the writer. IMMEDIATE: a transaction that will write takes its
-    # turn at the beginning, where waiting works, and not in the middle, where it fails.
-    _database["OPTIONS"] = {
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
-        "transaction_mode": "IMMEDIATE",
-        "timeout": 20,
-    }
+    _database["OPTIONS"] = TINYLLM_SQLITE_OPTIONS
 DATABASES = {"default": _database}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-
-CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 
 AUTH_USER_MODEL = "chat.User"
 AUTH_PASSWORD_VALIDATORS = [
@@ -158,7 +90,7 @@ USE_TZ = True
 
 STATIC_URL = "/static/"
 STATIC_ROOT = None if TINYLLM_LOCAL else BASE_DIR / "staticfiles"
-STATICFILES_DIRS = [BASE_DIR / "static"]
+STATICFILES_DIRS = [TINYLLM_STATIC]
 # Local mode serves the files where they lie; elsewhere `collectstatic` gives each name its hash.
 WHITENOISE_USE_FINDERS = TINYLLM_LOCAL
 STORAGES = {
@@ -172,41 +104,9 @@ STORAGES = {
     },
 }
 
-# A JSON body may write each of a million characters as \\uXXXX, or as two of those.
-DATA_UPLOAD_MAX_MEMORY_SIZE = 13_000_000
-
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not TINYLLM_LOCAL
 SECURE_SSL_REDIRECT = not TINYLLM_LOCAL
 SECURE_HSTS_SECONDS = 0 if TINYLLM_LOCAL else 30 * 24 * 3600
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TINYLLM_BEHIND_PROXY else None
 # Subdomains and the browsers' preload list commit a whole domain, which is not ours to commit.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
-
-UNFOLD = {
-    "SITE_TITLE": "TinyLLM",
-    "SITE_HEADER": "TinyLLM",
-    "SITE_FAVICONS": [
-        {
-            "rel": "icon",
-            "type": "image/svg+xml",
-            "href": lambda request: static("chat/favicon.svg"),
-        }
-    ],
-    # None of its own: it would write them into a style element, which its policy does not allow.
-    "COLORS": lambda request: {},
-    "STYLES": [lambda request: static("chat/admin.css")],
-    "SCRIPTS": [lambda request: static("chat/admin.js")],
-    "SIDEBAR": {
-        "show_all_applications": False,
-        "navigation": lambda request: import_string("chat.operations.navigation.navigation")(
-            request
-        ),
-    },
-}
-
-# Every variable that was read above, with where it came from, and who knows what has become of it.
-TINYLLM_READ = env.READ
-TINYLLM_SETTING_ROWS = "chat.live_settings.setting_rows"
-
-LOGGING_CONFIG = None
-configure()

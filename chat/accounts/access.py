@@ -19,6 +19,7 @@ from django.http import HttpRequest
 
 from chat.models import User
 from chat.signals import announce_access
+from chat.user_keys import parsed
 
 
 def is_still_signed_in(scope: dict[str, Any]) -> bool:
@@ -35,7 +36,7 @@ def changed(owner_id: uuid.UUID) -> None:
     transaction.on_commit(partial(async_to_sync(announce_access), owner_id))
 
 
-@receiver(post_save, sender=User)
+@receiver(post_save, sender=settings.AUTH_USER_MODEL)
 def _account_saved(
     sender: type[User], instance: User, created: bool, update_fields: Any = None, **kwargs: Any
 ) -> None:
@@ -49,4 +50,4 @@ def _session_ended(sender: type[Session], instance: Session, **kwargs: Any) -> N
     """Django's own signal of a sign-out comes before the row is gone."""
     user_id = instance.get_decoded().get(SESSION_KEY)
     if user_id is not None:
-        changed(uuid.UUID(user_id))
+        changed(parsed(user_id))

@@ -12,6 +12,7 @@ from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
 from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib import admin, messages
+from django.contrib.auth import get_permission_codename, get_user_model
 from django.contrib.auth.decorators import login_not_required
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -22,7 +23,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 
 from chat.accounts import links
-from chat.models import AccountLink, ApiToken, User
+from chat.models import AccountLink, ApiToken
 
 for model in (EmailAddress, Authenticator, SocialAccount, SocialApp, SocialToken, UserSession):
     if admin.site.is_registered(model):
@@ -108,10 +109,12 @@ class AccountLinkAdmin(ModelAdmin):  # type: ignore[misc]
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Whoever may put people into groups: an invitation does."""
         allowed: bool = super().has_add_permission(request)
-        return allowed and request.user.has_perm("chat.change_user")
+        account = get_user_model()._meta
+        change = get_permission_codename("change", account)
+        return allowed and request.user.has_perm(f"{account.app_label}.{change}")
 
     def save_model(self, request: HttpRequest, obj: AccountLink, form: Any, change: bool) -> None:
-        assert isinstance(request.user, User)
+        assert isinstance(request.user, get_user_model())
         row, secret = links.invitation_create(made_by=request.user, group=obj.group)
         obj.__dict__.update(row.__dict__)
         show_link(request, AccountLink.Kind.INVITATION, secret, gettext("Invitation"))

@@ -74,7 +74,7 @@ async def check_again(request: HttpRequest) -> None:
 
 async def _caller(request: HttpRequest, scope: Scope) -> Caller:
     if settings.TINYLLM_LOCAL:
-        return Caller((await in_database(identity.local_user)).id, is_staff=True)
+        return Caller((await in_database(identity.local_user)).pk, is_staff=True)
     text = bearer(request)
     if text is not None:
         token = await in_database(token_use, text=text, scope=scope)

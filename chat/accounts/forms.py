@@ -21,6 +21,7 @@ from allauth.mfa.webauthn.forms import AddWebAuthnForm, EditWebAuthnForm
 from allauth.socialaccount.forms import SignupForm as SocialSignupForm
 from django import forms
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.contrib.auth.password_validation import password_validators_help_text_html
 from django.core.exceptions import ValidationError
 from django.db.models import Q
@@ -130,7 +131,8 @@ def password_field() -> forms.CharField:
 def checked_address(email: str, *, of: User | None = None) -> str:
     """In small letters. Raises ValidationError where it is another account's."""
     email = email.strip().lower()
-    others = User.objects.exclude(pk=of.pk) if of is not None else User.objects.all()
+    accounts = get_user_model().objects
+    others = accounts.exclude(pk=of.pk) if of is not None else accounts.all()
     if email and others.filter(Q(email__iexact=email) | Q(username__iexact=email)).exists():
         raise ValidationError(str(get_adapter().error_messages["email_taken"]), code="email_taken")
     return email
@@ -163,7 +165,7 @@ class NewPasswordForm(forms.Form):
 
 class ProfileForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
-        model = User
+        model = get_user_model()
         fields = ("username", "email")
         labels = {"username": NAME, "email": MAIL}  # noqa: RUF012
         help_texts = {"username": ""}  # noqa: RUF012

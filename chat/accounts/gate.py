@@ -1,6 +1,6 @@
-"""With accounts, every page wants a person who is signed in, unless its view says otherwise with
-`login_not_required`: a view that nobody thought about is closed. In local mode nobody signs in, and
-the pages for that are not there: nobody gives the local user a password."""
+"""With accounts, every page of ours wants a person who is signed in, unless its view says otherwise
+with `login_not_required`: a view that nobody thought about is closed. In local mode nobody signs
+in, and the pages for that are not there: nobody gives the local user a password."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from django.conf import settings
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.http import Http404, HttpRequest, HttpResponseBase
 
-ACCOUNTS = "/account/"
-ANSWERS_ITSELF = ("/api/", "/v1/", "/tokenize", "/detokenize", "/apply-template")
-"""Every endpoint there asks `chat.accounts.callers` and refuses in JSON, not with a form."""
-DOCUMENTS = ("/api/docs", "/api/openapi.json")
-"""Pages among them, which no endpoint's check covers."""
+from chat import addresses
+
+DOCUMENTS = ("docs", "openapi.json")
+"""Pages of the API, which no endpoint's check covers. Every endpoint there asks
+`chat.accounts.callers` and refuses in JSON, not with a form."""
 
 
 class SignInMiddleware(LoginRequiredMiddleware):
@@ -26,11 +26,13 @@ class SignInMiddleware(LoginRequiredMiddleware):
         view_args: tuple[Any, ...],
         view_kwargs: dict[str, Any],
     ) -> HttpResponseBase | None:
-        path = request.path_info
+        if not addresses.is_ours(request):
+            return None
         if settings.TINYLLM_LOCAL:
-            if path.startswith(ACCOUNTS):
+            if addresses.in_accounts(request):
                 raise Http404
             return None
-        if path.startswith(ANSWERS_ITSELF) and path not in DOCUMENTS:
+        endpoint = addresses.in_api(request)
+        if endpoint is not None and endpoint not in DOCUMENTS:
             return None
         return super().process_view(request, view_func, view_args, view_kwargs)

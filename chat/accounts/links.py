@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.contrib.auth.password_validation import validate_password
 from django.db import transaction
@@ -79,7 +80,7 @@ def invitation_accept(*, secret: str, username: str, email: str, password: str) 
     which the link can still be used."""
     link = link_find(kind=AccountLink.Kind.INVITATION, secret=secret)
     _use(link)
-    user = User(username=username, email=email)
+    user = get_user_model()(username=username, email=email)
     validate_password(password, user)
     user.set_password(password)
     user.full_clean()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.auth import get_user_model
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
@@ -70,7 +71,7 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]
 
     @admin.action(description=_("Make links for a new password"), permissions=["rescue"])
     def make_password_link(self, request: HttpRequest, rows: QuerySet[User]) -> None:
-        assert isinstance(request.user, User)
+        assert isinstance(request.user, get_user_model())
         for user in rows.filter(is_active=True):
             _link, secret = password_link_create(made_by=request.user, user=user)
             show_link(request, AccountLink.Kind.PASSWORD, secret, user.username)

@@ -6,6 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 from allauth.account.models import EmailAddress
+from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.db.models.signals import m2m_changed, post_save
 from django.dispatch import receiver
@@ -17,7 +19,7 @@ MEMBERS = "members"
 OPERATORS = "operators"
 
 
-@receiver(post_save, sender=User)
+@receiver(post_save, sender=settings.AUTH_USER_MODEL)
 def _new_accounts_are_members(
     sender: type[User], instance: User, created: bool, raw: bool, **kwargs: Any
 ) -> None:
@@ -25,7 +27,7 @@ def _new_accounts_are_members(
         instance.groups.add(Group.objects.get_or_create(name=MEMBERS)[0])
 
 
-@receiver(post_save, sender=User)
+@receiver(post_save, sender=settings.AUTH_USER_MODEL)
 def _one_address(
     sender: type[User], instance: User, update_fields: Any = None, **kwargs: Any
 ) -> None:
@@ -35,7 +37,7 @@ def _one_address(
         EmailAddress.objects.filter(user=instance).exclude(email__iexact=instance.email).delete()
 
 
-@receiver(m2m_changed, sender=User.groups.through)
+@receiver(m2m_changed, sender=get_user_model().groups.through)
 def _operators_are_staff(
     sender: Any, instance: Any, action: str, reverse: bool, pk_set: set[Any] | None, **kwargs: Any
 ) -> None:
@@ -45,7 +47,7 @@ def _operators_are_staff(
     changed, other = pk_set or set(), {instance.pk}
     groups, people = (other, changed) if reverse else (changed, other)
     if Group.objects.filter(pk__in=groups, name=OPERATORS).exists():
-        users = User.objects.filter(pk__in=people, is_superuser=False)
+        users = get_user_model().objects.filter(pk__in=people, is_superuser=False)
         users.update(is_staff=action == "post_add")
         if not reverse:
             instance.refresh_from_db(fields=["is_staff"])

@@ -17,6 +17,7 @@ from allauth.socialaccount.providers.openid_connect import views as oidc_views
 from django import forms
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.auth import get_user_model
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -34,7 +35,7 @@ from chat.models import AccountLink, User
 
 
 def _user(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)
+    assert isinstance(request.user, get_user_model())
     return request.user
 
 
@@ -48,7 +49,7 @@ def _can_prove(request: HttpRequest) -> bool:
 def account(request: HttpRequest) -> HttpResponse:
     user = _user(request)
     # A copy: what was typed wrongly must not be shown elsewhere on the page.
-    form = ProfileForm(request.POST or None, instance=User.objects.get(pk=user.pk))
+    form = ProfileForm(request.POST or None, instance=get_user_model().objects.get(pk=user.pk))
     if request.method == "POST" and form.is_valid():
         form.save()
         messages.success(request, _("Saved."))

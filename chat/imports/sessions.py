@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from chat.imports.shapes import ImportedMessage, ImportedSession, Unreadable, time_of
 from chat.models import Feedback, Generation, Message, SearchText, Session
 from chat.services import title_of
+from chat.user_keys import as_uuid
 
 DEFAULT_MODEL = "chat"
 ROWS = 200
@@ -44,7 +45,7 @@ def session_import(
     """models: those of this server; a session of another one goes on with the usual one. Raises
     Unreadable, also for one that is here already."""
     session = Session(
-        id=uuid.uuid5(owner_id, told.key),
+        id=uuid.uuid5(as_uuid(owner_id), told.key),
         owner_id=owner_id,
         title=_title(told),
         is_named=True,

@@ -10,9 +10,10 @@ from django.db import migrations, models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
 # Operators see who there is and what runs, and stop it. Texts they do not see.
+ACCOUNT = tuple(settings.AUTH_USER_MODEL.lower().split("."))
 OPERATORS_MAY = {
-    "user": {"view_user": "Can view user"},
-    "generation": {
+    ACCOUNT: {f"view_{ACCOUNT[1]}": "Can view user"},
+    ("chat", "generation"): {
         "view_generation": "Can view generation",
         "change_generation": "Can change generation",
     },
@@ -26,15 +27,15 @@ def make_roles(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
     permission = apps.get_model("auth", "Permission").objects
     content_type = apps.get_model("contenttypes", "ContentType").objects
     operators, _ = group.get_or_create(name="operators")
-    for model, names in OPERATORS_MAY.items():
-        kind, _ = content_type.get_or_create(app_label="chat", model=model)
+    for (app, model), names in OPERATORS_MAY.items():
+        kind, _ = content_type.get_or_create(app_label=app, model=model)
         for codename, name in names.items():
             right, _ = permission.get_or_create(
                 content_type=kind, codename=codename, defaults={"name": name}
             )
             operators.permissions.add(right)
     members, _ = group.get_or_create(name="members")
-    for user in apps.get_model("chat", "User").objects.exclude(username="local"):
+    for user in apps.get_model(settings.AUTH_USER_MODEL).objects.exclude(username="local"):
         user.groups.add(members)
 
 
@@ -44,6 +45,7 @@ def remove_roles(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
 
 class Migration(migrations.Migration):
     dependencies = [
+        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
         ("auth", "0012_alter_user_first_name_max_length"),
         ("contenttypes", "0002_remove_content_type_name"),
         ("chat", "0005_message_shown_at"),

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import uuid
 
+from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-
-from chat.models.people import User
 
 
 class ApiToken(models.Model):
@@ -19,7 +18,7 @@ class ApiToken(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     owner = models.ForeignKey(
-        User, models.CASCADE, related_name="api_tokens", verbose_name=_("owner")
+        settings.AUTH_USER_MODEL, models.CASCADE, related_name="api_tokens", verbose_name=_("owner")
     )
     name = models.CharField(_("name"), max_length=100)
     prefix = models.CharField(_("begins with"), max_length=16)
@@ -59,7 +58,7 @@ class AccountLink(models.Model):
         help_text=_("Of the new account. Without one it is an ordinary member."),
     )
     user = models.ForeignKey(
-        User,
+        settings.AUTH_USER_MODEL,
         models.CASCADE,
         null=True,
         blank=True,
@@ -67,7 +66,11 @@ class AccountLink(models.Model):
         verbose_name=_("user"),
     )
     made_by = models.ForeignKey(
-        User, models.CASCADE, null=True, related_name="+", verbose_name=_("made by")
+        settings.AUTH_USER_MODEL,
+        models.CASCADE,
+        null=True,
+        related_name="+",
+        verbose_name=_("made by"),
     )
     created_at = models.DateTimeField(_("made"), default=timezone.now)
     expires_at = models.DateTimeField(_("expires"))

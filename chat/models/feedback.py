@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from chat.models.conversation import Message
-from chat.models.people import User
 
 
 class Feedback(models.Model):
@@ -24,7 +24,10 @@ class Feedback(models.Model):
         Message, on_delete=models.CASCADE, related_name="feedback", verbose_name=_("message")
     )
     owner = models.ForeignKey(
-        User, on_delete=models.CASCADE, related_name="feedback", verbose_name=_("owner")
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        related_name="feedback",
+        verbose_name=_("owner"),
     )
     value = models.SmallIntegerField(_("rating"), choices=Value.choices)
     comment = models.TextField(_("reason"), blank=True)

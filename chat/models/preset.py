@@ -5,12 +5,11 @@ from __future__ import annotations
 import uuid
 from typing import ClassVar
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-
-from chat.models.people import User
 
 
 class Preset(models.Model):
@@ -19,7 +18,10 @@ class Preset(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     owner = models.ForeignKey(
-        User, on_delete=models.CASCADE, related_name="presets", verbose_name=_("owner")
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        related_name="presets",
+        verbose_name=_("owner"),
     )
     name = models.CharField(_("name"), max_length=80)
     settings = models.JSONField(_("settings"), default=dict, blank=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import uuid
 from typing import ClassVar
 
+from django.conf import settings
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from chat.models.conversation import Session
-from chat.models.people import User
 
 
 class ShareLink(models.Model):
@@ -20,7 +20,10 @@ class ShareLink(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     owner = models.ForeignKey(
-        User, on_delete=models.CASCADE, related_name="share_links", verbose_name=_("owner")
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        related_name="share_links",
+        verbose_name=_("owner"),
     )
     session = models.ForeignKey(
         Session, on_delete=models.CASCADE, related_name="share_links", verbose_name=_("session")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django.conf import settings
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
-
-from chat.models.people import User
 
 
 class Quota(models.Model):
@@ -19,7 +18,7 @@ class Quota(models.Model):
     before both comes nothing, after both the site's setting."""
 
     user = models.OneToOneField(
-        User,
+        settings.AUTH_USER_MODEL,
         null=True,
         blank=True,
         on_delete=models.CASCADE,
@@ -71,7 +70,10 @@ class Usage(models.Model):
     they did not use is given back when they end."""
 
     user = models.ForeignKey(
-        User, on_delete=models.CASCADE, related_name="usage", verbose_name=_("user")
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        related_name="usage",
+        verbose_name=_("user"),
     )
     day = models.DateField(_("day"))
     turns = models.PositiveIntegerField(_("answers"), default=0)

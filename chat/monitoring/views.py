@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tomllib
 from functools import cache
+from pathlib import Path
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
@@ -94,5 +95,5 @@ async def _may_look(request: HttpRequest) -> bool:
 
 @cache
 def _version() -> str:
-    with (settings.BASE_DIR / "pyproject.toml").open("rb") as file:
+    with (Path(__file__).parents[2] / "pyproject.toml").open("rb") as file:
         return str(tomllib.load(file)["project"]["version"])

@@ -7,6 +7,7 @@ import time
 import uuid
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
@@ -15,9 +16,9 @@ from chat import audit, engine
 from chat.database import in_database, write_database
 from chat.errors import wire
 from chat.generation import turns
-from chat.models import User
 from chat.operations.load_history import history
 from chat.operations.rights import OPERATE, VIEW, admin_page, answer, page
+from chat.user_keys import parsed
 from inference.errors import EngineError
 from inference.types import EngineStatus, ModelStatus
 
@@ -106,8 +107,9 @@ def _names(tenants: set[str]) -> dict[str, str]:
     ids = []
     for tenant in tenants:
         try:
-            ids.append(uuid.UUID(tenant))
+            ids.append(parsed(tenant))
         except ValueError:
             continue  # somebody else's request, such as a benchmark's
-    rows = User.objects.filter(id__in=ids).values_list("id", "username") if ids else ()
+    people = get_user_model().objects
+    rows = people.filter(pk__in=ids).values_list("pk", "username") if ids else ()
     return {str(pk): username for pk, username in rows}

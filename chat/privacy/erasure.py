@@ -10,12 +10,13 @@ import uuid
 from dataclasses import dataclass
 
 import structlog
+from django.contrib.auth import get_user_model
 from django.db import transaction
 
 from chat import audit, forgetting
 from chat.database import in_database, write_database
 from chat.generation import turns
-from chat.models import Message, Session, User
+from chat.models import Message, Session
 from chat.privacy.scrubbing import scrub
 from chat.signals import announce
 
@@ -53,7 +54,7 @@ async def erase_person(*, user_id: uuid.UUID) -> Erased:
 
 
 def _sessions_of(*, user_id: uuid.UUID) -> list[uuid.UUID]:
-    if not User.objects.filter(id=user_id).exists():
+    if not get_user_model().objects.filter(pk=user_id).exists():
         raise PersonNotFound(user_id)
     return list(Session.objects.filter(owner_id=user_id).values_list("id", flat=True))
 
@@ -63,6 +64,6 @@ def _delete(*, user_id: uuid.UUID) -> tuple[int, int]:
     """The account, and with it whatever has it as its owner; the audit log keeps what was done, and
     no name. One transaction."""
     messages = Message.objects.filter(session__owner_id=user_id).count()
-    _, by_model = User.objects.filter(id=user_id).delete()
+    _, by_model = get_user_model().objects.filter(pk=user_id).delete()
     audit.forget(user_id=user_id)
     return by_model.get(Session._meta.label, 0), messages

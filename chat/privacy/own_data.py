@@ -16,11 +16,12 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Any, cast
 
 from django.apps import apps
+from django.contrib.auth import get_user_model
 from django.db.models import ForeignKey, Model
 
 from chat.database import in_database
 from chat.export import as_markdown, exported
-from chat.models import Session, User, sessions_of
+from chat.models import Session, sessions_of
 from chat.packing import unpack
 
 PAGE = 200
@@ -31,8 +32,8 @@ SECRETS = ("password", "digest", "key_hash")
 def owned_tables() -> dict[type[Model], str]:
     """Each model of ours with the lookup that leads from a row to its owner; the owner's own is
     `pk`. Where several lead there, the shortest."""
-    found: dict[type[Model], str] = {User: "pk"}
-    left = [model for model in apps.get_app_config("chat").get_models() if model is not User]
+    found: dict[type[Model], str] = {get_user_model(): "pk"}
+    left = [model for model in apps.get_app_config("chat").get_models() if model not in found]
     while True:
         reached = {model: lookup for model in left if (lookup := _lookup(model, found))}
         if not reached:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any
 
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
@@ -26,6 +27,8 @@ def endpoint(method: str, told: Envelope = envelope) -> Callable[[View], View]:
     how an error is written."""
 
     def decorate(answer: View) -> View:
+        # Refused in JSON by who calls, not with a form to sign in.
+        @login_not_required
         @csrf_exempt
         @wraps(answer)
         async def view(request: HttpRequest, **path: Any) -> HttpResponseBase:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from chat.database import write_database
 from chat.filtering.stream import AnswerRefused, allowed
 from chat.middleware import request_id as new_request_id
 from chat.usage import Charge, reserve, settle
+from chat.user_keys import parsed
 from inference.types import (
     MAX_SEED,
     Began,
@@ -175,7 +175,7 @@ async def _events(request: GenerateRequest) -> AsyncGenerator[EngineEvent, None]
     params, length, written = request.sampling, len(request.prompt_ids), 0
     charge = await write_database(
         atomic(reserve),
-        owner_id=uuid.UUID(request.tenant),
+        owner_id=parsed(request.tenant),
         prompt_tokens=length,
         wanted=params.max_tokens or ENDLESS,
     )

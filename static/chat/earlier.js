@@ -1,6 +1,7 @@
 // A long conversation begins with its newest messages; those before them come when the reader
 // scrolls up to them.
 
+import { sessionPage } from "./addresses.js";
 import { number, say } from "./strings.js";
 
 const AHEAD = "1000px 0px 0px"; // so far above what is seen they are asked for
@@ -41,7 +42,7 @@ export class Earlier {
 
   async #load() {
     const { root, start } = this.conversation;
-    const path = `/sessions/${root.dataset.session}/earlier/?${new URLSearchParams({ before: start })}`;
+    const path = `${sessionPage(root.dataset.session)}earlier/?${new URLSearchParams({ before: start })}`;
     const reply = await fetch(path).catch(() => null);
     const page = reply?.ok ? await reply.json().catch(() => null) : null;
     if (!page) this.failed(say("not_read"));

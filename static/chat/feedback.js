@@ -87,7 +87,7 @@ export class Feedback {
   }
 
   #path(element) {
-    return `/sessions/${this.session()}/messages/${element.dataset.messageId}/rating`;
+    return `sessions/${this.session()}/messages/${element.dataset.messageId}/rating`;
   }
 
   #close() {

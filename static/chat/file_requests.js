@@ -1,5 +1,6 @@
 // What the server is asked about files.
 
+import { api } from "./addresses.js";
 import { say } from "./strings.js";
 
 const token = () => document.querySelector("meta[name=csrf-token]").content;
@@ -8,7 +9,7 @@ const token = () => document.querySelector("meta[name=csrf-token]").content;
 export async function uploadFile(file, model) {
   const body = new FormData();
   body.append("file", file, file.name);
-  const reply = await fetch(`/api/files?${new URLSearchParams({ model })}`, {
+  const reply = await fetch(api(`files?${new URLSearchParams({ model })}`), {
     method: "POST",
     headers: { "X-CSRFToken": token() },
     body,
@@ -20,12 +21,12 @@ export async function uploadFile(file, model) {
 
 /** {text, ...} of a file, or of a part of it. Throws likewise. */
 export async function fetchText(id, bounds = {}) {
-  const reply = await fetch(`/api/files/${id}?${new URLSearchParams(bounds)}`).catch(() => null);
+  const reply = await fetch(api(`files/${id}?${new URLSearchParams(bounds)}`)).catch(() => null);
   if (!reply?.ok) throw new Error(say("file_gone"));
   return reply.json();
 }
 
 /** Nobody waits for it: what stays is swept away. */
 export function deleteFile(id) {
-  fetch(`/api/files/${id}`, { method: "DELETE", headers: { "X-CSRFToken": token() } }).catch(() => {});
+  fetch(api(`files/${id}`), { method: "DELETE", headers: { "X-CSRFToken": token() } }).catch(() => {});
 }

@@ -62,7 +62,7 @@ export class Folders {
 
   async #read() {
     try {
-      this.folders = await ask("GET", "/folders");
+      this.folders = await ask("GET", "folders");
       this.#show();
     } catch (error) {
       this.handlers.failed(error.message);
@@ -119,8 +119,8 @@ export class Folders {
     const name = byId("folder-name").value;
     try {
       const saved = folder
-        ? await ask("PATCH", `/folders/${folder.id}`, { name })
-        : await ask("POST", "/folders", { name });
+        ? await ask("PATCH", `folders/${folder.id}`, { name })
+        : await ask("POST", "folders", { name });
       this.folders = [...this.folders.filter(({ id }) => id !== saved.id), saved];
       this.#show();
       this.dialog.close();
@@ -138,7 +138,7 @@ export class Folders {
 
   async #delete(folder) {
     try {
-      await ask("DELETE", `/folders/${folder.id}`);
+      await ask("DELETE", `folders/${folder.id}`);
     } catch (error) {
       return this.handlers.failed(error.message);
     }

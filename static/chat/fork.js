@@ -1,5 +1,6 @@
 // A new session out of this one, up to a message.
 
+import { sessionPage } from "./addresses.js";
 import { ask } from "./ask.js";
 
 /** box: the scrolling element. session(): its id. failed(message) tells the person. */
@@ -8,9 +9,9 @@ export function listenForForking(box, session, { leave, failed }) {
     const message = event.target.closest(".fork")?.closest(".message");
     if (!message) return;
     try {
-      const path = `/sessions/${session()}/messages/${message.dataset.messageId}/fork`;
+      const path = `sessions/${session()}/messages/${message.dataset.messageId}/fork`;
       const made = await ask("POST", path);
-      leave(`/sessions/${made.id}/`);
+      leave(sessionPage(made.id));
     } catch (error) {
       failed(error.message);
     }

@@ -1,5 +1,6 @@
 // The glass box: an answer as its tokens, and how likely each one was. One answer at a time.
 
+import { api } from "./addresses.js";
 import { Odds, visible } from "./odds.js";
 import { percent, say } from "./strings.js";
 
@@ -33,7 +34,7 @@ export class Glass {
 
   async #open(message) {
     this.fetching = new AbortController();
-    const told = await this.#get(`/api/messages/${message.id}/tokens`);
+    const told = await this.#get(api(`messages/${message.id}/tokens`));
     if (!told || !message.element.isConnected) return;
     this.message = message;
     this.tokens = told.tokens;
@@ -80,7 +81,7 @@ export class Glass {
     element.setAttribute("aria-expanded", "true");
     const index = Number(element.dataset.index);
     this.odds.wait(this.tokens[index], index, this.tokens.length, element);
-    const told = await this.#get(`/api/messages/${this.message.id}/tokens/${index}`);
+    const told = await this.#get(api(`messages/${this.message.id}/tokens/${index}`));
     if (element.getAttribute("aria-expanded") !== "true" || !element.isConnected) return;
     if (told) this.odds.show(told.tokens[0], told.changed, this.tokens.length);
     else this.#hide();
@@ -97,7 +98,7 @@ export class Glass {
   async #mark() {
     const box = this.view.querySelector("input");
     for (let first = 0; first < this.tokens.length && box.checked && box.isConnected; first += WINDOW) {
-      const told = await this.#get(`/api/messages/${this.message.id}/tokens/${first}?count=${WINDOW}`);
+      const told = await this.#get(api(`messages/${this.message.id}/tokens/${first}?count=${WINDOW}`));
       if (!told || !box.isConnected) return;
       for (const odds of told.tokens) {
         const element = this.row.children[odds.index];

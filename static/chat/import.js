@@ -1,5 +1,6 @@
 // Sessions out of a file: sent as it is, with how far the server is, and what came of it.
 
+import { api } from "./addresses.js";
 import { number, say } from "./strings.js";
 
 const byId = (id) => document.getElementById(id);
@@ -37,7 +38,7 @@ export class Import {
     this.bar.hidden = false;
     this.bar.removeAttribute("value");
     try {
-      const reply = await fetch("/api/import", {
+      const reply = await fetch(api("import"), {
         method: "POST",
         headers: {
           "Content-Type": isZip ? "application/zip" : "application/json",

@@ -1,5 +1,6 @@
 // The learning page: asks for the numbers of one forward pass and walks through them.
 
+import { api } from "./addresses.js";
 import { figures } from "./learn_figures.js";
 import { say } from "./strings.js";
 
@@ -37,7 +38,7 @@ async function compute(ids = []) {
 
 async function request(body) {
   try {
-    const reply = await fetch("/api/learn/trace", {
+    const reply = await fetch(api("learn/trace"), {
       method: "POST",
       headers: {
         "Content-Type": "application/json",

@@ -1,5 +1,6 @@
 // Brings the rooms of the page together; each has its own file and one purpose.
 
+import { home, leave, sessionPage } from "./addresses.js";
 import { Attachments } from "./attachments.js";
 import { Branching } from "./branching.js";
 import { listenForCopying } from "./clipboard.js";
@@ -63,7 +64,6 @@ const temporary = new Temporary((on) => {
   composer.renameDraft(on ? "" : "new");
   offerFiles();
 });
-const leave = (path) => location.assign(path);
 const sidebar = new Sidebar({
   leave,
   changed: (session) => session.id === socket.session && changed(session),
@@ -197,7 +197,7 @@ function started(frame) {
   models.fix(message.model);
   if (temporary.on) return;
   byId("open-share").hidden = false;
-  history.replaceState(null, "", `/sessions/${session_id}/`);
+  history.replaceState(null, "", sessionPage(session_id));
   composer.renameDraft(session_id);
   attachments.renameDraft(session_id);
 }
@@ -277,7 +277,7 @@ listenForDictation(byId("dictate"), composer, failed);
 listenForReading(byId("scroll"));
 listenForTheme(byId("theme"));
 listenForShortcuts({
-  newSession: () => leave("/"),
+  newSession: () => leave(home),
   find: () => sidebar.find(),
   sidebar: () => sidebar.toggle(),
   help: () => byId("help").showModal(),

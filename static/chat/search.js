@@ -1,5 +1,6 @@
 // Search over titles and messages: results instead of the list, chosen with arrows and Enter.
 
+import { api, sessionPage } from "./addresses.js";
 import { number, periodName, say } from "./strings.js";
 
 const PAUSE = 150; // ms without a key, after which the server is asked
@@ -26,7 +27,7 @@ export class Search {
   async #ask(text) {
     const turn = ++this.asked;
     if (!text) return this.#show(null);
-    const reply = await fetch(`/api/search?${new URLSearchParams({ q: text })}`).catch(() => null);
+    const reply = await fetch(api(`search?${new URLSearchParams({ q: text })}`)).catch(() => null);
     const hits = reply?.ok ? await reply.json().catch(() => null) : null;
     if (turn !== this.asked) return; // the person has typed on
     if (hits) this.#show(hits);
@@ -81,7 +82,7 @@ function option(hit, index) {
   const item = byId("hit-template").content.firstElementChild.cloneNode(true);
   item.id = `hit-${index}`;
   const message = hit.message_id ? `?message=${hit.message_id}` : "";
-  item.querySelector("a").href = `/sessions/${hit.session_id}/${message}`;
+  item.querySelector("a").href = sessionPage(hit.session_id) + message;
   item.querySelector(".day").textContent = periodName(new Date(hit.at));
   const name = item.querySelector(".name");
   const text = item.querySelector(".excerpt");

@@ -1,5 +1,6 @@
 // The list of sessions: pinned ones first, then by day, page by page; or those that are archived.
 
+import { sessionPage } from "./addresses.js";
 import { fetchPage } from "./session_edits.js";
 import { periodName, say } from "./strings.js";
 
@@ -160,7 +161,7 @@ function filled(item, { id, title, model, pinned, updated_at, position, folder_i
   Object.assign(item.dataset, { session: id, pinned, updated: updated_at, position });
   item.dataset.folder = folder_id ?? "";
   const link = item.querySelector("a");
-  link.href = `/sessions/${id}/`;
+  link.href = sessionPage(id);
   if (document.getElementById("conversation").dataset.session === id) {
     link.setAttribute("aria-current", "page");
   }

@@ -1,5 +1,6 @@
 // What can be done with a session of the list: its menu, and its title turned into a field.
 
+import { api } from "./addresses.js";
 import { listenToMenu, openMenu } from "./popover.js";
 import { editSession } from "./session_edits.js";
 import { say } from "./strings.js";
@@ -30,7 +31,7 @@ export class SessionMenu {
     Object.assign(shown, { archive: !archived, unarchive: archived });
     for (const entry of this.menu.querySelectorAll("[role=menuitem]")) entry.hidden = shown[entry.dataset.act] === false;
     for (const link of this.menu.querySelectorAll("a[data-form]")) {
-      link.href = `/api/sessions/${session}/export?form=${link.dataset.form}`;
+      link.href = api(`sessions/${session}/export?form=${link.dataset.form}`);
     }
     openMenu(this.menu, button);
   }

@@ -36,29 +36,29 @@ export class Share {
     this.form.hidden = false;
     this.#say("");
     this.dialog.showModal();
-    await this.#try(async () => this.#show(await ask("GET", "/shares")));
+    await this.#try(async () => this.#show(await ask("GET", "shares")));
   }
 
   #make() {
     const { days, author } = this.form.elements;
     const body = { days: Number(days.value) || null, author: author.value };
     return this.#try(async () => {
-      const link = await ask("POST", `/sessions/${this.session()}/shares`, body);
+      const link = await ask("POST", `sessions/${this.session()}/shares`, body);
       this.address.value = new URL(link.path, location.href).href;
       this.made.hidden = false;
       this.form.hidden = true;
       this.address.focus();
       this.address.select();
-      this.#show(await ask("GET", "/shares"));
+      this.#show(await ask("GET", "shares"));
     });
   }
 
   #revoke(item) {
     return this.#try(async () => {
-      await ask("DELETE", `/shares/${item.dataset.link}`);
+      await ask("DELETE", `shares/${item.dataset.link}`);
       this.made.hidden = true;
       this.form.hidden = false;
-      this.#show(await ask("GET", "/shares"));
+      this.#show(await ask("GET", "shares"));
       this.#say(say("revoked"));
       this.dialog.querySelector("h2").focus();
     });

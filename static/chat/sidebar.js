@@ -1,5 +1,6 @@
 // The sidebar: opened and closed, a drawer on a narrow screen, with the list of sessions in it.
 
+import { home, sessionPage } from "./addresses.js";
 import { Folders } from "./folders.js";
 import { Search } from "./search.js";
 import { SessionList } from "./session_list.js";
@@ -81,11 +82,11 @@ export class Sidebar {
     const wasOpen = byId("conversation").dataset.session === session.id;
     this.sessions.apply(session);
     this.undo.offer(session, wasOpen);
-    if (wasOpen) this.handlers.leave("/");
+    if (wasOpen) this.handlers.leave(home);
   }
 
   #restored(session, wasOpen) {
-    if (wasOpen) return this.handlers.leave(`/sessions/${session.id}/`);
+    if (wasOpen) return this.handlers.leave(sessionPage(session.id));
     this.apply(session);
     this.sessions.find(session.id)?.querySelector("a").focus();
   }

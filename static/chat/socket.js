@@ -1,5 +1,7 @@
 // The line to the server: connects, connects again, says where it left off, and drops repeats.
 
+import { socketAddress } from "./addresses.js";
+
 const SIGNED_OUT = 4401; // see chat/consumers.py
 const VERSION = 1;
 const FIRST_WAIT = 250; // ms; doubles with each failure, up to LONGEST_WAIT
@@ -45,8 +47,7 @@ export class Socket {
   }
 
   #connect() {
-    const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-    const line = new WebSocket(`${scheme}//${location.host}/ws/chat/`);
+    const line = new WebSocket(socketAddress());
     this.line = line;
     line.onmessage = ({ data }) => this.#receive(JSON.parse(data));
     line.onclose = ({ code }) => {

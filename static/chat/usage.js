@@ -1,5 +1,6 @@
 // A person's own use: asked for when the panel is opened.
 
+import { api } from "./addresses.js";
 import { number, say } from "./strings.js";
 
 const DAYS = 7;
@@ -9,7 +10,7 @@ const language = document.documentElement.lang;
 document.getElementById("open-usage").addEventListener("click", async () => {
   panel.showModal();
   try {
-    const answer = await fetch("/api/usage");
+    const answer = await fetch(api("usage"));
     if (!answer.ok) throw new Error(answer.statusText);
     show(await answer.json());
   } catch {

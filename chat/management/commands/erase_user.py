@@ -6,9 +6,9 @@ from argparse import ArgumentParser
 from typing import Any
 
 from asgiref.sync import async_to_sync
+from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError
 
-from chat.models import User
 from chat.privacy.erasure import erase_person
 
 
@@ -20,13 +20,13 @@ class Command(BaseCommand):
         parser.add_argument("--yes", action="store_true", help="do not ask")
 
     def handle(self, *args: Any, name: str, yes: bool, **options: Any) -> None:
-        user = User.objects.filter(username=name).first()
+        user = get_user_model().objects.filter(username=name).first()
         if user is None:
             raise CommandError(f"There is no account called {name!r}.")
         count = user.sessions.count()
         if not yes and input(f"Erase {name} and {count} sessions? Type the name again: ") != name:
             raise CommandError("Nothing was erased.")
-        erased = async_to_sync(erase_person)(user_id=user.id)
+        erased = async_to_sync(erase_person)(user_id=user.pk)
         self.stdout.write(
             f"Erased {name}: {erased.sessions} sessions, {erased.messages} messages. A server that "
             "is running removes what it has computed of them within a minute."

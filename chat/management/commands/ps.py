@@ -9,10 +9,12 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from chat import listening, operator_key
+from chat.addresses import API
 
 TIMEOUT_S = 10
 _ANY_HOST = ("0.0.0.0", "::", "")  # noqa: S104 (where a site listens, not where we do)
@@ -43,7 +45,7 @@ def _ask(host: str, port: int) -> dict[str, Any]:
     """Raises CommandError that says what to do."""
     connection = HTTPConnection(host, port, timeout=TIMEOUT_S)
     try:
-        connection.request("GET", "/api/engine", headers=_headers())
+        connection.request("GET", reverse(f"{API}:api-root") + "engine", headers=_headers())
         reply = connection.getresponse()
         said, is_ok = json.loads(reply.read()), reply.status == 200
     except (OSError, HTTPException, ValueError) as error:

@@ -8,11 +8,13 @@ from argparse import ArgumentParser
 from typing import Any
 
 import structlog
+from channels.routing import get_default_application
 from daphne.server import twisted_loop
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
+from django.urls import reverse
 
 from chat import database, engine, forgetting, listening, live_settings, setup
 from chat.cpu_times import cpu_seconds
@@ -56,8 +58,6 @@ class Command(BaseCommand):
             ) from None
         except OSError as error:
             raise CommandError(f"Cannot listen on {host}, port {port}: {error}") from None
-        from tinyllm_site.asgi import application
-
         asyncio.set_event_loop(twisted_loop)
         try:
             client = engine.create()
@@ -68,7 +68,7 @@ class Command(BaseCommand):
         live_settings.refresh()
         client.keep_alive(live_settings.value("TINYLLM_KEEP_ALIVE_S"))
         recover(process=turns().process)
-        server = SiteServer(application, listener)
+        server = SiteServer(get_default_application(), listener)
         bound, port = listener.getsockname()[:2]
         listening.remember(bound, port)
         self._greet(host, port)
@@ -81,12 +81,10 @@ class Command(BaseCommand):
     def _greet(self, host: str, port: int) -> None:
         name = "localhost" if is_loopback(host) else host
         base = f"http://{name}:{port}"
-        self.stdout.write(f"TinyLLM is at {base}/  (stop with Ctrl+C)")
+        self.stdout.write(f"TinyLLM is at {base}{reverse('new_session')}  (stop with Ctrl+C)")
         if not setup.has_administrator():
-            token = setup.setup_token_create()
-            self.stdout.write(
-                f"Make the first administrator (this link works once): {base}/setup/{token}/"
-            )
+            page = reverse("setup", args=[setup.setup_token_create()])
+            self.stdout.write(f"Make the first administrator (this link works once): {base}{page}")
         self.stdout.flush()
 
 
