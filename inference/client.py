@@ -50,6 +50,9 @@ class PromptCodec(Protocol):
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ids, special tokens left out."""
 
+    def tokenizer_json(self) -> str:
+        """The tokenizer, as tokenizer.json has it."""
+
     def name(self, id: int) -> str:
         """What the vocabulary calls a token, as it stands there; '' for an id without one."""
 

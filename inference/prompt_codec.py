@@ -72,6 +72,9 @@ class TokenizerCodec:
             raise InvalidParameter("text", broken, "valid Unicode, without surrogates") from error
         return list(self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids)
 
+    def tokenizer_json(self) -> str:
+        return str(self._tokenizer.to_str())
+
     def name(self, id: int) -> str:
         """As it stands in the vocabulary; '' for an id that has no token."""
         return self._tokenizer.id_to_token(id) or "" if id >= 0 else ""

@@ -37,6 +37,9 @@ class ByteCodec:
             ids += [_SPECIALS[part]] if part in _SPECIALS else part.encode()
         return ids
 
+    def tokenizer_json(self) -> str:
+        raise NotImplementedError("only an engine that computes asks for it")
+
     def name(self, id: int) -> str:
         names = {number: text for text, number in _SPECIALS.items()}
         return names.get(id) or (f"<0x{id:02X}>" if 0 <= id < 256 else "")
