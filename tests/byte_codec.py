@@ -24,7 +24,13 @@ class ByteCodec:
         self.eos_ids = frozenset({END})
         self.token_bytes = None
 
-    def render(self, messages: Sequence[dict[str, Any]], *, add_generation_prompt: bool) -> str:
+    @property
+    def tools_template(self) -> str:
+        return ""
+
+    def render(
+        self, messages: Sequence[dict[str, Any]], *, add_generation_prompt: bool, tools: Any = None
+    ) -> str:
         turns = "".join(
             f"<|im_start|>{message['role']}\n{message['content']}<|im_end|>\n"
             for message in messages
