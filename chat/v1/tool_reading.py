@@ -61,6 +61,16 @@ def reader_of(offer: Offer, syntax: Syntax) -> Reader:
     return InsistedCall(syntax) if offer.called else PossibleCalls(offer)
 
 
+class Plain:
+    """No calls: all is text."""
+
+    def push(self, text: str) -> list[Part]:
+        return [Said(text)]
+
+    def end(self) -> list[Part]:
+        return []
+
+
 class InsistedCall:
     """The one call that the grammar lets come: {"name":"…",key:…} without spaces."""
 
