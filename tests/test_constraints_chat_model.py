@@ -62,16 +62,14 @@ def answers(model: OfflineModel, asked: list[GenerateRequest]) -> dict[str, tupl
 
 def held_to(model: OfflineModel, schemas: list[Schema]) -> Counter[str]:
     """How answers that were held to each schema ended. Every one that ended well is valid."""
-    said = "Give me an example, as JSON: "
+    said = [{"role": "user", "content": "Give me an example, as JSON."}]
+    ids = tuple(model.codec.encode(model.codec.render(said, add_generation_prompt=True)))
     asked = []
     counts: Counter[str] = Counter()
     for index, schema in enumerate(schemas):
-        text = said + json.dumps(schema, ensure_ascii=False)
-        prompt = model.codec.render([{"role": "user", "content": text}], add_generation_prompt=True)
         sampling = SamplingParams(
             seed=index, max_tokens=MAX_TOKENS, constraint=Constraint.of_schema(schema)
         )
-        ids = tuple(model.codec.encode(prompt))
         asked.append(GenerateRequest(str(index), "chat", ids, sampling))
     for index, (text, end) in answers(model, asked).items():
         counts[end] += 1

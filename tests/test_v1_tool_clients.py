@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
+import anthropic
 import openai
 import pytest
 from pydantic import BaseModel, Field
@@ -115,3 +116,29 @@ def test_a_call_whole_and_streamed_is_the_same(client: openai.OpenAI) -> None:
     assert call.function.name == "two"
     free = client.chat.completions.create(**{**asked, "tool_choice": "auto", "max_tokens": 9})
     assert free.choices[0].finish_reason == "length"
+
+
+def test_anthropics_client_has_calls_too(server: ServerProcess) -> None:
+    own = TOOLS[0]["function"]
+    tool = {"name": "one", "description": "x", "input_schema": own["parameters"]}
+    asked: Any = {
+        "model": "tiny", "messages": HELLO, "max_tokens": 100, "temperature": 0,
+        "tools": [tool], "tool_choice": {"type": "tool", "name": "one"},
+    }  # fmt: skip
+    with anthropic.Anthropic(base_url=server.url, api_key="none", max_retries=0) as client:
+        whole = client.messages.create(**asked)
+        assert whole.stop_reason == "tool_use"
+        (block,) = whole.content
+        assert block.type == "tool_use"
+        assert set(block.input) == {"a"}
+        with client.messages.stream(**asked) as stream:
+            final = stream.get_final_message()
+        assert [each.input for each in final.content if each.type == "tool_use"] == [block.input]
+        result: Any = {"type": "tool_result", "tool_use_id": block.id, "content": "7"}
+        said = [
+            *HELLO,
+            {"role": "assistant", "content": whole.content},
+            {"role": "user", "content": [result]},
+        ]
+        again = client.messages.create(**{**asked, "messages": said})
+        assert again.stop_reason == "tool_use"

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from chat.v1.tool_frames import Message
 from chat.v1.tool_prompt import HERMES, LLAMA, MISTRAL, Syntax, syntax_of
-from chat.v1.tool_reading import InsistedCall, PossibleCalls, Reader, bare_calls, reader_of
-from chat.v1.tools import Offer, Tool, call_constraint
+from chat.v1.tools import Tool, call_constraint
 from inference.types import Constraint
 from tests.fake_engine import FakeEngine, prompt_text
+from tests.tool_texts import WROTE, pieces
 from tests.v1_client import HELLO, chat, complete, error_of, frames, post
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.fake_engine]
@@ -23,8 +22,6 @@ WEATHER = {
     "function": {"name": "get_weather", "description": "Today's weather", "parameters": SCHEMA},
 }
 TIME = {"type": "function", "function": {"name": "get_time"}}
-NAMES = frozenset({"get_weather", "get_time"})
-OFFER = Offer((Tool("get_weather", "", SCHEMA), Tool("get_time", "", {})))
 PARIS = '{"city": "Paris"}'
 
 
@@ -187,106 +184,6 @@ def test_the_form_of_a_call_holds_the_tools_own_references() -> None:
     assert "$schema" not in moved
 
 
-# Calls in what a model wrote, as recorded of several families.
-
-WROTE: dict[str, tuple[str, str, list[tuple[str, Any]]]] = {
-    "hermes": (
-        '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Paris"}}\n</tool_call>',
-        "", [("get_weather", {"city": "Paris"})],
-    ),
-    "hermes, old order": (
-        '<tool_call>\n{"arguments": {"city": "Paris"}, "name": "get_weather"}\n</tool_call>\n',
-        "", [("get_weather", {"city": "Paris"})],
-    ),
-    "qwen, with words and two calls": (
-        'I will look.\n\n<tool_call>\n{"name": "get_weather", "arguments": {"city": "Pa<ris"}}\n'
-        '</tool_call>\n<tool_call>\n{"name": "get_time", "arguments": {}}\n</tool_call>',
-        "I will look.", [("get_weather", {"city": "Pa<ris"}), ("get_time", {})],
-    ),
-    "hermes, unfinished": (
-        '<tool_call>\n{"name": "get_time", "arguments": {}}', "", [("get_time", {})],
-    ),
-    "llama 3.1": (
-        '{"name": "get_weather", "parameters": {"city": "Paris"}}',
-        "", [("get_weather", {"city": "Paris"})],
-    ),
-    "llama 3.1, built in": (
-        '<|python_tag|>{"type": "function", "name": "get_weather", "parameters": {"city": "P"}}',
-        "", [("get_weather", {"city": "P"})],
-    ),
-    "llama 3.2, two": (
-        '{"name": "get_time", "parameters": {}}; {"name": "get_time", "parameters": {"a": 1}}',
-        "", [("get_time", {}), ("get_time", {"a": 1})],
-    ),
-    "mistral 7b": (
-        '[TOOL_CALLS] [{"name": "get_weather", "arguments": {"city": "Paris, FR"}}]',
-        "", [("get_weather", {"city": "Paris, FR"})],
-    ),
-    "mistral, without its special token": (
-        ' [{"name": "get_time", "arguments": {}}, {"name": "get_time", "arguments": {"z": "日"}}]',
-        "", [("get_time", {}), ("get_time", {"z": "日"})],
-    ),
-    "mistral small 3.2": (
-        '[TOOL_CALLS]get_weather[ARGS]{"city": "Paris"}[TOOL_CALLS]get_time[ARGS]{}',
-        "", [("get_weather", {"city": "Paris"}), ("get_time", {})],
-    ),
-    "openai": (
-        '{"type": "function", "function": {"name": "get_time", "arguments": "{\\"a\\": 1}"}}',
-        "", [("get_time", {"a": 1})],
-    ),
-}  # fmt: skip
-TEXTS = [
-    "", "Hello.", "{", '{"name": "nobody", "arguments": {}}', '{"name": 1}', "[1, 2]", " {} ",
-    "a < b and <tool_cal", "<tool_call>\nI would rather not.\n</tool_call>", "a\n\n b\n",
-    '<tool_call>{"name": "nobody"}</tool_call> and more', "[TOOL_CALLS]nobody[ARGS]{}",
-    '{"name": "get_time", "arguments": {}} is how one would say it.', '{"name": "get_ti',
-]  # fmt: skip
-
-
-def pieces(text: str, size: int) -> list[str]:
-    return [text[start : start + size] for start in range(0, len(text), size)]
-
-
-def read(reader: Reader, text: str, size: int) -> Message:
-    message = Message()
-    for piece in pieces(text, size):
-        message.take(reader.push(piece))
-    message.take(reader.end())
-    return message
-
-
-@pytest.mark.parametrize("size", [1, 3, 1000])
-@pytest.mark.parametrize("family", WROTE)
-def test_calls_are_read_as_they_were_recorded(family: str, size: int) -> None:
-    text, said, calls = WROTE[family]
-    message = read(PossibleCalls(OFFER), text, size)
-    assert message.text.strip() == said
-    assert [(name, json.loads(given)) for _id, name, given in message.calls] == calls
-    assert len({call[0] for call in message.calls}) == len(calls)
-
-
-@pytest.mark.parametrize("size", [1, 4, 1000])
-@pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
-def test_what_is_no_call_is_text_and_none_is_lost(text: str, size: int) -> None:
-    message = read(PossibleCalls(OFFER), text, size)
-    assert message.calls == []
-    assert message.text.split() == text.split()
-
-
-def test_text_is_not_held_back_that_cannot_become_a_call() -> None:
-    reader = PossibleCalls(OFFER)
-    told = [reader.push(piece) for piece in ("Hel", "lo <", "b>", " it is <tool", "_time")]
-    assert ["".join(getattr(p, "text", "") for p in parts) for parts in told] == [
-        "Hel", "lo", " <b>", " it is", " <tool_time",
-    ]  # fmt: skip
-
-
-def test_no_more_calls_than_one_where_one_is_wanted() -> None:
-    text = WROTE["qwen, with words and two calls"][0]
-    single = Offer(OFFER.tools, single=True)
-    assert [call[1] for call in read(PossibleCalls(single), text, 5).calls] == ["get_weather"]
-
-
 async def test_calls_that_the_model_chose_are_streamed(site: FakeEngine) -> None:
     text = WROTE["qwen, with words and two calls"][0]
     site.script = lambda request: pieces(text, 7)
@@ -309,12 +206,3 @@ async def test_an_answer_with_a_form_is_no_call(site: FakeEngine) -> None:
     choice = (await chat(**body)).json()["choices"][0]
     assert choice["message"]["content"] == '{"name": "get_time", "arguments": {}}'
     assert "tool_calls" not in choice["message"]
-
-
-def test_a_reader_suits_what_was_asked() -> None:
-    assert isinstance(reader_of(OFFER, HERMES), PossibleCalls)
-    insisted = Offer(OFFER.tools, OFFER.tools[:1])
-    assert isinstance(reader_of(insisted, LLAMA), InsistedCall)
-    message = read(reader_of(insisted, LLAMA), '{"name":"get_time","parameters":{}}', 2)
-    assert message.calls[0][1:] == ["get_time", "{}"]
-    assert bare_calls("[" * 5000, NAMES) is None

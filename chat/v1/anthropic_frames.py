@@ -97,7 +97,7 @@ def _head(asked: Asked) -> dict[str, Any]:
 
 
 def _tool_use(id: str, name: str, given: Any) -> dict[str, Any]:
-    return {"type": "tool_use", "id": f"toolu_{id}", "name": name, "input": given}
+    return {"type": "tool_use", "id": id, "name": name, "input": given}
 
 
 def _read(arguments: str) -> Any:

@@ -24,8 +24,6 @@ KEPT = 64
 """Compiled grammars; of those that nobody uses any more the oldest goes."""
 MASK_THREADS = 2
 
-_COMPACT = {"whitespace_flexible": False}
-
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
@@ -114,7 +112,7 @@ def _source(constraint: Constraint) -> str:
         raise InvalidConstraint(constraint.kind, reason)
     # an object with options is what the library takes
     whole = {"allOf": [schema]} if isinstance(schema, bool) else schema
-    return LLMatcher.grammar_from_json_schema(whole, overrides=_COMPACT)
+    return LLMatcher.grammar_from_json_schema(whole, overrides={"whitespace_flexible": False})
 
 
 def _is_text(value: Any) -> bool:

@@ -84,7 +84,7 @@ def _of_keyword(
         if not isinstance(value, kind):
             yield f"{place} must be {'a list' if name in LISTS else 'an object'}"
             return
-        items = enumerate(value) if name in LISTS else value.items()
+        items = value.items() if isinstance(value, dict) else enumerate(value)
         for key, item in items:
             yield from objections(item, f"{place}/{key}", depth + 1)
     elif name == "format" and value not in FORMATS:
