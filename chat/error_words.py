@@ -22,6 +22,7 @@ _SENTENCES = {
         "or start a new session."
     ),
     "invalid_parameter": gettext_noop("%(param)s = %(value)s is not allowed: %(allowed)s."),
+    "invalid_constraint": gettext_noop("%(param)s cannot be used: %(reason)s."),
     "model_not_found": gettext_noop("There is no model called %(model)s. Known models: %(known)s."),
     "model_unavailable": _UNUSABLE,
     "model_invalid": _UNUSABLE,

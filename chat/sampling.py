@@ -10,7 +10,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from chat.errors import InvalidRequest
-from inference.types import SamplingParams
+from inference.types import Constraint, SamplingParams
 
 NAMES = tuple(field.name for field in fields(SamplingParams))
 _LISTS = ("stop", "stop_token_ids")
@@ -51,6 +51,8 @@ def _typed(name: str, value: Any) -> Any:
         return _sequence(name, value)
     if name == "logit_bias":
         return _biases(value)
+    if name == "constraint":
+        return _constraint(value)
     if name == "ignore_eos" and not isinstance(value, bool):
         raise _wrong(name, value, _("true or false"))
     return value
@@ -69,6 +71,14 @@ def _biases(value: Any) -> dict[int, float]:
         return {int(token): bias for token, bias in value.items()}
     except (AttributeError, ValueError, TypeError):
         raise _wrong("logit_bias", value, _("an object from token ids to numbers")) from None
+
+
+def _constraint(value: Any) -> Constraint:
+    if isinstance(value, Constraint):
+        return value
+    if not isinstance(value, dict) or not {"kind"} <= set(value) <= {"kind", "text"}:
+        raise _wrong("constraint", value, _("an object with kind and text"))
+    return Constraint(**value)
 
 
 def _wrong(name: str, value: Any, allowed: str) -> InvalidRequest:

@@ -9,6 +9,7 @@ constant expressions.
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import hashlib
 import json
@@ -21,6 +22,7 @@ from typing import Any
 
 import jinja2
 import jinja2.ext
+import jinja2.meta
 import jinja2.nodes
 import jinja2.parser
 import jinja2.sandbox
@@ -61,14 +63,28 @@ class ChatTemplate:
     def sha256(self) -> str:
         return hashlib.sha256(self.source.encode()).hexdigest()
 
-    def render(self, messages: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool) -> str:
-        """The conversation as text, special tokens written out.
+    @functools.cached_property
+    def takes_tools(self) -> bool:
+        """Whether it says anything about tools that it is given."""
+        parsed = _environment().parse(self.source)
+        return "tools" in jinja2.meta.find_undeclared_variables(parsed)
+
+    def render(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        add_generation_prompt: bool,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> str:
+        """The conversation as text, special tokens written out. tools: as OpenAI describes them.
 
         Raises InvalidParameter when the template refuses these messages (roles that do not
         alternate, say).
         """
         try:
-            return _render(self._template, messages, add_generation_prompt, self._special_tokens)
+            return _render(
+                self._template, messages, add_generation_prompt, self._special_tokens, tools
+            )
         # A template can raise anything that Python can: all of it is about these messages.
         except Exception as error:
             raise InvalidParameter(
@@ -83,11 +99,12 @@ def _render(
     messages: Sequence[Mapping[str, Any]],
     add_generation_prompt: bool,
     special_tokens: Mapping[str, str],
+    tools: Sequence[Mapping[str, Any]] | None = None,
 ) -> str:
     # Copies, because a template may not see (nor a sandbox flaw change) the caller's own objects.
     return template.render(
-        messages=[dict(message) for message in messages],
-        tools=None,
+        messages=copy.deepcopy([dict(message) for message in messages]),
+        tools=copy.deepcopy(tools),
         documents=None,
         add_generation_prompt=add_generation_prompt,
         **special_tokens,
@@ -147,6 +164,10 @@ def _detail(error: Exception) -> str:
 
 @functools.lru_cache(maxsize=32)
 def _compile(source: str) -> jinja2.Template:
+    return _environment().from_string(source)
+
+
+def _environment() -> jinja2.Environment:
     environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
         trim_blocks=True,
         lstrip_blocks=True,
@@ -155,7 +176,7 @@ def _compile(source: str) -> jinja2.Template:
     environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = _raise_exception
     environment.globals["strftime_now"] = _strftime_now
-    return environment.from_string(source)
+    return environment
 
 
 class _GenerationTag(jinja2.ext.Extension):

@@ -41,14 +41,28 @@ class PromptCodec(Protocol):
     def token_bytes(self) -> TokenBytes | None:
         """What each token stands for, where that does not depend on what is around it."""
 
-    def render(self, messages: Sequence[dict[str, Any]], *, add_generation_prompt: bool) -> str:
-        """The chat template over [{role, content}, ...] as text, special tokens written out."""
+    @property
+    def tools_template(self) -> str:
+        """The chat template's text, if it says something about tools, else ''."""
+
+    def render(
+        self,
+        messages: Sequence[dict[str, Any]],
+        *,
+        add_generation_prompt: bool,
+        tools: Sequence[dict[str, Any]] | None = None,
+    ) -> str:
+        """The chat template over [{role, content}, ...] as text, special tokens written out.
+        tools: as OpenAI describes them, for a template that takes them."""
 
     def encode(self, text: str, *, add_special_tokens: bool = False) -> list[int]:
         """Token ids of text. Special tokens written out in the text become their ids."""
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ids, special tokens left out."""
+
+    def tokenizer_json(self) -> str:
+        """The tokenizer, as tokenizer.json has it."""
 
     def name(self, id: int) -> str:
         """What the vocabulary calls a token, as it stands there; '' for an id without one."""

@@ -27,6 +27,7 @@ from inference.compute_check import check_compute
 from inference.config import ModelConfig
 from inference.decode_rows import PlacedRows
 from inference.device_buffers import DecodeBuffers, Packet
+from inference.device_masks import mask_rows, split
 from inference.device_tokens import TokenCopy, fatal_errors
 from inference.draft_checks import DraftChecks
 from inference.graphs import captured, milliseconds
@@ -106,14 +107,13 @@ class CudaRunner:
         with fatal_errors(self._device):
             prompts = [c for c in chunks if c.sequence.computed < c.sequence.to_read]
             drafts = [c for c in chunks if c.draft]
-            decodes = chunks[: len(chunks) - len(prompts) - len(drafts)]
-            if prompts:
-                for chunk in prompts:
-                    self._seat(chunk.sequence)
-                self._read(prompts)
+            decodes, bound = split(chunks[: len(chunks) - len(prompts) - len(drafts)])
+            if prompts or bound:
+                self._read([*bound, *prompts])
             if decodes:
                 self._decode(decodes)
-            seats = self._in_rows.seats if decodes else []
+            seats = [*self._in_rows.seats] if decodes else []
+            seats += [self._seats[chunk.sequence] for chunk in bound]
             later = [self._seats[chunk.sequence] for chunk in prompts if chunk.completes]
             if not drafts:
                 return next(self._results).fetch([self._table.sampled], seats + later)
@@ -206,13 +206,17 @@ class CudaRunner:
         self._table.join(seat, sampling, seed=seed, prompt=prompt, output=output)
 
     def _read(self, chunks: list[Chunk]) -> None:
-        """Compute pieces of prompts, and sample after those that are complete."""
+        """Compute pieces of prompts, and sample after those that are complete. What has a grammar
+        is read like this token by token, since its logits are masked before they are sampled."""
+        for chunk in chunks:
+            self._seat(chunk.sequence)
         arrays = prompt_arrays(chunks, self.config.heads, self._caches[0])
         logits = self._prompts.logits(arrays)
         if any(chunk.completes for chunk in chunks):
             complete = np.array([chunk.completes for chunk in chunks])
             seats = np.array([self._seats[chunk.sequence] for chunk in chunks], np.int32)
             who, known = Packet(self._device, (seats, arrays.lengths * complete)).tensors
+            mask_rows(logits, [chunk.sequence for chunk in chunks])
             kernels.sample(logits[: len(chunks)], self._table, SampledRows(who, known))
 
     def _decode(self, decodes: tuple[Chunk, ...]) -> None:

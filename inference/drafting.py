@@ -29,16 +29,19 @@ class Drafting:
 
     def drafted(self, chunks: tuple[Chunk, ...]) -> tuple[Chunk, ...]:
         """The step with drafts, between the decodes and the prompts. Who waits for tokens to guess
-        from, or for a draft to be checked, is left out of it."""
-        if not any(chunk.sequence.guesses for chunk in chunks):
+        from, or for a draft to be checked, is left out of it; so is who must know its last token
+        before it may say which ones can follow: these come behind the other decodes."""
+        if not any(chunk.sequence.guesses or chunk.sequence.matcher for chunk in chunks):
             return chunks
         readers = sum(chunk.completes for chunk in chunks)
         left = MOST_DRAFTED
         decodes: list[Chunk] = []
+        bound: list[Chunk] = []
         drafts: list[Chunk] = []
         prompts: list[Chunk] = []
         for chunk in chunks:
-            if chunk.sequence.draft:
+            is_bound = chunk.sequence.matcher is not None
+            if chunk.sequence.draft or (is_bound and chunk.sequence.promised):
                 continue
             draft = self._draft(chunk, left, readers)
             if draft and chunk.sequence.promised:
@@ -46,9 +49,11 @@ class Drafting:
             left -= len(draft)
             if draft:
                 drafts.append(replace(chunk, draft=draft))
+            elif chunk.sequence.in_prefill:
+                prompts.append(chunk)
             else:
-                (prompts if chunk.sequence.in_prefill else decodes).append(chunk)
-        return (*decodes, *drafts, *prompts)
+                (bound if is_bound else decodes).append(chunk)
+        return (*decodes, *bound, *drafts, *prompts)
 
     def _draft(self, chunk: Chunk, left: int, readers: int) -> tuple[int, ...]:
         sequence = chunk.sequence

@@ -13,7 +13,7 @@ from itertools import takewhile
 import structlog
 
 from inference.client import PromptCodec
-from inference.detokenizer import Detokenizer
+from inference.constraints.grammars import Grammars
 from inference.drafting import Drafting
 from inference.errors import (
     ContextLengthExceeded,
@@ -24,7 +24,7 @@ from inference.errors import (
     RequestFailed,
 )
 from inference.examinations import Examinations
-from inference.flight import Active, Launched, Piece, Tally, ends_of, is_decode, statuses
+from inference.flight import Active, Launched, Piece, Tally, is_decode, new_places, statuses
 from inference.kv_cache import BLOCK_SIZE, KVCache
 from inference.kv_files import ModelFiles
 from inference.options import EngineOptions
@@ -42,7 +42,6 @@ from inference.types import (
     FinishReason,
     GenerateRequest,
     PromptProgress,
-    Queued,
 )
 
 log = structlog.get_logger(__name__)
@@ -72,7 +71,10 @@ class Engine:
             queue_limit=options.queue_limit,
         )
         self._drafting = Drafting(runner.draft_cost)
-        self.examinations = Examinations(runner, self.cache, lambda: len(scheduler.running))
+        self.grammars = Grammars(codec, runner.config.vocab_size)
+        self.examinations = Examinations(
+            runner, self.cache, lambda: len(scheduler.running), self.grammars
+        )
         self._active: dict[str, Active] = {}
         self._of: dict[Sequence, Active] = {}
         self._timed: dict[str, Active] = {}  # who has a deadline
@@ -96,11 +98,13 @@ class Engine:
 
     def close(self) -> None:
         """Give back the memory of weights and cache. It may only be idle, and is of no more use."""
+        self.grammars.close()
         self._runner.close()
 
     def add(self, request: GenerateRequest, arrived: float | None = None) -> None:
-        """Queue a request. arrived: since when it waits, on the monotonic clock; None: now. Raises
-        InvalidParameter, ContextLengthExceeded, QueueFull."""
+        """Queue a request. arrived: since when it waits, on the monotonic clock; None: now. Its
+        grammar is compiled here where it is not (`grammars`). Raises InvalidParameter,
+        InvalidConstraint, ContextLengthExceeded, QueueFull."""
         if request.request_id in self._active:
             raise InvalidParameter("request_id", request.request_id, "unique")
         request.check_vocabulary(self._runner.config.vocab_size)
@@ -112,14 +116,11 @@ class Engine:
         seed = secrets.randbits(32) if request.sampling.seed is None else request.sampling.seed
         self._arrivals += 1
         sequence = Sequence(request, limit, self._arrivals, seed)
-        begin = request.answer_start
-        prefix = () if begin is None else request.prompt_ids[begin:]
-        codec, stop = self._codec, request.sampling.stop
-        detokenizer = Detokenizer(codec.decode, prefix, stop, codec.token_bytes)
+        answered = sequence.tokens[sequence.answer_start :]
+        sequence.matcher = self.grammars.matcher(request.sampling.constraint, answered)
+        active = Active.of(sequence, self._codec, arrived)
         # last, so that a request that is refused leaves nothing behind
         self._scheduler.add(sequence)
-        active = Active(request.request_id, sequence, detokenizer, ends_of(request, codec))
-        active.arrived = arrived or active.arrived
         self._active[request.request_id] = self._of[sequence] = active
         if request.deadline_s is not None:
             self._timed[request.request_id] = active
@@ -145,7 +146,7 @@ class Engine:
         for sequence in self._scheduler.put_aside:
             self._runner.release(sequence)
             log.info("request.put_aside", request_id=sequence.request.request_id)
-        events += self._queue_positions()
+        events += new_places([self._of[s] for s in self._scheduler.waiting])
         launched = self._launch(chunks, events) if chunks else None
         if not chunks:
             self.sessions.wait()
@@ -212,10 +213,7 @@ class Engine:
         try:
             token = token_of(index)
             if token == FAILED:
-                raise RequestFailed(
-                    "The model's numbers overflowed; the answer cannot go on.",
-                    request_id=active.request_id,
-                )
+                raise active.failure()
             self._append(active, token, events)
         except Exception as error:
             log.exception("request.failed", request_id=active.request_id)
@@ -231,9 +229,12 @@ class Engine:
             events.append((active.request_id, self._began))
         sequence.extend(token)
         ended = token in active.ends
+        matcher = sequence.matcher
+        if matcher:
+            matcher.take(token)
         text = "" if ended else detokenizer.push(token)
         reason: FinishReason | None = None
-        if ended or detokenizer.stop_string is not None:
+        if ended or detokenizer.stop_string is not None or (matcher and matcher.is_over):
             reason = "stop"
         elif sequence.is_complete:
             reason = "length"
@@ -287,14 +288,3 @@ class Engine:
         self._scheduler.remove(active.sequence, spoilt=spoilt)
         self._runner.release(active.sequence)
         self.sessions.leave(active.sequence, spoilt=spoilt)
-
-    def _queue_positions(self) -> StepEvents:
-        """An event for each waiting request whose place in the queue has changed."""
-        events: StepEvents = []
-        for position, sequence in enumerate(self._scheduler.waiting, start=1):
-            active = self._of[sequence]
-            began = sequence.output_length > 0  # put aside: it goes on by itself
-            if active.position != position and not began:
-                active.position = position
-                events.append((sequence.request.request_id, Queued(position)))
-        return events

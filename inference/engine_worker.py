@@ -197,7 +197,8 @@ class EngineWorker(threading.Thread):
             if isinstance(outcome, EngineError):
                 raise outcome
             assert outcome is not None
-            outcome.add(command.request, waiter.arrived)
+            if not self._line.waits_for_grammar(waiter, command, outcome):
+                outcome.add(command.request, waiter.arrived)
         except Exception:
             del self._tickets[command.request.request_id]
             raise

@@ -52,6 +52,20 @@ class InvalidParameter(EngineError):
         )
 
 
+class InvalidConstraint(EngineError):
+    """A schema, an expression or a grammar that no answer can be held to. Fields: param, reason."""
+
+    code = "invalid_constraint"
+    status = 400
+
+    def __init__(self, param: str, reason: str) -> None:
+        super().__init__(
+            f"{param} cannot be used: {reason}.",
+            param=param,
+            reason=reason,
+        )
+
+
 class ContextLengthExceeded(EngineError):
     """The prompt does not fit. Fields: prompt_tokens, context_length."""
 

@@ -14,6 +14,8 @@ import structlog
 
 from inference import sampler
 from inference.architectures.llama_trace import TracedPass
+from inference.constraints.grammars import Grammars
+from inference.constraints.matcher import Matcher
 from inference.errors import (
     ContextLengthExceeded,
     DeviceLost,
@@ -55,10 +57,18 @@ _Work = Generator[None, None, Examined]
 
 
 class Examinations:
-    """Belongs to the engine's thread. running: how many requests run at this moment."""
+    """Belongs to the engine's thread. running: how many requests run at this moment. grammars: of
+    the model, for answers that had to obey one."""
 
-    def __init__(self, runner: Runner, cache: KVCache, running: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        cache: KVCache,
+        running: Callable[[], int],
+        grammars: Grammars | None = None,
+    ) -> None:
         self._runner, self._cache, self._running = runner, cache, running
+        self._grammars = grammars
         self._waiting: dict[int, tuple[Question, _Work]] = {}
 
     def __bool__(self) -> bool:
@@ -132,6 +142,7 @@ class Examinations:
         """The tokens that are asked about are read one by one, as they were when they were
         written: so are the numbers that they came from."""
         ids, first, begin = asked.ids, asked.first, asked.answer_start
+        matcher = yield from self._matcher(asked)
         request = GenerateRequest("inspection", "", ids[:first])
         sequence = Sequence(request, len(ids), 0, 0)
         while not self._cache.admit(sequence, len(ids), spare=self._running()):
@@ -143,12 +154,24 @@ class Examinations:
                     yield
                 row = yield from self._next_logits(sequence)
                 context = {"prompt": list(ids[:begin]), "output": list(ids[begin:index])}
-                sampled = sampler.distribution(row, asked.sampling, **context)
+                mask = matcher.mask() if matcher and not matcher.is_over else None
+                sampled = sampler.distribution(row, asked.sampling, **context, mask=mask)
                 found.append(odds(row, sampled, ids[index]))
+                if matcher and mask is not None:
+                    matcher.take(ids[index])
                 sequence.tokens.append(ids[index])
             return Inspected(tuple(found))
         finally:
             self._cache.release(sequence, spoilt=True)
+
+    def _matcher(self, asked: Inspection) -> Generator[None, None, Matcher | None]:
+        """Where the answer had got to in its grammar, once that is compiled."""
+        constraint = asked.sampling.constraint
+        if self._grammars is None or constraint is None:
+            return None
+        while not self._grammars.compiled(constraint).done():
+            yield
+        return self._grammars.matcher(constraint, asked.ids[asked.answer_start : asked.first])
 
     def _next_logits(self, sequence: Sequence) -> Generator[None, None, Array]:
         while True:

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 
 from inference.client import PromptCodec
 from inference.detokenizer import Detokenizer
+from inference.errors import RequestFailed
 from inference.request_status import RequestStatus, Totals
 from inference.runner import Step
 from inference.scheduler import Chunk
 from inference.sequence import Sequence
-from inference.types import Finished, FinishReason, GenerateRequest, Timings
+from inference.types import Finished, FinishReason, GenerateRequest, Queued, Timings
 
 
 @dataclass(slots=True, eq=False)
@@ -34,6 +35,16 @@ class Active:
     drafted: int = 0
     accepted: int = 0
 
+    @classmethod
+    def of(cls, sequence: Sequence, codec: PromptCodec, arrived: float | None) -> Active:
+        """arrived: since when it waits; None: now."""
+        request = sequence.request
+        prefix = () if request.answer_start is None else sequence.tokens[sequence.answer_start :]
+        detokenizer = Detokenizer(codec.decode, prefix, request.sampling.stop, codec.token_bytes)
+        active = cls(request.request_id, sequence, detokenizer, ends_of(request, codec))
+        active.arrived = arrived or active.arrived
+        return active
+
     def take_draft(self) -> tuple[int | None, ...]:
         """The guesses that the step has checked, each to be compared with the token that is
         sampled in its place; for the token behind them there is none."""
@@ -45,6 +56,13 @@ class Active:
         """The token that came last was guessed."""
         self.accepted += 1
         self.sequence.accept()
+
+    def failure(self) -> RequestFailed:
+        """Why no token could be sampled for it."""
+        matcher = self.sequence.matcher
+        reason = matcher.failure if matcher else ""
+        said = reason or "The model's numbers overflowed; the answer cannot go on."
+        return RequestFailed(said, request_id=self.request_id)
 
     def is_late(self, now: float) -> bool:
         seconds = self.sequence.request.deadline_s
@@ -112,6 +130,17 @@ def statuses(actives: Ordered[Active], running: int) -> tuple[RequestStatus, ...
     """running: how many of them run; they stand first."""
     now = time.monotonic()
     return tuple(a.status(now, runs=place < running) for place, a in enumerate(actives))
+
+
+def new_places(waiting: Ordered[Active]) -> list[tuple[str, Queued]]:
+    """An event for each one whose place in the queue has changed."""
+    events = []
+    for position, active in enumerate(waiting, start=1):
+        began = active.sequence.output_length > 0  # put aside: it goes on by itself
+        if active.position != position and not began:
+            active.position = position
+            events.append((active.request_id, Queued(position)))
+    return events
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -62,6 +64,7 @@ class ModelLine:
         """limit: the most that may wait."""
         self._residents, self._limit = residents, limit
         self._line: list[Waiter] = []
+        self._aside: list[tuple[Waiter, Future[Any]]] = []
 
     def __len__(self) -> int:
         return len(self._line)
@@ -78,14 +81,26 @@ class ModelLine:
             )
         self._line.append(Waiter(command))
 
+    def waits_for_grammar(self, waiter: Waiter, command: Submit, engine: Engine) -> bool:
+        """Whether the grammar of its answer is still being compiled. Then it comes back to be
+        served when that is done."""
+        constraint = command.request.sampling.constraint
+        compiled = engine.grammars.compiled(constraint) if constraint else None
+        if compiled is None or compiled.done():
+            return False
+        self._aside.append((waiter, compiled))
+        compiled.add_done_callback(lambda _: self._residents.wake())
+        return True
+
     def drop(self, ticket: int) -> None:
         """Unknown tickets are ignored."""
         self._line = [waiter for waiter in self._line if waiter.command.ticket != ticket]
+        self._aside = [pair for pair in self._aside if pair[0].command.ticket != ticket]
 
     def waiting(self) -> dict[Path, tuple[RequestStatus, ...]]:
         """The requests that wait for each model."""
         found: dict[Path, tuple[RequestStatus, ...]] = {}
-        for waiter in self._line:
+        for waiter in (*self._line, *(waiter for waiter, _until in self._aside)):
             if isinstance(waiter.command, Submit):
                 directory = waiter.command.directory
                 found[directory] = (*found.get(directory, ()), waiter.status(waiter.command))
@@ -107,6 +122,8 @@ class ModelLine:
         what has become of those who wait. Who is served or told of an end waits no more. Raises
         DeviceLost."""
         yield from self._proceed()
+        self._line += [waiter for waiter, until in self._aside if until.done()]
+        self._aside = [pair for pair in self._aside if pair[0] not in self._line]
         now, place, is_blocked = time.monotonic(), 0, False
         for waiter in list(self._line):
             outcome: Outcome

@@ -51,12 +51,26 @@ class TokenizerCodec:
         decoder = tokenizer.decoder
         self._byte_fallback = decoder is not None and b"ByteFallback" in decoder.__getstate__()
 
-    def render(self, messages: Sequence[dict[str, Any]], *, add_generation_prompt: bool) -> str:
+    @property
+    def tools_template(self) -> str:
+        """The chat template's text, if it says something about tools, else ''."""
+        template = self._template
+        return template.source if template and template.takes_tools else ""
+
+    def render(
+        self,
+        messages: Sequence[dict[str, Any]],
+        *,
+        add_generation_prompt: bool,
+        tools: Sequence[dict[str, Any]] | None = None,
+    ) -> str:
         """The chat template over messages. Raises InvalidParameter if it refuses them."""
         if self._template is None:
             allowed = "plain text: this model continues text and has no chat template"
             raise InvalidParameter("messages", f"{len(messages)} messages", allowed)
-        return self._template.render(messages, add_generation_prompt=add_generation_prompt)
+        return self._template.render(
+            messages, add_generation_prompt=add_generation_prompt, tools=tools
+        )
 
     def encode(self, text: str, *, add_special_tokens: bool = False) -> list[int]:
         """Token ids of text. Raises InvalidParameter for text that is not Unicode (half a
@@ -71,6 +85,9 @@ class TokenizerCodec:
             broken = text[error.start : error.end]
             raise InvalidParameter("text", broken, "valid Unicode, without surrogates") from error
         return list(self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids)
+
+    def tokenizer_json(self) -> str:
+        return str(self._tokenizer.to_str())
 
     def name(self, id: int) -> str:
         """As it stands in the vocabulary; '' for an id that has no token."""

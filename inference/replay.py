@@ -57,7 +57,8 @@ class ReplayModel(OfflineModel):
         endless = replace(sampling, stop=(), stop_token_ids=(), ignore_eos=True)
         wanted = replace(endless, max_tokens=len(output_ids))
         again = self.generate(prompt_ids, wanted, answer_start=answer_start).token_ids
-        pairs = zip(output_ids, again, strict=True)
+        # a grammar may end it earlier, which another token before has made possible
+        pairs = zip(output_ids, again, strict=False)
         position = next((i for i, (old, new) in enumerate(pairs) if old != new), None)
         if position is None:
             return None

@@ -34,7 +34,7 @@ class Residents:
     ) -> None:
         """engines: by directory, filled and emptied here. wake: called on another thread when
         `proceed` has something to do."""
-        self.engines, self._loader, self._wake = engines, loader, wake
+        self.engines, self._loader, self.wake = engines, loader, wake
         self._needs: dict[Path, MemoryNeed] = {}
         self._last_used: dict[Path, float] = {}
         self._load: _Load | None = None
@@ -98,7 +98,7 @@ class Residents:
         for other in going:
             self._unload(other, "room is needed")
         log.info("model.loading", directory=directory.name, bytes=need)
-        self._load = _Load(plan, self._loader, self._wake)
+        self._load = _Load(plan, self._loader, self.wake)
         return True
 
     def proceed(self) -> None:

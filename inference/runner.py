@@ -40,7 +40,8 @@ class Step(Protocol):
 
     def token(self, index: int) -> int:
         """What it sampled in the index-th row of those that its chunks want (`Chunk.rows`), waited
-        for where it is not there yet. FAILED: the logits overflowed. Of a draft, rows are of use as
+        for where it is not there yet. FAILED: the logits overflowed, or its
+        grammar has failed. Of a draft, rows are of use as
         long as those before them sampled what was guessed, and are asked for one by one."""
 
 
@@ -102,7 +103,9 @@ class _Computed:
 
     def token(self, index: int) -> int:
         row, sequence = self.logits[index], self.sequences[index]
-        if not np.isfinite(row.max()):
+        matcher = sequence.matcher
+        mask = matcher.mask() if matcher else None
+        if not np.isfinite(row.max()) or (matcher and matcher.failure):
             return FAILED
         return sampler.sample(
             row,
@@ -110,6 +113,7 @@ class _Computed:
             prompt=sequence.tokens[: sequence.answer_start],
             output=sequence.tokens[sequence.answer_start :],
             seed=sequence.seed,
+            mask=mask,
         )
 
 

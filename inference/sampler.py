@@ -1,11 +1,12 @@
 """The next token from a row of logits.
 
-The stages, in this order: logit bias; repetition penalty (divides positive, multiplies negative
-logits of every token seen so far); presence and frequency penalties (of tokens in the answer);
-temperature; top-k; top-p; min-p; one draw. Temperature 0 takes the largest logit after the
-penalties. The draw inverts the cumulative distribution at one uniform number that is a function
-of seed and position alone (`uniform`), so that a seed gives the same text on any machine whose
-logits agree, at any batch size, and an answer that is continued goes on as if it had not paused.
+The stages, in this order: the mask of a grammar; logit bias; repetition penalty (divides positive,
+multiplies negative logits of every token seen so far); presence and frequency penalties (of tokens
+in the answer); temperature; top-k; top-p; min-p; one draw. Temperature 0 takes the largest logit
+after the penalties. The draw inverts the cumulative distribution at one uniform number that is a
+function of seed and position alone (`uniform`), so that a seed gives the same text on any machine
+whose logits agree, at any batch size, and an answer that is continued goes on as if it had not
+paused.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from inference.constraints.matcher import Mask, allowed
 from inference.types import SamplingParams
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -24,11 +26,17 @@ _HEAD = 1024
 
 
 def sample(
-    logits: Array, params: SamplingParams, *, prompt: list[int], output: list[int], seed: int
+    logits: Array,
+    params: SamplingParams,
+    *,
+    prompt: list[int],
+    output: list[int],
+    seed: int,
+    mask: Mask | None = None,
 ) -> int:
     """logits fp32[V] -> a token id. prompt and output are the tokens so far, where output is the
-    whole answer, also what an earlier request wrote of it."""
-    logits = _adjusted(logits, params, prompt, output)
+    whole answer, also what an earlier request wrote of it. mask: which tokens may come."""
+    logits = _adjusted(_masked(logits, mask), params, prompt, output)
     if params.temperature == 0:
         return int(logits.argmax())
     ids, weights = _candidates(_weights(logits, params.temperature), params)
@@ -38,10 +46,15 @@ def sample(
 
 
 def distribution(
-    logits: Array, params: SamplingParams, *, prompt: list[int], output: list[int]
+    logits: Array,
+    params: SamplingParams,
+    *,
+    prompt: list[int],
+    output: list[int],
+    mask: Mask | None = None,
 ) -> Array:
     """fp64[V]: with what probability `sample` takes each token."""
-    logits = _adjusted(logits, params, prompt, output)
+    logits = _adjusted(_masked(logits, mask), params, prompt, output)
     found = np.zeros(logits.size)
     if params.temperature == 0:
         found[logits.argmax()] = 1
@@ -70,6 +83,13 @@ def philox(counter: _Counter, key: tuple[int, int]) -> _Counter:
 def _halves(number: int) -> tuple[int, int]:
     """The low and the high 32 bits."""
     return number % 2**32, (number >> 32) % 2**32
+
+
+def _masked(logits: Array, mask: Mask | None) -> Array:
+    if mask is None:
+        return logits
+    masked: Array = np.where(allowed(mask, logits.size), logits, np.float32(-np.inf))
+    return masked
 
 
 def _adjusted(logits: Array, params: SamplingParams, prompt: list[int], output: list[int]) -> Array:

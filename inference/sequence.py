@@ -13,9 +13,13 @@ anew before it is read.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from inference.prompt_lookup import PromptLookup
 from inference.types import GenerateRequest
+
+if TYPE_CHECKING:
+    from inference.constraints.matcher import Matcher
 
 
 @dataclass(slots=True, eq=False)
@@ -27,7 +31,8 @@ class Sequence:
     blocks it holds, in order; names: of those that its tokens fill, as far as somebody asked;
     published: how many of its blocks others may find. limit: the most tokens it may ever have.
     guesses: the most that a draft has; lookup: where they come from. loading: its
-    beginning comes from a file, and is not computed meanwhile."""
+    beginning comes from a file, and is not computed meanwhile. matcher: its place in the grammar
+    of its answer, if that has one."""
 
     request: GenerateRequest
     limit: int
@@ -43,13 +48,16 @@ class Sequence:
     names: list[bytes] = field(default_factory=list)
     published: int = 0
     loading: bool = False
+    matcher: Matcher | None = None
     guesses: int = field(init=False)
     lookup: PromptLookup = field(init=False)
 
     def __post_init__(self) -> None:
         self.tokens = list(self.request.prompt_ids)
         self.to_read = len(self.tokens)
-        self.guesses = self.request.sampling.prompt_lookup
+        sampling = self.request.sampling
+        # what is guessed may be none of the grammar's
+        self.guesses = 0 if sampling.constraint else sampling.prompt_lookup
         self.lookup = PromptLookup(self.tokens, self.prompt_length)
 
     @property

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
+from inference.constraints.constraint import Constraint as Constraint
 from inference.latencies import Latencies
 from inference.parameter_checks import check, check_integer, check_number, number
 from inference.request_status import ProcessStatus, RequestStatus
@@ -42,6 +43,7 @@ class SamplingParams:
     answer. seed: None lets the engine draw one, reported in `Finished.seed`.
     max_tokens: None means until the context is full. prompt_lookup: the most tokens that are
     guessed from the text so far and checked in one step (`prompt_lookup.py`); 0: none.
+    constraint: the form that the answer has, and ends with.
     """
 
     temperature: float = 1.0
@@ -58,6 +60,7 @@ class SamplingParams:
     stop_token_ids: tuple[int, ...] = ()
     ignore_eos: bool = False
     prompt_lookup: int = 0
+    constraint: Constraint | None = None
 
     def __post_init__(self) -> None:
         check_number("temperature", self.temperature, 0, 2)

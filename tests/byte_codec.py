@@ -24,7 +24,13 @@ class ByteCodec:
         self.eos_ids = frozenset({END})
         self.token_bytes = None
 
-    def render(self, messages: Sequence[dict[str, Any]], *, add_generation_prompt: bool) -> str:
+    @property
+    def tools_template(self) -> str:
+        return ""
+
+    def render(
+        self, messages: Sequence[dict[str, Any]], *, add_generation_prompt: bool, tools: Any = None
+    ) -> str:
         turns = "".join(
             f"<|im_start|>{message['role']}\n{message['content']}<|im_end|>\n"
             for message in messages
@@ -36,6 +42,9 @@ class ByteCodec:
         for part in _SPLIT.split(text):
             ids += [_SPECIALS[part]] if part in _SPECIALS else part.encode()
         return ids
+
+    def tokenizer_json(self) -> str:
+        raise NotImplementedError("only an engine that computes asks for it")
 
     def name(self, id: int) -> str:
         names = {number: text for text, number in _SPECIALS.items()}

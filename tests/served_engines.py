@@ -8,9 +8,12 @@ from typing import Any
 
 from inference.client import EngineClient
 from inference.engine_thread import EngineThread
+from inference.model_store import ModelStore
 from inference.options import EngineOptions
 from inference.runner import ModelRunner
+from tests.model_files import load_catalogue
 from tests.process_engine import tiny_store
+from tests.tiny_llama import write_tiny_llama
 
 STEP_S = 0.02
 """The least that a step takes: so nobody gets more than fifty tokens a second."""
@@ -30,3 +33,12 @@ def build() -> EngineClient:
 
     ModelRunner.run = unhurried  # type: ignore[method-assign, assignment]
     return EngineThread(tiny_store(settings.TINYLLM_MODELS_DIR), OPTIONS)
+
+
+def build_roomy() -> EngineClient:
+    """The same model reading more, at its own pace: descriptions of tools are long in bytes."""
+    from django.conf import settings
+
+    write_tiny_llama(settings.TINYLLM_MODELS_DIR / "tiny", context=2048)
+    catalogue = load_catalogue(settings.TINYLLM_MODELS_DIR)
+    return EngineThread(ModelStore(settings.TINYLLM_MODELS_DIR, catalogue), OPTIONS)

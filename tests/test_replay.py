@@ -41,8 +41,11 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.real_engine]
 GREEDY = {"temperature": 0, "max_tokens": 24}
 PENALIZED = {**GREEDY, "repetition_penalty": 1.3, "logit_bias": {"40": 2}}
 SAMPLED = {"temperature": 1.2, "top_p": 0.95, "max_tokens": 24}
+BOUND = {**SAMPLED, "constraint": {"kind": "regex", "text": "([a-f]{3} ){3,}"}}
 KINDS = pytest.mark.parametrize(
-    "sampling", [GREEDY, PENALIZED, SAMPLED], ids=["greedy", "penalized", "sampled"]
+    "sampling",
+    [GREEDY, PENALIZED, SAMPLED, BOUND],
+    ids=["greedy", "penalized", "sampled", "bound by a grammar"],
 )
 OPTIONS = {"device": "cpu", "threads": 1, "kv_tokens": 2048, "max_batch": 4, "step_tokens": 64}
 

@@ -128,3 +128,80 @@ async def test_a_failure_in_the_midst_is_an_event(site: FakeEngine) -> None:
     site.script = lambda request: ["Some ", RequestFailed("Numbers.", request_id="r")]
     name, data = (await events(await say(stream=True)))[-1]
     assert (name, data["error"]["type"]) == ("error", "api_error")
+
+
+WEATHER = {
+    "name": "get_weather",
+    "description": "Today's weather",
+    "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}},
+}
+CALLED = {"type": "tool_use", "id": "t1", "name": "get_weather", "input": {"city": "Rome"}}
+
+
+async def test_what_tools_said_before_is_read(site: FakeEngine) -> None:
+    result = {"type": "tool_result", "tool_use_id": "t1", "content": "rain", "is_error": True}
+    parts = [result, {"type": "text", "text": "Well?"}]
+    said = [
+        *HELLO,
+        {"role": "assistant", "content": [{"type": "text", "text": "I look."}, CALLED]},
+        {"role": "user", "content": parts},
+    ]
+    answer = await say(messages=said, tools=[WEATHER])
+    assert answer.status_code == 200, answer.content
+    prompt = prompt_text(site.requests[0])
+    assert '"name": "get_weather", "description": "Today\'s weather"' in prompt
+    call = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Rome"}}\n</tool_call>'
+    results = "<tool_response>\nError: rain\n</tool_response>"
+    assert prompt.endswith(
+        f"user\nHello\nassistant\nI look.\n{call}\nuser\n{results}\nuser\nWell?\nassistant\n"
+    )
+
+
+async def test_a_call_is_a_block(site: FakeEngine) -> None:
+    site.script = lambda request: [
+        "Let me see.",
+        "\n<tool_call>\n" + json.dumps({"name": "get_weather", "arguments": {"city": "Rome"}}),
+        "\n</tool_call>",
+    ]
+    body = (await say(tools=[WEATHER])).json()
+    text, call = body["content"]
+    assert text == {"type": "text", "text": "Let me see."}
+    assert (call["type"], call["name"], call["input"]) == ("tool_use", *list(CALLED.values())[2:])
+    assert body["stop_reason"] == "tool_use"
+    told = await events(await say(tools=[WEATHER], stream=True))
+    started = [data for name, data in told if name == "content_block_start"]
+    assert [data["index"] for data in started] == [0, 1]
+    assert started[1]["content_block"]["name"] == "get_weather"
+    deltas = [data["delta"] for name, data in told if name == "content_block_delta"]
+    assert json.loads("".join(each.get("partial_json", "") for each in deltas)) == {"city": "Rome"}
+    assert [name for name, _ in told].count("content_block_stop") == 2
+    assert told[-2][1]["delta"]["stop_reason"] == "tool_use"
+
+
+async def test_a_call_that_is_insisted_on(site: FakeEngine) -> None:
+    site.script = lambda request: ['{"name":"get_weather",', '"arguments":{"city":"Rome"}}']
+    body = (await say(tools=[WEATHER], tool_choice={"type": "any"})).json()
+    (call,) = body["content"]
+    assert (call["input"], body["stop_reason"]) == ({"city": "Rome"}, "tool_use")
+    constraint = site.requests[0].sampling.constraint
+    assert constraint is not None
+    assert "get_weather" in constraint.text
+
+
+WRONG_TOOLS: list[dict[str, Any]] = [
+    {"tool_choice": {"type": "any"}},
+    {"tools": [WEATHER], "tool_choice": {"type": "tool", "name": "other"}},
+    {"tools": [WEATHER], "tool_choice": {"type": "perhaps"}},
+    {"tools": [{**WEATHER, "type": "web_search_20250305"}]},
+    {"messages": [{"role": "user", "content": [CALLED]}]},
+    {"messages": [{"role": "assistant", "content": [{"type": "tool_result"}]}]},
+    {"messages": [*HELLO, {"role": "assistant", "content": [{**CALLED, "input": [1]}]}]},
+    {"messages": [*HELLO, {"role": "assistant", "content": "It"}], "tools": [WEATHER],
+     "tool_choice": {"type": "any"}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("fields", WRONG_TOOLS, ids=range(len(WRONG_TOOLS)))
+async def test_tools_that_cannot_be_used(site: FakeEngine, fields: dict[str, Any]) -> None:
+    assert error_of(await say(**fields), 400)[0] == "invalid_request_error"
+    assert site.requests == []

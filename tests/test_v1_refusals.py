@@ -30,15 +30,13 @@ async def test_unknown_fields_are_ignored_and_named(site: FakeEngine) -> None:
 LATER: list[tuple[dict[str, Any], str]] = [
     ({"logprobs": True}, "logprobs"),
     ({"top_logprobs": 3}, "top_logprobs"),
-    ({"response_format": {"type": "json_object"}}, "response_format"),
-    ({"tools": [{"type": "function"}]}, "tools"),
-    ({"tool_choice": "required"}, "tool_choice"),
     ({"min_tokens": 3}, "min_tokens"),
-    ({"structured_outputs": {"regex": "a"}}, "structured_outputs"),
+    ({"structured_outputs": {"structural_tag": "a"}}, "structured_outputs.structural_tag"),
+    ({"functions": [{"name": "a"}]}, "functions"),
     ({"chat_template_kwargs": {"a": 1}}, "chat_template_kwargs"),
     ({"prompt_logprobs": 1}, "prompt_logprobs"),
     ({"echo": True}, "echo"),
-    ({"messages": [{**HELLO[0], "tool_calls": [1]}]}, "messages[0].tool_calls"),
+    ({"messages": [{**HELLO[0], "function_call": {}}]}, "messages[0].function_call"),
 ]  # fmt: skip
 
 
@@ -62,6 +60,9 @@ async def test_values_that_ask_for_nothing_are_taken(site: FakeEngine) -> None:
     assert (answer.status_code, "warnings" in answer) == (200, False)
 
 
+TOOL = {"type": "function", "function": {"name": "a"}}
+CALL = {"id": "1", "type": "function", "function": {"name": "a", "arguments": "{}"}}
+BROKEN = {**CALL, "function": {"name": "a", "arguments": "[1"}}
 WRONG: list[tuple[dict[str, Any], str | None]] = [
     ({"temperature": -1}, "temperature"),
     ({"temperature": "0.5"}, "temperature"),
@@ -89,8 +90,33 @@ WRONG: list[tuple[dict[str, Any], str | None]] = [
     ({"messages": [{"role": "user"}]}, "messages[0].content"),
     ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0]"),
     ({"messages": [{"role": "user", "content": [7]}]}, "messages[0].content[0]"),
+    ({"messages": [{**HELLO[0], "tool_calls": [1]}]}, "messages[0].tool_calls[0]"),
+    ({"messages": [{**HELLO[0], "tool_calls": [CALL]}]}, "messages[0].tool_calls"),
+    ({"messages": [{"role": "assistant", "tool_calls": [BROKEN]}]},
+     "messages[0].tool_calls[0].function.arguments"),
+    ({"response_format": {"type": "xml"}}, "response_format.type"),
+    ({"response_format": "json_object"}, "response_format.type"),
+    ({"response_format": {"type": "json_schema"}}, "response_format.schema"),
+    ({"response_format": {"type": "json_schema", "json_schema": {"name": "a"}}},
+     "response_format.json_schema.schema"),
+    ({"structured_outputs": {}}, "structured_outputs"),
+    ({"structured_outputs": {"regex": "a", "choice": ["a"]}}, "structured_outputs"),
+    ({"structured_outputs": {"regex": 1}}, "structured_outputs.regex"),
+    ({"structured_outputs": {"json": []}}, "structured_outputs.json"),
+    ({"guided_choice": "a"}, "guided_choice"),
+    ({"guided_regex": "a", "response_format": {"type": "json_object"}}, "structured_outputs"),
+    ({"guided_regex": "a" * 65_537}, "regex"),
+    ({"tools": [{"type": "function"}]}, "tools[0].function"),
+    ({"tools": [TOOL, TOOL]}, "tools"),
+    ({"tools": [{**TOOL, "function": {"name": "a b"}}]}, "tools[0].function.name"),
+    ({"tool_choice": "required"}, "tool_choice"),
+    ({"tools": [TOOL], "tool_choice": "sometimes"}, "tool_choice"),
+    ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "b"}}},
+     "tool_choice"),
+    ({"tools": [TOOL], "tool_choice": "required", "guided_regex": "a"}, "structured_outputs"),
+    ({"tools": [TOOL], "model": "story"}, "tools"),
     ({"model": None}, "model"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("fields", "param"), WRONG, ids=lambda value: str(value)[:40])
@@ -107,7 +133,7 @@ async def test_content_that_is_not_text(site: FakeEngine) -> None:
     parts = [{"type": "text", "text": "What is this?"}, image]
     error = error_of(await chat(messages=[{"role": "user", "content": parts}]), 400)
     assert (error["code"], error["param"]) == ("unsupported_content", "messages[0].content[1]")
-    answer = await chat(messages=[*HELLO, {"role": "tool", "content": "42"}])
+    answer = await chat(messages=[*HELLO, {"role": "function", "content": "42"}])
     assert error_of(answer, 400)["code"] == "unsupported_content"
 
 

@@ -77,7 +77,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"store": True}, "unsupported_parameter", "store"),
     ({"previous_response_id": "resp_1"}, "unsupported_parameter", "previous_response_id"),
     ({"tools": [{"type": "web_search"}]}, "unsupported_parameter", "tools"),
-    ({"text": {"format": {"type": "json_object"}}}, "unsupported_parameter", "text"),
+    ({"text": {"format": {"type": "xml"}}}, "invalid_request", "text.format.type"),
     ({"input": [{"type": "function_call_output"}]}, "unsupported_content", "input[0]"),
     ({"input": []}, "invalid_request", "input"),
     ({"input": 7}, "invalid_request", "input"),

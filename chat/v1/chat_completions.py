@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any, ClassVar
 
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 
 from chat import engine
-from chat.prompting import first_prompt
+from chat.v1 import output_form
 from chat.v1.bodies import read
 from chat.v1.edge import Caller, endpoint, named, request_name
 from chat.v1.fields import TextRequest
@@ -17,21 +18,24 @@ from chat.v1.replies import Head, system_fingerprint
 from chat.v1.running import Asked, unique
 from chat.v1.shapes import ChatShape
 from chat.v1.sse import begun, chunks, error_frame, event_stream, whole
-
-TEXT_FORMAT = {"type": "text"}
+from chat.v1.tool_frames import ToolShape, tool_chunks
+from chat.v1.tool_prompt import insisted, syntax_of, tool_prompt
+from chat.v1.tool_reading import reader_of
+from chat.v1.tools import Choice, NamedTool, Offer, Tools, of_functions, offered
+from inference.types import Constraint
 
 
 class ChatRequest(TextRequest):
     messages: list[MessageIn]
     max_completion_tokens: int | None = None
+    response_format: Any = None
+    tools: Tools | None = None
+    tool_choice: Choice | None = None
+    parallel_tool_calls: bool | None = None
 
     later: ClassVar[dict[str, tuple[Any, ...]]] = {
         **TextRequest.later,
         "top_logprobs": (0,),
-        "response_format": (TEXT_FORMAT,),
-        "tools": ([],),
-        "tool_choice": ("none", "auto"),
-        "parallel_tool_calls": (True, False),
         "functions": ([],),
         "function_call": ("none", "auto"),
         "modalities": (["text"],),
@@ -46,12 +50,25 @@ class ChatRequest(TextRequest):
         "echo": (False,),
     }
 
+    def constraint(self) -> Constraint | None:
+        form = output_form.of_format(self.response_format, "response_format")
+        return output_form.only(super().constraint(), form)
+
+    def offer(self) -> Offer | None:
+        """Raises InvalidRequest, InputTooLong, MessageRefused."""
+        choice, single = self.tool_choice, self.parallel_tool_calls is False
+        name = choice.function.name if isinstance(choice, NamedTool) else None
+        kind = choice if isinstance(choice, str) else "named" if name else None
+        return offered(of_functions(self.tools or ()), kind, name, single=single)
+
     def unknown(self, prefix: str = "") -> list[str]:
         nested = [
             name
             for index, message in enumerate(self.messages)
             for name in message.unknown(f"messages[{index}].")
         ]
+        for index, tool in enumerate(self.tools or ()):
+            nested += tool.unknown(f"tools[{index}].")
         return super().unknown(prefix) + nested
 
 
@@ -60,19 +77,26 @@ async def chat_completions(request: HttpRequest, caller: Caller) -> HttpResponse
     body = read(request, ChatRequest)
     unknown = body.unknown()
     limit = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
-    params = body.sampling(limit)
+    params, offer = body.sampling(limit), body.offer()
     codec = await engine.client().codec(body.model)
-    ids = await asyncio.to_thread(lambda: first_prompt(codec, plain(body.messages)))
+    ids = await asyncio.to_thread(lambda: tool_prompt(codec, plain(body.messages), offer))
     asked = Asked(
         name=unique(request_name(request)),
         model=body.model,
         prompts=(tuple(ids),),
-        sampling=params,
+        sampling=insisted(params, offer, codec),
         tenant=str(caller.owner_id),
         copies=body.n or 1,
         priority=body.priority or 0,
     )
     head = Head(f"chatcmpl-{asked.name}", body.model, system_fingerprint(codec))
+    if offer and (offer.called or params.constraint is None):
+        make = partial(reader_of, offer, syntax_of(codec.tools_template))
+        tool_shape = ToolShape(head, make, with_usage=body.include_usage)
+        if not body.stream:
+            return named(JsonResponse(tool_shape.whole(await whole(asked))), unknown)
+        frames = tool_chunks(await begun(asked), asked, tool_shape, with_usage=body.include_usage)
+        return named(event_stream(frames, error_frame), unknown)
     shape = ChatShape(head, with_usage=body.include_usage)
     if body.stream:
         frames = chunks(await begun(asked), asked, shape, with_usage=body.include_usage)

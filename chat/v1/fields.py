@@ -10,8 +10,9 @@ from pydantic import Field
 from chat import sampling
 from chat.errors import InvalidRequest
 from chat.submission import default_sampling
+from chat.v1 import output_form
 from chat.v1.bodies import Body
-from inference.types import SamplingParams
+from inference.types import Constraint, SamplingParams
 
 MAX_STOPS = 4
 MAX_STOP_CHARACTERS = 1000
@@ -31,6 +32,7 @@ NAMES = (
     "ignore_eos",
     "prompt_lookup",
 )
+GUIDED = ("guided_json", "guided_regex", "guided_choice", "guided_grammar")
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 Stop = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARACTERS)]
 
@@ -63,16 +65,16 @@ class TextRequest(Body):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     user: str | None = None
+    structured_outputs: Any = None
+    guided_json: Any = None
+    guided_regex: Any = None
+    guided_choice: Any = None
+    guided_grammar: Any = None
 
     later: ClassVar[dict[str, tuple[Any, ...]]] = {
         "logprobs": (False,),
         "prompt_logprobs": (),
         "min_tokens": (0,),
-        "structured_outputs": (),
-        "guided_json": (),
-        "guided_regex": (),
-        "guided_choice": (),
-        "guided_grammar": (),
         "use_beam_search": (False,),
         "truncate_prompt_tokens": (),
     }
@@ -90,6 +92,11 @@ class TextRequest(Body):
         nested = self.stream_options.unknown("stream_options.") if self.stream_options else []
         return super().unknown(prefix) + nested
 
+    def constraint(self) -> Constraint | None:
+        """The form of the answer. Raises InvalidParameter, InvalidRequest."""
+        guided = output_form.of_guided(self.given(*GUIDED))
+        return output_form.only(output_form.of_structure(self.structured_outputs), guided)
+
     def sampling(self, max_tokens: int | None) -> SamplingParams:
         """Raises InvalidParameter, InvalidRequest."""
         given = self.given(*NAMES)
@@ -97,4 +104,5 @@ class TextRequest(Body):
             given["top_k"] = 0
         if max_tokens is not None:
             given["max_tokens"] = max_tokens
+        given["constraint"] = self.constraint()
         return sampling.merged(default_sampling(self.model), given)

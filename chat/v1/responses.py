@@ -12,6 +12,7 @@ from pydantic import Field
 from chat import engine, sampling
 from chat.prompting import first_prompt
 from chat.submission import default_sampling
+from chat.v1 import output_form
 from chat.v1.bodies import Body, read
 from chat.v1.edge import Caller, endpoint, named, request_name
 from chat.v1.errors import UnsupportedContent
@@ -31,6 +32,12 @@ class Item(Body):
     later: ClassVar[dict[str, tuple[Any, ...]]] = {}
 
 
+class TextOptions(Body):
+    format: Any = None
+
+    later: ClassVar[dict[str, tuple[Any, ...]]] = {"verbosity": ("medium",)}
+
+
 class ResponseRequest(Body):
     """metadata: given back."""
 
@@ -43,6 +50,7 @@ class ResponseRequest(Body):
     stream: bool | None = None
     metadata: dict[str, str] | None = None
     user: str | None = None
+    text: TextOptions | None = None
 
     later: ClassVar[dict[str, tuple[Any, ...]]] = {
         "store": (False,),
@@ -55,7 +63,6 @@ class ResponseRequest(Body):
         "tool_choice": ("none", "auto"),
         "parallel_tool_calls": (True, False),
         "max_tool_calls": (),
-        "text": ({}, {"format": {"type": "text"}}),
         "reasoning": ({},),
         "truncation": ("disabled",),
         "top_logprobs": (0,),
@@ -70,6 +77,8 @@ class ResponseRequest(Body):
             for name in item.unknown(f"input[{index}].")
             if name.partition("].")[2] not in ("id", "status")
         ]
+        if self.text:
+            nested += self.text.unknown("text.")
         return super().unknown(prefix) + nested
 
     def conversation(self) -> list[dict[str, Any]]:
@@ -96,6 +105,7 @@ async def responses(request: HttpRequest, caller: Caller) -> HttpResponseBase:
     given = body.given("temperature", "top_p")
     if body.max_output_tokens is not None:
         given["max_tokens"] = body.max_output_tokens
+    given["constraint"] = output_form.of_format(body.text and body.text.format, "text.format")
     params = sampling.merged(default_sampling(body.model), given)
     codec = await engine.client().codec(body.model)
     ids = await asyncio.to_thread(lambda: first_prompt(codec, body.conversation()))
@@ -112,6 +122,7 @@ async def responses(request: HttpRequest, caller: Caller) -> HttpResponseBase:
         max_output_tokens=body.max_output_tokens,
         metadata=body.metadata or {},
         user=body.user,
+        text={"format": (body.text and body.text.format) or {"type": "text"}},
     )
     if body.stream:
         frames = events(await begun(asked), shape)

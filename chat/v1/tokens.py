@@ -11,6 +11,7 @@ from pydantic import Field
 
 from chat import engine
 from chat.errors import MAX_TEXT, InputTooLong, InvalidRequest
+from chat.v1 import tool_prompt
 from chat.v1.bodies import Body, read
 from chat.v1.edge import Caller, endpoint, named
 from chat.v1.fields import TokenId
@@ -69,7 +70,7 @@ class TemplateRequest(ModelBody):
 
 
 def rendered(codec: engine.PromptCodec, messages: list[MessageIn], generation: bool) -> str:
-    return codec.render(plain(messages), add_generation_prompt=generation)
+    return tool_prompt.rendered(codec, plain(messages), add_generation_prompt=generation)
 
 
 def unknown(body: Body, messages: list[MessageIn] | None = None) -> list[str]:

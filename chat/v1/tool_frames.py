@@ -1,0 +1,114 @@
+"""Chat completions with calls of tools, whole and streamed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+from chat.v1.replies import Answer, Answers, Head
+from chat.v1.running import Asked, Refused, Said
+from chat.v1.shapes import ChatShape
+from chat.v1.sse import DONE, PING, Frames, frame
+from chat.v1.tool_reading import Arguments, Call, Part, Reader
+from chat.v1.tool_reading import Said as Text
+from inference.types import Began, Finished
+
+
+@dataclass(slots=True)
+class Message:
+    """An answer as it is read: its text, and [id, name, arguments] of each call."""
+
+    text: str = ""
+    calls: list[list[str]] = field(default_factory=list)
+
+    def take(self, parts: Iterable[Part]) -> None:
+        for part in parts:
+            if isinstance(part, Text):
+                self.text += part.text
+            elif isinstance(part, Call):
+                self.calls.append([part.id, part.name, ""])
+            else:
+                self.calls[part.index][2] += part.text
+
+    @classmethod
+    def of(cls, reader: Reader, text: str) -> Message:
+        message = cls()
+        message.take(reader.push(text))
+        message.take(reader.end())
+        return message
+
+
+class ToolShape(ChatShape):
+    """make: a reader for each answer."""
+
+    def __init__(self, head: Head, make: Callable[[], Reader], *, with_usage: bool) -> None:
+        super().__init__(head, with_usage=with_usage)
+        self._make = make
+        self._readers: dict[int, Reader] = {}
+        self._called: set[int] = set()
+
+    def pieces(self, index: int, text: str) -> list[dict[str, Any]]:
+        reader = self._readers.setdefault(index, self._make())
+        return self._told(index, reader.push(text))
+
+    def end(self, index: int, answer: Answer) -> list[dict[str, Any]]:
+        rest = self._told(index, self._readers.setdefault(index, self._make()).end())
+        reason = finish_reason(answer, called=index in self._called)
+        last = self._chunk(index, {}, reason)
+        return [*rest, {**last, "timings": answer.timings()}]
+
+    def whole(self, answers: Answers) -> dict[str, Any]:
+        body = super().whole(answers)
+        for choice, answer in zip(body["choices"], answers.each, strict=True):
+            said = Message.of(self._make(), answer.text)
+            choice["finish_reason"] = finish_reason(answer, called=bool(said.calls))
+            if said.calls:
+                calls = [_call(*call) for call in said.calls]
+                choice["message"] |= {"content": said.text or None, "tool_calls": calls}
+        return body
+
+    def _told(self, index: int, parts: Iterable[Part]) -> list[dict[str, Any]]:
+        return [self._chunk(index, self._delta(index, part)) for part in parts]
+
+    def _delta(self, index: int, part: Part) -> dict[str, Any]:
+        if isinstance(part, Text):
+            return {"content": part.text}
+        if isinstance(part, Arguments):
+            return {"tool_calls": [{"index": part.index, "function": {"arguments": part.text}}]}
+        self._called.add(index)
+        return {"tool_calls": [{"index": part.index, **_call(part.id, part.name, "")}]}
+
+
+def finish_reason(answer: Answer, *, called: bool) -> str:
+    reason = answer.finish_reason
+    return "tool_calls" if called and reason == "stop" else reason
+
+
+async def tool_chunks(
+    said: AsyncGenerator[Said, None], asked: Asked, shape: ToolShape, *, with_usage: bool
+) -> Frames:
+    """As `chat.v1.sse.chunks`; a piece of text may be several deltas here, or none yet."""
+    told = Answers(asked)
+    async with aclosing(said):
+        async for each in said:
+            if each is None:
+                yield PING
+                continue
+            index, event = each
+            answer = told.each[index]
+            chunks = shape.pieces(index, text) if (text := answer.take(event)) else []
+            if isinstance(event, Began):
+                chunks = shape.begin(index)
+            elif isinstance(event, Finished | Refused):
+                chunks = shape.end(index, answer)
+            for chunk in chunks:
+                yield frame(chunk)
+    if with_usage:
+        yield frame(shape.numbers(told))
+    yield DONE
+
+
+def _call(id: str, name: str, arguments: str) -> dict[str, Any]:
+    return {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}

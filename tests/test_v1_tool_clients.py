@@ -1,0 +1,144 @@
+"""Forms and tools, as openai's and anthropic's clients ask for them, against a started server whose
+model computes."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import anthropic
+import openai
+import pytest
+from pydantic import BaseModel, Field
+
+from tests.server_process import ServerProcess
+
+pytestmark = pytest.mark.real_engine
+
+HELLO: Any = [{"role": "user", "content": "Hello"}]
+Short = Annotated[str, Field(max_length=3)]
+
+
+class Person(BaseModel):
+    class Pet(BaseModel):
+        kind: Literal["cat", "dog"]
+        name: Short
+
+    name: Short
+    age: Annotated[int, Field(ge=0, le=120)]
+    pets: Annotated[list[Pet], Field(max_length=1)]
+
+
+TOOLS: Any = [
+    {
+        "type": "function",
+        "function": {
+            "name": name,
+            "description": "x",
+            "parameters": {
+                "type": "object",
+                "properties": {"a": {"type": "integer", "minimum": 0, "maximum": 9}},
+                "required": ["a"],
+                "additionalProperties": False,
+            },
+        },
+    }
+    for name in ("one", "two")
+]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    folder = tmp_path_factory.mktemp("v1")
+    made = ServerProcess(
+        folder,
+        TINYLLM_ENGINE_FACTORY="tests.served_engines.build_roomy",
+        TINYLLM_MODELS_DIR=str(folder),
+    )
+    yield made.migrate().start()
+    made.end(signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def client(server: ServerProcess) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as made:
+        yield made
+
+
+def test_a_class_is_what_the_answer_is_an_object_of(client: openai.OpenAI) -> None:
+    asked: Any = {"model": "tiny", "messages": HELLO, "max_tokens": 200, "seed": 4}
+    answer = client.chat.completions.parse(**asked, response_format=Person)
+    assert answer.choices[0].finish_reason == "stop"
+    assert isinstance(answer.choices[0].message.parsed, Person)
+    response = client.responses.parse(
+        model="tiny", input="Hello", text_format=Person, max_output_tokens=200
+    )
+    assert isinstance(response.output_parsed, Person)
+    with pytest.raises(openai.BadRequestError, match="'uniqueItems' is not supported"):
+        client.chat.completions.create(
+            **asked, extra_body={"guided_json": {"type": "array", "uniqueItems": True}}
+        )
+    chosen = client.completions.create(
+        model="tale", prompt="Once", extra_body={"structured_outputs": {"choice": ["yes", "no"]}}
+    )
+    assert chosen.choices[0].text in ("yes", "no")
+
+
+def test_a_call_whole_and_streamed_is_the_same(client: openai.OpenAI) -> None:
+    asked: Any = {
+        "model": "tiny", "messages": HELLO, "max_tokens": 100, "seed": 7,
+        "tools": TOOLS, "tool_choice": "required",
+    }  # fmt: skip
+    choice = client.chat.completions.create(**asked).choices[0]
+    assert choice.finish_reason == "tool_calls"
+    assert choice.message.tool_calls
+    (call,) = choice.message.tool_calls
+    assert call.type == "function"
+    assert call.function.name in ("one", "two")
+    assert 0 <= json.loads(call.function.arguments)["a"] <= 9
+
+    with client.chat.completions.stream(**asked) as stream:
+        kinds = {event.type for event in stream}
+        final = stream.get_final_completion().choices[0]
+    assert "tool_calls.function.arguments.delta" in kinds
+    assert final.message.tool_calls
+    assert final.message.tool_calls[0].function.arguments == call.function.arguments
+    assert final.message.tool_calls[0].function.name == call.function.name
+
+    result: Any = {"role": "tool", "tool_call_id": call.id, "content": "7"}
+    said = [*HELLO, choice.message.model_dump(exclude_none=True), result]
+    named: Any = {"type": "function", "function": {"name": "two"}}
+    again = client.chat.completions.create(**{**asked, "messages": said, "tool_choice": named})
+    (call,) = again.choices[0].message.tool_calls or ()
+    assert call.type == "function"
+    assert call.function.name == "two"
+    free = client.chat.completions.create(**{**asked, "tool_choice": "auto", "max_tokens": 9})
+    assert free.choices[0].finish_reason == "length"
+
+
+def test_anthropics_client_has_calls_too(server: ServerProcess) -> None:
+    own = TOOLS[0]["function"]
+    tool = {"name": "one", "description": "x", "input_schema": own["parameters"]}
+    asked: Any = {
+        "model": "tiny", "messages": HELLO, "max_tokens": 100, "temperature": 0,
+        "tools": [tool], "tool_choice": {"type": "tool", "name": "one"},
+    }  # fmt: skip
+    with anthropic.Anthropic(base_url=server.url, api_key="none", max_retries=0) as client:
+        whole = client.messages.create(**asked)
+        assert whole.stop_reason == "tool_use"
+        (block,) = whole.content
+        assert block.type == "tool_use"
+        assert set(block.input) == {"a"}
+        with client.messages.stream(**asked) as stream:
+            final = stream.get_final_message()
+        assert [each.input for each in final.content if each.type == "tool_use"] == [block.input]
+        result: Any = {"type": "tool_result", "tool_use_id": block.id, "content": "7"}
+        said = [
+            *HELLO,
+            {"role": "assistant", "content": whole.content},
+            {"role": "user", "content": [result]},
+        ]
+        again = client.messages.create(**{**asked, "messages": said})
+        assert again.stop_reason == "tool_use"
