@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as Ordered
 from dataclasses import dataclass, field, replace
 
 from inference.client import PromptCodec
 from inference.detokenizer import Detokenizer
+from inference.errors import EngineError
 from inference.request_status import RequestStatus, Totals
 from inference.runner import Step
 from inference.scheduler import Chunk
 from inference.sequence import Sequence
-from inference.types import Finished, FinishReason, GenerateRequest, Timings
+from inference.types import (
+    EngineEvent,
+    Finished,
+    FinishReason,
+    GenerateRequest,
+    Queued,
+    Timings,
+)
+
+StepEvents = list[tuple[str, EngineEvent | EngineError]]
+"""Each with its request's id."""
 
 
 @dataclass(slots=True, eq=False)
@@ -112,6 +123,18 @@ def statuses(actives: Ordered[Active], running: int) -> tuple[RequestStatus, ...
     """running: how many of them run; they stand first."""
     now = time.monotonic()
     return tuple(a.status(now, runs=place < running) for place, a in enumerate(actives))
+
+
+def queue_events(waiting: Ordered[Sequence], of: Mapping[Sequence, Active]) -> StepEvents:
+    """One for each that waits and whose place in the queue has changed."""
+    events: StepEvents = []
+    for position, sequence in enumerate(waiting, start=1):
+        active = of[sequence]
+        began = sequence.output_length > 0  # put aside: it goes on by itself
+        if active.position != position and not began:
+            active.position = position
+            events.append((active.request_id, Queued(position)))
+    return events
 
 
 @dataclass(frozen=True, slots=True)

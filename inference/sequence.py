@@ -49,7 +49,9 @@ class Sequence:
     def __post_init__(self) -> None:
         self.tokens = list(self.request.prompt_ids)
         self.to_read = len(self.tokens)
-        self.guesses = self.request.sampling.prompt_lookup
+        # what is told of a guess that was right would have to be computed apart
+        its = self.request
+        self.guesses = its.sampling.prompt_lookup if its.logprobs is None else 0
         self.lookup = PromptLookup(self.tokens, self.prompt_length)
 
     @property
