@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
-from inference.logprobs import MAX_LOGPROBS, TokenLogprobs
+from inference.logprobs import MAX_LOGPROBS as MAX_LOGPROBS
+from inference.logprobs import TokenLogprobs as TokenLogprobs
 from inference.model_status import EngineStatus as EngineStatus
 from inference.model_status import ModelStatus as ModelStatus
 from inference.parameter_checks import check, check_integer, check_number, number

@@ -28,15 +28,13 @@ async def test_unknown_fields_are_ignored_and_named(site: FakeEngine) -> None:
 
 
 LATER: list[tuple[dict[str, Any], str]] = [
-    ({"logprobs": True}, "logprobs"),
-    ({"top_logprobs": 3}, "top_logprobs"),
     ({"response_format": {"type": "json_object"}}, "response_format"),
     ({"tools": [{"type": "function"}]}, "tools"),
     ({"tool_choice": "required"}, "tool_choice"),
     ({"min_tokens": 3}, "min_tokens"),
     ({"structured_outputs": {"regex": "a"}}, "structured_outputs"),
     ({"chat_template_kwargs": {"a": 1}}, "chat_template_kwargs"),
-    ({"prompt_logprobs": 1}, "prompt_logprobs"),
+    ({"prompt_logprobs": 1, "stream": True}, "prompt_logprobs"),
     ({"echo": True}, "echo"),
     ({"messages": [{**HELLO[0], "tool_calls": [1]}]}, "messages[0].tool_calls"),
 ]  # fmt: skip
@@ -67,6 +65,10 @@ WRONG: list[tuple[dict[str, Any], str | None]] = [
     ({"temperature": "0.5"}, "temperature"),
     ({"top_p": 0}, "top_p"),
     ({"top_k": -2}, "top_k"),
+    ({"top_logprobs": 3}, "top_logprobs"),
+    ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+    ({"logprobs": 3}, "logprobs"),
+    ({"prompt_logprobs": 21}, "prompt_logprobs"),
     ({"seed": -1}, "seed"),
     ({"seed": 10**30}, "seed"),
     ({"max_tokens": 0}, "max_tokens"),
