@@ -50,6 +50,7 @@ class TextReader:
 
     @torch.inference_mode()
     def residual(self, chunk: Chunk) -> Iterator[torch.Tensor]:
-        batch = self._read_as((chunk,))
-        for stream in self._architecture.residual(batch, self._caches):
-            yield stream.float().cpu().clone()
+        with self._guarded():
+            batch = self._read_as((chunk,))
+            for stream in self._architecture.residual(batch, self._caches):
+                yield stream.float().cpu().clone()

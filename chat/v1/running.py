@@ -180,7 +180,7 @@ class _Company:
         self._streams[index] = _events(self._requests[index], top, writes=self._asked.writes)
         self._ask(index)
 
-    def heard(self, done: set[asyncio.Future[EngineEvent]]) -> list[Heard]:
+    def heard(self, done: set[asyncio.Future[_Said]]) -> list[Heard]:
         said: list[Heard] = []
         for task in done:
             index = self.pending.pop(task)

@@ -60,7 +60,8 @@ class ChatShape:
             }
             for index, answer in enumerate(answers.each)
         ]
-        numbers = {"usage": answers.usage(), "timings": answers.each[0].timings()}
+        numbers: dict[str, Any] = {"usage": answers.usage()}
+        numbers["timings"] = answers.each[0].timings()
         if self._prompt_top is not None:
             tokens = answers.prompt(0) or ()
             numbers["prompt_logprobs"] = of_prompt(self._codec, tokens, self._prompt_top)
