@@ -14,10 +14,15 @@ from chat.monitoring.requests import measured
 from inference.client import EngineClient, PromptCodec
 from inference.errors import EngineStopped
 from inference.examination import (
+    MAX_EMBEDDED,
     MAX_TRACED,
     Alternative,
+    Embedded,
+    Embedding,
     Inspected,
     Inspection,
+    Scored,
+    Scoring,
     TokenOdds,
     Trace,
     TraceRequest,
@@ -33,12 +38,17 @@ if TYPE_CHECKING:
     from inference.replay import ReplayModel
 
 __all__ = [
+    "MAX_EMBEDDED",
     "MAX_TRACED",
     "Alternative",
+    "Embedded",
+    "Embedding",
     "EngineClient",
     "Inspected",
     "Inspection",
     "PromptCodec",
+    "Scored",
+    "Scoring",
     "TokenOdds",
     "Trace",
     "TraceRequest",

@@ -11,10 +11,11 @@ import gc
 import heapq
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as PySequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from itertools import cycle
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -25,33 +26,34 @@ from inference.architectures.llama_trace import TracedPass
 from inference.batch import ForwardBatch
 from inference.compute_check import check_compute
 from inference.config import ModelConfig
+from inference.decode_graphs import DecodeGraphs
 from inference.decode_rows import PlacedRows
 from inference.device_buffers import DecodeBuffers, Packet
+from inference.device_logprobs import AskedLogprobs
 from inference.device_masks import mask_rows, split
 from inference.device_tokens import TokenCopy, fatal_errors
 from inference.draft_checks import DraftChecks
-from inference.graphs import captured, milliseconds
 from inference.kv_cache import BLOCK_SIZE, KVCache
 from inference.memory_ledger import MemoryLedger
 from inference.options import EngineOptions
 from inference.prompt_batch import PromptTensors, prompt_arrays
 from inference.prompt_graphs import PromptGraphs
 from inference.prompt_lookup import DraftCost
+from inference.readings import TextReader
 from inference.runner import Array, Step
 from inference.scheduler import Chunk
 from inference.sequence import Sequence
 from inference.types import GenerateRequest
 from inference.weights import TensorSource
-from kernels import AttentionBatch, CacheLayer, SampledRows, SamplingTable
+from kernels import CacheLayer, SampledRows, SamplingTable
 
-_SIZES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 # Of rows, at which products are measured: each stands for what is above half of it.
 _TUNED = tuple(2**i for i in range(13))
 
 _Result = TypeVar("_Result")
 
 
-class CudaRunner:
+class CudaRunner(TextReader):
     """See `inference.runner.Runner`."""
 
     device = "cuda"
@@ -80,14 +82,14 @@ class CudaRunner:
         self._seats: dict[Sequence, int] = {}
         self._free_seats = list(range(seats))
         self._in_rows = PlacedRows((), [], [], [])
-        self._graphs: dict[tuple[Any, ...], torch.cuda.CUDAGraph] = {}
-        self._pool = torch.cuda.graph_pool_handle()
-        self._prompts = PromptGraphs(self.forward, config.heads, self._caches[0], width, self._pool)
-        self._drafts = DraftChecks(self.forward, self._table, width, self._device, self._pool)
+        pool = torch.cuda.graph_pool_handle()
+        self._prompts = PromptGraphs(self.forward, config.heads, self._caches[0], width, pool)
+        self._drafts = DraftChecks(self.forward, self._table, width, self._device, pool)
         self._step_tokens = options.step_tokens
         one_way = kernels.products().may_differ_for_one_row(self.dtype)
         with self._memory.entry("one kernel"):
-            self._one_token = self._architecture.on_gpu(self._caches) if one_way else None
+            one_token = self._architecture.on_gpu(self._caches) if one_way else None
+        self._decodes = DecodeGraphs(self.forward, self._table, self._rows, one_token, pool)
         self.one_token_ms: dict[str, float] = {}
         self._copies = [TokenCopy(seats, self._device) for _ in range(3)]
         self._results = cycle(self._copies)
@@ -108,27 +110,34 @@ class CudaRunner:
             prompts = [c for c in chunks if c.sequence.computed < c.sequence.to_read]
             drafts = [c for c in chunks if c.draft]
             decodes, bound = split(chunks[: len(chunks) - len(prompts) - len(drafts)])
+            told = AskedLogprobs()
             if prompts or bound:
-                self._read([*bound, *prompts])
+                self._read([*bound, *prompts], told)
             if decodes:
-                self._decode(decodes)
+                self._decode(decodes, told)
             seats = [*self._in_rows.seats] if decodes else []
             seats += [self._seats[chunk.sequence] for chunk in bound]
             later = [self._seats[chunk.sequence] for chunk in prompts if chunk.completes]
             if not drafts:
-                return next(self._results).fetch([self._table.sampled], seats + later)
+                return next(self._results).fetch([self._table.sampled], seats + later, told)
             rows = self._drafts.sample(drafts, [self._seats[c.sequence] for c in drafts])
             behind = range(self._table.seats, self._table.seats + len(rows))
             sampled = [self._table.sampled, rows]
-            return next(self._results).fetch(sampled, [*seats, *behind, *later])
+            return next(self._results).fetch(sampled, [*seats, *behind, *later], told)
 
     @torch.inference_mode()
     def run(self, chunks: tuple[Chunk, ...]) -> Array:
         with fatal_errors(self._device):
-            arrays = prompt_arrays(chunks, self.config.heads, self._caches[0])
-            logits = self.forward(PromptTensors(arrays, self._device).batch())
+            logits = self._architecture.forward(self._read_as(chunks), self._caches)
             complete: Array = logits.cpu().numpy()[[chunk.completes for chunk in chunks]]
             return complete
+
+    def _read_as(self, chunks: tuple[Chunk, ...]) -> ForwardBatch:
+        arrays = prompt_arrays(chunks, self.config.heads, self._caches[0])
+        return self._with_spans(PromptTensors(arrays, self._device).batch())
+
+    def _guarded(self) -> AbstractContextManager[None]:
+        return fatal_errors(self._device)
 
     @torch.inference_mode()
     def trace(self, tokens: PySequence[int], layer: int, head: int) -> TracedPass:
@@ -162,11 +171,10 @@ class CudaRunner:
         captures = self._prompts.capturing(self._step_tokens)
         while self._take("prompt graphs", lambda: next(captures, True)) is None:
             yield 0.5
-        sizes = [s for s in _SIZES if s < seats] + [min(s for s in _SIZES if s >= seats)]
-        for size in sizes:
-            self._take("decode graphs", partial(self._graph, min(size, seats)))
+        for size in self._decodes.sizes:
+            self._take("decode graphs", partial(self._decodes.graph, size))
             yield 0.9
-        self._take("decode graphs", self._choose_for_one_token)
+        self.one_token_ms = self._take("decode graphs", self._decodes.choose_for_one_token)
         torch.cuda.empty_cache()
         sequence = Sequence(GenerateRequest("warm-up", "", (0,) * 5), 6, 0, 0)
         KVCache(self.blocks).grow(sequence, sequence.limit)
@@ -205,7 +213,7 @@ class CudaRunner:
         sampling, seed = sequence.request.sampling, sequence.seed
         self._table.join(seat, sampling, seed=seed, prompt=prompt, output=output)
 
-    def _read(self, chunks: list[Chunk]) -> None:
+    def _read(self, chunks: list[Chunk], told: AskedLogprobs) -> None:
         """Compute pieces of prompts, and sample after those that are complete. What has a grammar
         is read like this token by token, since its logits are masked before they are sampled."""
         for chunk in chunks:
@@ -216,18 +224,21 @@ class CudaRunner:
             complete = np.array([chunk.completes for chunk in chunks])
             seats = np.array([self._seats[chunk.sequence] for chunk in chunks], np.int32)
             who, known = Packet(self._device, (seats, arrays.lengths * complete)).tensors
+            for row, chunk in enumerate(chunks):
+                top = chunk.sequence.request.logprobs
+                if top is not None and chunk.completes:
+                    # masks, biases and penalties are written into the logits
+                    told.add(int(seats[row]), logits[row].clone(), top)
             mask_rows(logits, [chunk.sequence for chunk in chunks])
             kernels.sample(logits[: len(chunks)], self._table, SampledRows(who, known))
 
-    def _decode(self, decodes: tuple[Chunk, ...]) -> None:
+    def _decode(self, decodes: tuple[Chunk, ...], told: AskedLogprobs) -> None:
         """One token of each of these sequences."""
         self._place(decodes)
-        seats = self._in_rows.seats
-        size = max(seats) + 1
-        if len(seats) == 1 and self._one_token is not None:
-            self._graph(size, alone=True).replay()
-        else:
-            self._graph(next(s for s in _SIZES if s >= size)).replay()
+        tops = self._in_rows.tops
+        kept = self._decodes.replay(self._in_rows.seats, keeps=bool(tops))
+        for seat, top in tops.items():
+            told.add(seat, kept[seat], top)
         self._in_rows.move_on()
 
     def _place(self, decodes: tuple[Chunk, ...]) -> None:
@@ -243,38 +254,6 @@ class CudaRunner:
         elif before.counts != counts:
             self._rows.extend(before.grown(counts))
 
-    def _graph(self, size: int, *, alone: bool = False) -> torch.cuda.CUDAGraph:
-        """Of a decode of the first `size` rows, or of the last of these alone."""
-        size = min(size, self._table.seats)
-        key = (size, alone, self._table.layout)
-        if key not in self._graphs:
-            self._graphs[key] = self._captured(slice(size - 1 if alone else 0, size), alone=alone)
-        return self._graphs[key]
-
-    def _captured(self, rows: slice, *, alone: bool) -> torch.cuda.CUDAGraph:
-        before = self._rows.save()
-        self._rows.clear()
-        graph, _ = captured(lambda: self._step(rows, alone=alone), self._pool)
-        self._rows.restore(before)
-        return graph
-
-    def _step(self, rows: slice, *, alone: bool) -> None:
-        """A decode of some rows: every tensor stays where it is."""
-        r, one, token = self._rows, self._one_token, self._table.sampled[rows]
-        if alone and one is not None:
-            logits = one.run(token, r.positions[rows], r.block_tables[rows.start])
-        else:
-            logits = self._logits(rows)
-        kernels.sample(logits, self._table, r.sampled_rows(rows))
-
-    def _logits(self, rows: slice) -> torch.Tensor:
-        r, size = self._rows, rows.stop - rows.start
-        tables, lengths = r.block_tables[rows], r.context_lens[rows]
-        attention = AttentionBatch(tables, lengths, tuple(range(size + 1)), size)
-        where = (r.positions[rows], r.slots[rows])
-        batch = ForwardBatch(r.ids[rows], *where, attention, None, self._table.sampled)
-        return self.forward(batch)
-
     def forward(self, batch: ForwardBatch) -> torch.Tensor:
         """fp32: the logits that the batch asks for; keys and values go to the cache."""
         return self._architecture.forward(self._with_spans(batch), self._caches)
@@ -288,12 +267,3 @@ class CudaRunner:
         heads, cache = self.config.heads, self._caches[0]
         spans = kernels.decode_spans(lengths, attention.block_tables, heads, cache)
         return replace(batch, attention=replace(attention, spans=spans))
-
-    def _choose_for_one_token(self) -> None:
-        """One kernel or one for each op: whichever is faster here, for this model."""
-        if self._one_token is None:
-            return
-        ways = {"one kernel": self._graph(1, alone=True), "a kernel an op": self._graph(1)}
-        self.one_token_ms = {name: milliseconds(graph) for name, graph in ways.items()}
-        if min(self.one_token_ms, key=self.one_token_ms.__getitem__) != "one kernel":
-            self._one_token = None

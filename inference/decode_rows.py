@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from inference.scheduler import Chunk
 from inference.sequence import Sequence
@@ -10,13 +10,19 @@ from inference.sequence import Sequence
 
 @dataclass(slots=True)
 class PlacedRows:
-    """Of each decode its seat, the position of its next token and how many
-    blocks it has."""
+    """Of each decode its seat, the position of its next token and how many blocks it has. tops: by
+    seat, how many likelier tokens are told of, for those that ask (`GenerateRequest.logprobs`)."""
 
     decodes: tuple[Chunk, ...]
     seats: list[int]
     positions: list[int]
     counts: list[int]
+    tops: dict[int, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        asked = zip(self.seats, self.decodes, strict=True)
+        tops = {seat: chunk.sequence.request.logprobs for seat, chunk in asked}
+        self.tops = {seat: top for seat, top in tops.items() if top is not None}
 
     def by_seat(self) -> dict[int, tuple[Sequence, int, int]]:
         """As `DecodeBuffers.fill` takes it."""

@@ -10,7 +10,9 @@ from typing import Any
 import torch
 
 from inference.device_check import raise_if_lost
+from inference.device_logprobs import AskedLogprobs
 from inference.draft_checks import MOST_ROWS
+from inference.logprobs import TokenLogprobs
 from inference.runner import Step
 
 
@@ -24,14 +26,16 @@ class TokenCopy:
         self._arrived = torch.cuda.Event()
         self.waited_s = 0.0
 
-    def fetch(self, sampled: list[torch.Tensor], places: list[int]) -> Step:
-        """places: of the tokens that are asked for, in these tensors laid end to end."""
+    def fetch(self, sampled: list[torch.Tensor], places: list[int], told: AskedLogprobs) -> Step:
+        """places: of the tokens that are asked for, in these tensors laid end to end; in the first
+        of them the place is a seat."""
+        told.fetch(sampled[0])
         begin = 0
         for part in sampled:
             self._host[begin : begin + len(part)].copy_(part, non_blocking=True)
             begin += len(part)
         self._arrived.record()
-        return SampledTokens(self, places)
+        return SampledTokens(self, places, told)
 
     def wait(self) -> Any:
         start = time.perf_counter()
@@ -44,14 +48,17 @@ class TokenCopy:
 class SampledTokens:
     """See `inference.runner.Step`."""
 
-    def __init__(self, results: TokenCopy, places: list[int]) -> None:
-        self._results, self._places = results, places
+    def __init__(self, results: TokenCopy, places: list[int], told: AskedLogprobs) -> None:
+        self._results, self._places, self._told = results, places, told
         self._tokens: list[int] | None = None
 
     def token(self, index: int) -> int:
         if self._tokens is None:
             self._tokens = self._results.wait()[self._places].tolist()
         return self._tokens[index]
+
+    def logprobs(self, index: int, token: int) -> TokenLogprobs:
+        return self._told.of(self._places[index])
 
 
 @contextmanager

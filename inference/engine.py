@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
 from itertools import takewhile
 
 import structlog
@@ -25,18 +24,19 @@ from inference.errors import (
 )
 from inference.examinations import Examinations
 from inference.flight import Active, Launched, Piece, Tally, is_decode, new_places, statuses
+from inference.flight import StepEvents as StepEvents
 from inference.kv_cache import BLOCK_SIZE, KVCache
 from inference.kv_files import ModelFiles
+from inference.logprobs import TokenLogprobs
 from inference.options import EngineOptions
 from inference.request_status import RequestStatus, Totals
-from inference.runner import FAILED, Runner
+from inference.runner import FAILED, Runner, Step
 from inference.scheduler import Chunk, Scheduler
 from inference.sequence import Sequence
 from inference.session_cache import SessionCache
 from inference.types import (
     Began,
     Delta,
-    EngineEvent,
     EngineSetup,
     Finished,
     FinishReason,
@@ -45,8 +45,6 @@ from inference.types import (
 )
 
 log = structlog.get_logger(__name__)
-
-StepEvents = list[tuple[str, EngineEvent | EngineError]]
 
 
 class Engine:
@@ -177,10 +175,10 @@ class Engine:
     def _commit(self, launched: Launched) -> StepEvents:
         """Record what a step has computed, but for requests that are over since."""
         events: StepEvents = []
-        token_of = launched.step.token
+        step = launched.step
         for index, active in enumerate(launched.decodes):
             if not active.over:
-                self._extend(active, token_of, index, events)
+                self._extend(active, step, index, events)
         for piece in launched.pieces:
             if piece.active.over:
                 continue
@@ -193,33 +191,33 @@ class Engine:
             if piece.index is None:
                 self.cache.publish(sequence)
             else:
-                self._extend_by_draft(piece.active, token_of, piece.index, events)
+                self._extend_by_draft(piece.active, step, piece.index, events)
         return events
 
-    def _extend_by_draft(
-        self, active: Active, token_of: Callable[[int], int], first: int, events: StepEvents
-    ) -> None:
+    def _extend_by_draft(self, active: Active, step: Step, first: int, events: StepEvents) -> None:
         """Append what was sampled as long as it is what was guessed, and one more."""
         for index, guess in enumerate(active.take_draft(), start=first):
-            self._extend(active, token_of, index, events)
+            self._extend(active, step, index, events)
             if active.over or active.sequence.tokens[-1] != guess:
                 return
             active.accept()
 
-    def _extend(
-        self, active: Active, token_of: Callable[[int], int], index: int, events: StepEvents
-    ) -> None:
+    def _extend(self, active: Active, step: Step, index: int, events: StepEvents) -> None:
         """Append a sampled token, and say so; end the request when it is complete."""
         try:
-            token = token_of(index)
+            token = step.token(index)
             if token == FAILED:
                 raise active.failure()
-            self._append(active, token, events)
+            asked = active.sequence.request.logprobs is not None
+            told = (step.logprobs(index, token),) if asked else ()
+            self._append(active, token, told, events)
         except Exception as error:
             log.exception("request.failed", request_id=active.request_id)
             events.append(self._fail(active, error))
 
-    def _append(self, active: Active, token: int, events: StepEvents) -> None:
+    def _append(
+        self, active: Active, token: int, told: tuple[TokenLogprobs, ...], events: StepEvents
+    ) -> None:
         """This is done for hundreds in every step, while the device computes the next one: it has
         to be over before that is."""
         sequence, detokenizer = active.sequence, active.detokenizer
@@ -243,7 +241,7 @@ class Engine:
         active.text_length += len(text)
         # a token that ends the answer has no text of its own: it stands behind all of it
         offset = active.text_length if ended else detokenizer.offset
-        events.append((active.request_id, Delta(text, (token,), (offset,))))
+        events.append((active.request_id, Delta(text, (token,), (offset,), told)))
         if reason:
             events.append((active.request_id, self._finish(active, reason)))
 

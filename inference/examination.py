@@ -1,17 +1,20 @@
 """What can be asked about a model's numbers, and what is answered: on a thread or across a pipe.
 
-Both questions are answered between the steps of those who generate. No torch here.
+Questions are answered between the steps of those who generate. No torch here.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from inference.logprobs import MAX_LOGPROBS, TokenLogprobs
 from inference.parameter_checks import check, check_integer
 from inference.types import SamplingParams
 
 MAX_WINDOW = 64
 """Tokens that one question is about."""
+MAX_EMBEDDED = 32
+"""Texts that one question is about: others have their turn after it."""
 MAX_TRACED = 64
 """Tokens of a text whose forward pass is shown."""
 ALTERNATIVES = 10
@@ -145,5 +148,45 @@ class Trace:
     token: int
 
 
-Question = Inspection | TraceRequest
-Examined = Inspected | Trace
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """How likely was each token of a text, after those before it? top: how many likelier tokens
+    are told of beside each."""
+
+    ids: tuple[int, ...]
+    top: int
+
+    def __post_init__(self) -> None:
+        check(bool(self.ids), "prompt", list(self.ids), "at least one token")
+        check_integer("logprobs", self.top, 0, MAX_LOGPROBS)
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One for each token but the first, which nothing was before."""
+
+    tokens: tuple[TokenLogprobs, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """The vectors of texts."""
+
+    texts: tuple[tuple[int, ...], ...]
+
+    def __post_init__(self) -> None:
+        count = len(self.texts)
+        check(0 < count <= MAX_EMBEDDED, "input", f"{count} texts", f"1 to {MAX_EMBEDDED} texts")
+        for ids in self.texts:
+            check(bool(ids), "input", list(ids), "at least one token in each text")
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """Of each text the mean of its tokens' last states, after the last norm, of length 1."""
+
+    vectors: tuple[Numbers, ...]
+
+
+Question = Inspection | TraceRequest | Scoring | Embedding
+Examined = Inspected | Trace | Scored | Embedded

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import structlog
@@ -28,6 +29,7 @@ from inference.examination import (
     ALTERNATIVES,
     STRIP,
     Alternative,
+    Embedding,
     Examined,
     Inspected,
     Inspection,
@@ -35,6 +37,7 @@ from inference.examination import (
     Numbers,
     Question,
     Rotation,
+    Scoring,
     Stage,
     TokenOdds,
     Trace,
@@ -43,6 +46,7 @@ from inference.examination import (
 from inference.kv_cache import BLOCK_SIZE, KVCache
 from inference.runner import Array, Runner
 from inference.scheduler import Chunk
+from inference.scorings import Scorer
 from inference.sequence import Sequence
 from inference.types import GenerateRequest, SamplingParams
 
@@ -50,8 +54,6 @@ log = structlog.get_logger(__name__)
 
 QUEUE_LIMIT = 16
 """Questions that may wait."""
-_PIECE, _PIECE_BESIDE = 512, 64
-"""Tokens that are read at once: alone, and beside answers that are being written."""
 
 _Work = Generator[None, None, Examined]
 
@@ -69,6 +71,7 @@ class Examinations:
     ) -> None:
         self._runner, self._cache, self._running = runner, cache, running
         self._grammars = grammars
+        self._scorer = Scorer(runner, cache, running)
         self._waiting: dict[int, tuple[Question, _Work]] = {}
 
     def __bool__(self) -> bool:
@@ -88,10 +91,7 @@ class Examinations:
                 limit=QUEUE_LIMIT,
             )
         self._check(question)
-        if isinstance(question, Inspection):
-            self._waiting[ticket] = question, self._inspect(question)
-        else:
-            self._waiting[ticket] = question, self._trace(question)
+        self._waiting[ticket] = question, self._work(question)
 
     def drop(self, ticket: int) -> None:
         """Unknown tickets are ignored."""
@@ -122,16 +122,27 @@ class Examinations:
                 log.exception("examination.failed")
                 yield ticket, RequestFailed(f"The engine failed while computing: {error}")
 
+    def _work(self, question: Question) -> _Work:
+        if isinstance(question, Inspection):
+            return self._inspect(question)
+        if isinstance(question, TraceRequest):
+            return self._trace(question)
+        if isinstance(question, Scoring):
+            return self._scorer.score(question)
+        return self._scorer.embed(question)
+
     def _check(self, question: Question) -> None:
         config = self._runner.config
-        for token in question.ids:
+        texts = question.texts if isinstance(question, Embedding) else (question.ids,)
+        for token in chain(*texts):
             if not 0 <= token < config.vocab_size:
                 allowed = f"below the vocabulary of {config.vocab_size}"
                 raise InvalidParameter("token", token, allowed)
-        if isinstance(question, Inspection):
+        if not isinstance(question, TraceRequest):
             limit = min(config.context_length, self._cache.total_blocks * BLOCK_SIZE)
-            if len(question.ids) > limit:
-                raise ContextLengthExceeded(len(question.ids), limit)
+            longest = max(map(len, texts))
+            if longest > limit:
+                raise ContextLengthExceeded(longest, limit)
             return
         if question.layer >= config.layers:
             raise InvalidParameter("layer", question.layer, f"below {config.layers}")
@@ -175,8 +186,7 @@ class Examinations:
 
     def _next_logits(self, sequence: Sequence) -> Generator[None, None, Array]:
         while True:
-            piece = _PIECE_BESIDE if self._running() else _PIECE
-            chunk = Chunk(sequence, min(sequence.pending, piece))
+            chunk = Chunk(sequence, min(sequence.pending, self._scorer.piece))
             completes = chunk.completes
             rows = self._runner.run((chunk,))
             sequence.computed += chunk.length

@@ -9,12 +9,22 @@ from dataclasses import dataclass, field, replace
 
 from inference.client import PromptCodec
 from inference.detokenizer import Detokenizer
-from inference.errors import RequestFailed
+from inference.errors import EngineError, RequestFailed
 from inference.request_status import RequestStatus, Totals
 from inference.runner import Step
 from inference.scheduler import Chunk
 from inference.sequence import Sequence
-from inference.types import Finished, FinishReason, GenerateRequest, Queued, Timings
+from inference.types import (
+    EngineEvent,
+    Finished,
+    FinishReason,
+    GenerateRequest,
+    Queued,
+    Timings,
+)
+
+StepEvents = list[tuple[str, EngineEvent | EngineError]]
+"""Each with its request's id."""
 
 
 @dataclass(slots=True, eq=False)
@@ -132,9 +142,9 @@ def statuses(actives: Ordered[Active], running: int) -> tuple[RequestStatus, ...
     return tuple(a.status(now, runs=place < running) for place, a in enumerate(actives))
 
 
-def new_places(waiting: Ordered[Active]) -> list[tuple[str, Queued]]:
+def new_places(waiting: Ordered[Active]) -> StepEvents:
     """An event for each one whose place in the queue has changed."""
-    events = []
+    events: StepEvents = []
     for position, active in enumerate(waiting, start=1):
         began = active.sequence.output_length > 0  # put aside: it goes on by itself
         if active.position != position and not began:

@@ -53,10 +53,11 @@ class KVCache:
         """Whether `admit` would."""
         return self._is_room(self._known(sequence), tokens, spare)
 
-    def admit(self, sequence: Sequence, tokens: int, spare: int = 0) -> bool:
+    def admit(self, sequence: Sequence, tokens: int, spare: int = 0, *, anew: bool = False) -> bool:
         """Give a new sequence room for `tokens` tokens, if so many blocks are free and `spare`
-        more. Its beginning comes from what is known, and it is computed from there on."""
-        known = self._known(sequence)
+        more. Its beginning comes from what is known, and it is computed from there on. anew: all
+        of it is computed."""
+        known = [] if anew else self._known(sequence)
         if not self._is_room(known, tokens, spare):
             return False
         for block in known:

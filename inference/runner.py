@@ -20,8 +20,10 @@ from inference.batch import ForwardBatch, per_token
 from inference.compute_check import check_compute
 from inference.config import ModelConfig
 from inference.kv_cache import BLOCK_SIZE, KVCache
+from inference.logprobs import TokenLogprobs
 from inference.options import EngineOptions
 from inference.prompt_lookup import DraftCost
+from inference.readings import TextReader
 from inference.scheduler import Chunk
 from inference.sequence import Sequence
 from inference.types import GenerateRequest
@@ -43,6 +45,9 @@ class Step(Protocol):
         for where it is not there yet. FAILED: the logits overflowed, or its
         grammar has failed. Of a draft, rows are of use as
         long as those before them sampled what was guessed, and are asked for one by one."""
+
+    def logprobs(self, index: int, token: int) -> TokenLogprobs:
+        """What is told of the token that it sampled there, where the request asks for it."""
 
 
 class Runner(Protocol):
@@ -67,6 +72,18 @@ class Runner(Protocol):
     def run(self, chunks: tuple[Chunk, ...]) -> Array:
         """`launch` without the sampling, waited for. fp32[L, V] on the host, after each chunk that
         completes its sequence's known tokens, and after each token of its draft, in order."""
+
+    def score(self, chunk: Chunk, tokens: PySequence[int], top: int) -> list[TokenLogprobs]:
+        """Compute a chunk, waited for, and say how likely `tokens` were: those that came after its
+        tokens, of which the last one may have none. Raises DeviceLost."""
+
+    def state_sums(self, chunks: tuple[Chunk, ...]) -> torch.Tensor:
+        """Compute the chunks, waited for. fp32[S, H] on the host: of each the sum of its tokens'
+        last states, after the last norm. Raises DeviceLost."""
+
+    def residual(self, chunk: Chunk) -> Iterator[torch.Tensor]:
+        """Compute a chunk, and give fp32[T, H] on the host: its embedding, then the residual stream
+        after each half layer."""
 
     def trace(self, tokens: PySequence[int], layer: int, head: int) -> TracedPass:
         """One pass over a short text, apart from the cache, waited for. Raises DeviceLost."""
@@ -116,8 +133,13 @@ class _Computed:
             mask=mask,
         )
 
+    def logprobs(self, index: int, token: int) -> TokenLogprobs:
+        top = self.sequences[index].request.logprobs
+        assert top is not None
+        return sampler.logprobs(self.logits[index], token, top)
 
-class ModelRunner:
+
+class ModelRunner(TextReader):
     """See `Runner`."""
 
     device = "cpu"
@@ -157,6 +179,9 @@ class ModelRunner:
     def forward(self, batch: ForwardBatch) -> torch.Tensor:
         """fp32[L, V]: the logits of the rows that the batch asks for."""
         return self._architecture.forward(batch, self._caches)
+
+    def _read_as(self, chunks: tuple[Chunk, ...]) -> ForwardBatch:
+        return _batch(chunks)
 
     def read_blocks(self, blocks: list[int]) -> Array:
         return cache_blocks.read(self._caches, blocks)

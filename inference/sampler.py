@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from inference.constraints.matcher import Mask, allowed
+from inference.logprobs import TokenLogprobs
 from inference.types import SamplingParams
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -62,6 +63,18 @@ def distribution(
         ids, weights = _candidates(_weights(logits, params.temperature), params)
         found[ids] = weights / weights.sum()
     return found
+
+
+def logprobs(logits: Array, token: int, top: int) -> TokenLogprobs:
+    """What is told of a token that came after logits fp32[V]."""
+    largest = _largest(logits, min(top, logits.size)) if top else ()
+    scale = np.log(np.exp(logits.astype(np.float64) - logits.max()).sum()) + logits.max()
+    return TokenLogprobs(
+        token,
+        float(logits[token] - scale),
+        1 + int((logits > logits[token]).sum()),
+        tuple((int(id), float(logits[id] - scale)) for id in largest),
+    )
 
 
 def uniform(seed: int, position: int) -> float:

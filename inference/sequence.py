@@ -55,9 +55,11 @@ class Sequence:
     def __post_init__(self) -> None:
         self.tokens = list(self.request.prompt_ids)
         self.to_read = len(self.tokens)
-        sampling = self.request.sampling
-        # what is guessed may be none of the grammar's
-        self.guesses = 0 if sampling.constraint else sampling.prompt_lookup
+        # what is guessed may be none of the grammar's, and what is told of a guess that was right
+        # would have to be computed apart
+        its = self.request
+        is_free = its.sampling.constraint is None and its.logprobs is None
+        self.guesses = its.sampling.prompt_lookup if is_free else 0
         self.lookup = PromptLookup(self.tokens, self.prompt_length)
 
     @property

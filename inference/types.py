@@ -12,9 +12,11 @@ from enum import StrEnum
 from typing import Literal, NamedTuple
 
 from inference.constraints.constraint import Constraint as Constraint
-from inference.latencies import Latencies
+from inference.logprobs import MAX_LOGPROBS as MAX_LOGPROBS
+from inference.logprobs import TokenLogprobs as TokenLogprobs
+from inference.model_status import EngineStatus as EngineStatus
+from inference.model_status import ModelStatus as ModelStatus
 from inference.parameter_checks import check, check_integer, check_number, number
-from inference.request_status import ProcessStatus, RequestStatus
 from inference.request_status import Totals as Totals
 
 MAX_STOP_STRINGS = 16
@@ -103,6 +105,8 @@ class GenerateRequest:
     and a lower priority number is served first. deadline_s: seconds from its arrival after which
     it is ended, wherever it is; None: it has all the time. session: what it is a turn of, if
     anything: what was computed for it is kept on disk between starts, and dropped with it.
+    logprobs: how many likelier tokens are told of beside each token and its log probability; None:
+    nothing of that is computed. Nothing is guessed then (`SamplingParams.prompt_lookup`).
     """
 
     request_id: str
@@ -114,6 +118,7 @@ class GenerateRequest:
     priority: int = 0
     deadline_s: float | None = None
     session: str | None = None
+    logprobs: int | None = None
 
     def __post_init__(self) -> None:
         check(bool(self.prompt_ids), "prompt", list(self.prompt_ids), "at least one token")
@@ -125,6 +130,8 @@ class GenerateRequest:
         if self.session is not None:
             is_name = _SESSION.fullmatch(self.session) is not None
             check(is_name, "session", self.session, "up to 64 letters, digits, - and _")
+        if self.logprobs is not None:
+            check_integer("logprobs", self.logprobs, 0, MAX_LOGPROBS)
 
     def check_vocabulary(self, size: int) -> None:
         """Raises InvalidParameter for a token that a model of so many does not have."""
@@ -170,7 +177,8 @@ class Delta(NamedTuple):
     """More of the answer. `text` may be empty while a character or a stop string is incomplete.
 
     token_ids are the tokens that arrived; offsets[i] is where token i's text begins, in
-    characters from the beginning of this generation's text (ids and offsets are equally long).
+    characters from the beginning of this generation's text (ids and offsets are equally long, and
+    so are logprobs where the request asks for them; else they are empty).
     Joining two adjacent deltas is concatenation, field by field. (A named tuple: hundreds are made
     in each step, in a third of a dataclass' time.)
     """
@@ -178,12 +186,14 @@ class Delta(NamedTuple):
     text: str
     token_ids: tuple[int, ...]
     offsets: tuple[int, ...]
+    logprobs: tuple[TokenLogprobs, ...] = ()
 
     def joined(self, later: Delta) -> Delta:
         return Delta(
             self.text + later.text,
             self.token_ids + later.token_ids,
             self.offsets + later.offsets,
+            self.logprobs + later.logprobs,
         )
 
 
@@ -235,40 +245,6 @@ class Finished:
 
 
 EngineEvent = Waiting | Began | Delta | Finished
-
-
-@dataclass(frozen=True, slots=True)
-class ModelStatus:
-    """A model in memory, or on its way there. names: all that its files go by. size: bytes of
-    weights, cache and what is computed in. waiting: also for the model itself. cached_blocks: free,
-    with a text that may come again. stays_s: seconds until it is unloaded if nobody asks for it;
-    None: for now nobody knows an end."""
-
-    names: tuple[str, ...]
-    state: Literal["ready", "loading"]
-    device: str
-    size: int
-    running: int = 0
-    waiting: int = 0
-    used_blocks: int = 0
-    total_blocks: int = 0
-    stays_s: float | None = None
-    cached_blocks: int = 0
-    weights: int = 0
-    cache: int = 0
-    totals: Totals = field(default_factory=Totals)
-    requests: tuple[RequestStatus, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class EngineStatus:
-    """budget: bytes that all models together may take. cancels: how long it took to free what
-    nobody wanted any more."""
-
-    models: tuple[ModelStatus, ...]
-    budget: int
-    cancels: Latencies = field(default_factory=Latencies)
-    process: ProcessStatus | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Its codec is one token per byte, so every id, offset and prompt in a test can be
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from concurrent.futures import Future
@@ -13,14 +14,14 @@ from concurrent.futures import Future
 from inference.errors import EngineStopped, ModelBusy, ModelNotFound, ModelUnavailable
 from inference.examination import (
     Alternative,
+    Embedded,
+    Embedding,
     Examined,
     Inspected,
-    LayerTrace,
     Question,
-    Rotation,
-    Stage,
+    Scored,
+    Scoring,
     TokenOdds,
-    Trace,
     TraceRequest,
 )
 from inference.types import (
@@ -40,39 +41,18 @@ from inference.types import (
     Queued,
     SamplingParams,
     Timings,
+    TokenLogprobs,
 )
 from tests.byte_codec import END, START, ByteCodec
+from tests.fake_trace import TRACE
 
 __all__ = ["END", "START", "ByteCodec"]
 
+LIKELY, UNLIKELY = math.log(0.75), math.log(0.25)
+"""Of each token, and of the one other that might have come."""
+
 SETUP = EngineSetup("cpu", "scripted", "float32", "fp32")
 """What it says of itself."""
-
-_LAYER = LayerTrace(
-    scale=0.5,
-    before=(1 / 3, -1.0),
-    normed=(1.0, -1.0),
-    query=(1.0,),
-    key=(1.0,),
-    value=(1.0,),
-    rotation=Rotation((0, 1), (1.0, 0.0), (0.0, 1.0), (0.0, 1.0)),
-    attention=((1.0,), (0.5, 0.5)),
-    gated=(0.5,),
-    active=1.0,
-    after=(1.0, 0.0),
-)
-_CHANCE = Alternative(ord("d"), 0.75, 1.0)
-TRACE = Trace(
-    sizes={"layers": 1, "heads": 1, "vocabulary": 258},
-    embedding=(1 / 3, -1.0),
-    layer=_LAYER,
-    residual=(1.0, 1.5, 2.0),
-    logits=((ord("d"), 2.5),),
-    stages=(Stage("temperature", 0.8, 1, (_CHANCE,)),),
-    uniform=0.25,
-    token=ord("d"),
-)
-"""What it says of any text."""
 
 Step = str | EngineEvent | Exception | asyncio.Event
 """A piece of text, an event as it is, an error to raise, or a gate to wait at."""
@@ -188,10 +168,15 @@ class FakeEngine:
         return gone
 
     async def examine(self, model: str, question: Question) -> Examined:
-        """Every token was one of two, and the likelier one."""
+        """Every token was one of two, and the likelier one. A text's vector points to how long it
+        is."""
         self.questions.append(question)
         if isinstance(question, TraceRequest):
             return TRACE
+        if isinstance(question, Scoring):
+            return Scored(_told(question.ids[1:], question.top))
+        if isinstance(question, Embedding):
+            return Embedded(tuple(map(_vector, question.texts)))
         return Inspected(tuple(map(_odds, question.ids[question.first :])))
 
     async def stream(self, request: GenerateRequest) -> AsyncGenerator[EngineEvent, None]:
@@ -217,6 +202,9 @@ class FakeEngine:
                 await asyncio.sleep(self.delay)
             event = text_delta(step, length) if isinstance(step, str) else step
             if isinstance(event, Delta):
+                if request.logprobs is not None:
+                    told = _told(event.token_ids, request.logprobs)
+                    event = event._replace(logprobs=told)
                 length += len(event.text)
                 tokens += len(event.token_ids)
                 if not began:
@@ -227,7 +215,8 @@ class FakeEngine:
             if limit is not None and tokens >= limit:
                 yield self._finished(request, "length", tokens)
                 return
-        yield Delta("", (END,), (length,))
+        told = () if request.logprobs is None else _told((END,), request.logprobs)
+        yield Delta("", (END,), (length,), told)
         yield self._finished(request, "stop", tokens + 1)
 
     def _finished(self, request: GenerateRequest, reason: FinishReason, tokens: int) -> Finished:
@@ -245,6 +234,18 @@ class FakeEngine:
 def _odds(token: int) -> TokenOdds:
     taken, other = Alternative(token, 0.75, 1.0), Alternative((token + 1) % START, 0.25, 0.0)
     return TokenOdds(taken, rank=1, entropy=0.81, alternatives=(taken, other))
+
+
+def _told(ids: tuple[int, ...], top: int) -> tuple[TokenLogprobs, ...]:
+    return tuple(
+        TokenLogprobs(id, LIKELY, 1, ((id, LIKELY), ((id + 1) % START, UNLIKELY))[:top])
+        for id in ids
+    )
+
+
+def _vector(ids: tuple[int, ...]) -> tuple[float, ...]:
+    angle = 1 / len(ids)
+    return math.cos(angle), math.sin(angle)
 
 
 def by_prompt(request: GenerateRequest) -> Iterator[Step]:

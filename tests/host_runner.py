@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import kernels
-from inference import cuda_runner, draft_checks, prompt_graphs
+from inference import decode_graphs, draft_checks, prompt_graphs
 from inference.config import ModelConfig
 from inference.cuda_runner import CudaRunner
 from inference.options import EngineOptions
@@ -49,7 +49,7 @@ def _captured(run: Callable[[], Any], _pool: object) -> tuple[CalledGraph, Any]:
 def on_host(monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeRunner]:
     """Makes a CudaRunner of a model's folder. Its products and its attention are those of the
     deterministic mode, as the CPU has them."""
-    for room in (cuda_runner, draft_checks, prompt_graphs):
+    for room in (decode_graphs, draft_checks, prompt_graphs):
         monkeypatch.setattr(room, "captured", _captured)
     device, empty = torch.device, torch.empty
     for name, value in {

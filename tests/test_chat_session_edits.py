@@ -8,10 +8,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.db.models.deletion import Collector
 from django.test import AsyncClient
 from django.utils import timezone
 
 from chat.database import in_database
+from chat.identity import local_user
 from chat.models import Message, Session
 from chat.session_edits import WAY_BACK, purge_deleted
 from tests.chat_client import Page
@@ -154,3 +157,22 @@ async def test_a_bad_title_is_named_and_changes_nothing(
 async def test_a_bad_page_is_named(site: FakeEngine, query: dict[str, Any], param: str) -> None:
     answer = await AsyncClient().get("/api/sessions", query)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+
+
+def test_nobody_writes_between_what_is_found_and_what_is_deleted(
+    monkeypatch: pytest.MonkeyPatch, transactional_db: None
+) -> None:
+    """Else an event that a turn adds in between would be left without its session."""
+    found = Collector.collect
+    locked: list[bool] = []
+
+    def collect(self: Any, *args: Any, **kwargs: Any) -> Any:
+        locked.append(connection.in_atomic_block)
+        return found(self, *args, **kwargs)
+
+    monkeypatch.setattr(Collector, "collect", collect)
+    Session.objects.create(owner=local_user(), model="chat")
+    Session.objects.all().delete()
+    assert Session.objects.count() == 0
+    assert all(locked)
+    assert locked

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from typing import Any
 
 import pytest
-from django.db import connection
-from django.db.models.deletion import Collector
 
 from chat.database import in_database
 from chat.generation import turns
-from chat.identity import local_user
 from chat.models import Event, Generation, Message, Session
 from chat.packing import unpack
 from inference.errors import QueueFull
@@ -281,22 +277,3 @@ async def test_a_session_deleted_behind_its_back_ends_its_turn(site: FakeEngine)
         end = await page.until("message.end")
     assert (end["status"], end["error"]["code"]) == ("FAILED", "turn_lost")
     assert len(site.cancelled) == 1
-
-
-def test_nobody_writes_between_what_is_found_and_what_is_deleted(
-    monkeypatch: pytest.MonkeyPatch, transactional_db: None
-) -> None:
-    """Else an event that a turn adds in between would be left without its session."""
-    found = Collector.collect
-    locked: list[bool] = []
-
-    def collect(self: Any, *args: Any, **kwargs: Any) -> Any:
-        locked.append(connection.in_atomic_block)
-        return found(self, *args, **kwargs)
-
-    monkeypatch.setattr(Collector, "collect", collect)
-    Session.objects.create(owner=local_user(), model="chat")
-    Session.objects.all().delete()
-    assert Session.objects.count() == 0
-    assert all(locked)
-    assert locked

@@ -108,6 +108,7 @@ ANSWERS = {
     "POST /v1/chat/completions": (415, NO_PAGE),
     "POST /v1/completions": (415, NO_PAGE),
     "POST /v1/responses": (415, NO_PAGE),
+    "POST /v1/embeddings": (415, NO_PAGE),
     "POST /v1/messages": (415, NO_PAGE),
     "POST /v1/messages/count_tokens": (415, NO_PAGE),
     "GET /healthz": (200, NO_PAGE),

@@ -25,10 +25,12 @@ from inference.errors import (
 from inference.examination import (
     MAX_TRACED,
     MAX_WINDOW,
+    Embedding,
     Examined,
     Inspected,
     Inspection,
     Question,
+    Scoring,
     Trace,
     TraceRequest,
 )
@@ -211,7 +213,12 @@ async def test_an_engine_that_stops_says_so_to_who_waits(store: ModelStore, gate
 
 
 async def test_a_process_answers_as_a_thread_does(tmp_path: Path, thread: EngineThread) -> None:
-    questions: list[Question] = [inspection([40, 41], SAMPLING), TraceRequest(tuple(PROMPT), 1, 0)]
+    questions: list[Question] = [
+        inspection([40, 41], SAMPLING),
+        TraceRequest(tuple(PROMPT), 1, 0),
+        Scoring(tuple(PROMPT), 3),
+        Embedding((tuple(PROMPT), (5,))),
+    ]
     async with running(tiny_store(tmp_path / "other")) as process:
         for question in questions:
             there = await process.examine("tiny", question)

@@ -14,6 +14,8 @@ import httpx
 import openai
 import pytest
 from httpx_sse import connect_sse
+from langchain_openai import ChatOpenAI
+from pydantic import SecretStr
 
 from tests.server_process import ROOT, ServerProcess
 
@@ -117,8 +119,49 @@ def test_errors_are_the_clients_own(client: openai.OpenAI) -> None:
         client.chat.completions.create(model="tiny", messages=long, stream=True)
     assert too_long.value.code == "context_length_exceeded"
     with pytest.raises(openai.BadRequestError) as later:
-        client.chat.completions.create(model="tiny", messages=HELLO, logprobs=True)
-    assert (later.value.code, later.value.param) == ("unsupported_parameter", "logprobs")
+        client.chat.completions.create(model="tiny", messages=HELLO, modalities=["audio"])
+    assert (later.value.code, later.value.param) == ("unsupported_parameter", "modalities")
+
+
+def langchain(server: ServerProcess, **more: Any) -> ChatOpenAI:
+    fields = {"model": "tiny", "max_tokens": 8, "temperature": 0, "max_retries": 0}
+    return ChatOpenAI(base_url=f"{server.url}/v1", api_key=SecretStr("none"), **{**fields, **more})
+
+
+def test_langchain(server: ServerProcess) -> None:
+    model = langchain(server)
+    asked = [("system", "Be kind."), ("human", "Hello!")]
+    answer = model.invoke(asked)
+    assert isinstance(answer.content, str)
+    assert answer.response_metadata["finish_reason"] == "length"
+    assert answer.usage_metadata is not None
+    assert answer.usage_metadata["output_tokens"] == 8
+    chunks = list(langchain(server, stream_usage=True).stream(asked))
+    assert "".join(str(chunk.content) for chunk in chunks) == answer.content
+    usage = [chunk.usage_metadata for chunk in chunks if chunk.usage_metadata]
+    assert [each["output_tokens"] for each in usage] == [8]
+    first, second = model.batch([asked, [("human", "Hello!"), ("ai", "Hi."), ("human", "Bye!")]])
+    assert (first.content, bool(second.content)) == (answer.content, True)
+
+
+def test_langchains_log_probabilities(server: ServerProcess) -> None:
+    model = langchain(server, logprobs=True, top_logprobs=3)
+    told = model.invoke("Hello!").response_metadata["logprobs"]["content"]
+    assert [len(each["top_logprobs"]) for each in told] == [3] * 8
+    whole = None
+    for chunk in model.stream("Hello!"):
+        whole = chunk if whole is None else whole + chunk
+    assert whole is not None
+    assert whole.response_metadata["logprobs"]["content"] == told
+
+
+def test_langchains_errors_are_openais(server: ServerProcess) -> None:
+    with pytest.raises(openai.NotFoundError, match="no model called 'none'"):
+        langchain(server, model="none").invoke("Hello!")
+    with pytest.raises(openai.BadRequestError, match="reads at most 512"):
+        list(langchain(server).stream("cat " * 2000))
+    with pytest.raises(openai.BadRequestError, match="top_logprobs"):
+        langchain(server, logprobs=True, top_logprobs=21).invoke("Hello!")
 
 
 def test_responses(client: openai.OpenAI) -> None:

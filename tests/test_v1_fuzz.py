@@ -12,6 +12,7 @@ from chat.v1.anthropic import CountRequest, MessagesRequest
 from chat.v1.bodies import Body
 from chat.v1.chat_completions import ChatRequest
 from chat.v1.completions import CompletionRequest
+from chat.v1.embeddings import EmbeddingRequest
 from chat.v1.responses import ResponseRequest
 from chat.v1.tokens import DetokenizeRequest, TemplateRequest, TokenizeRequest
 from tests.fake_engine import FakeEngine
@@ -26,6 +27,7 @@ ADDRESSES: dict[str, type[Body]] = {
     "/v1/messages": MessagesRequest,
     "/v1/messages/count_tokens": CountRequest,
     "/v1/responses": ResponseRequest,
+    "/v1/embeddings": EmbeddingRequest,
     "/tokenize": TokenizeRequest,
     "/detokenize": DetokenizeRequest,
     "/apply-template": TemplateRequest,

@@ -28,13 +28,11 @@ async def test_unknown_fields_are_ignored_and_named(site: FakeEngine) -> None:
 
 
 LATER: list[tuple[dict[str, Any], str]] = [
-    ({"logprobs": True}, "logprobs"),
-    ({"top_logprobs": 3}, "top_logprobs"),
     ({"min_tokens": 3}, "min_tokens"),
     ({"structured_outputs": {"structural_tag": "a"}}, "structured_outputs.structural_tag"),
     ({"functions": [{"name": "a"}]}, "functions"),
     ({"chat_template_kwargs": {"a": 1}}, "chat_template_kwargs"),
-    ({"prompt_logprobs": 1}, "prompt_logprobs"),
+    ({"prompt_logprobs": 1, "stream": True}, "prompt_logprobs"),
     ({"echo": True}, "echo"),
     ({"messages": [{**HELLO[0], "function_call": {}}]}, "messages[0].function_call"),
 ]  # fmt: skip
@@ -68,6 +66,10 @@ WRONG: list[tuple[dict[str, Any], str | None]] = [
     ({"temperature": "0.5"}, "temperature"),
     ({"top_p": 0}, "top_p"),
     ({"top_k": -2}, "top_k"),
+    ({"top_logprobs": 3}, "top_logprobs"),
+    ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+    ({"logprobs": 3}, "logprobs"),
+    ({"prompt_logprobs": 21}, "prompt_logprobs"),
     ({"seed": -1}, "seed"),
     ({"seed": 10**30}, "seed"),
     ({"max_tokens": 0}, "max_tokens"),

@@ -7,12 +7,16 @@ from functools import partial
 from typing import Any, ClassVar
 
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.utils.translation import gettext as _
 
 from chat import engine
+from chat.errors import InvalidRequest
 from chat.v1 import output_form
 from chat.v1.bodies import read
 from chat.v1.edge import Caller, endpoint, named, request_name
+from chat.v1.errors import UnsupportedField
 from chat.v1.fields import TextRequest
+from chat.v1.logprobs import Top, check_filters
 from chat.v1.messages import MessageIn, plain
 from chat.v1.replies import Head, system_fingerprint
 from chat.v1.running import Asked, unique
@@ -32,10 +36,11 @@ class ChatRequest(TextRequest):
     tools: Tools | None = None
     tool_choice: Choice | None = None
     parallel_tool_calls: bool | None = None
+    logprobs: bool | None = None
+    top_logprobs: Top | None = None
 
     later: ClassVar[dict[str, tuple[Any, ...]]] = {
         **TextRequest.later,
-        "top_logprobs": (0,),
         "functions": ([],),
         "function_call": ("none", "auto"),
         "modalities": (["text"],),
@@ -69,6 +74,15 @@ class ChatRequest(TextRequest):
         ]
         for index, tool in enumerate(self.tools or ()):
             nested += tool.unknown(f"tools[{index}].")
+        if self.logprobs:
+            check_filters("logprobs")
+            if self.stream and self.tools:
+                raise UnsupportedField("logprobs")
+        elif self.top_logprobs:
+            raise InvalidRequest(
+                _("top_logprobs is for logprobs: set logprobs to true, or leave it out."),
+                param="top_logprobs",
+            )
         return super().unknown(prefix) + nested
 
 
@@ -88,16 +102,19 @@ async def chat_completions(request: HttpRequest, caller: Caller) -> HttpResponse
         tenant=str(caller.owner_id),
         copies=body.n or 1,
         priority=body.priority or 0,
+        logprobs=(body.top_logprobs or 0) if body.logprobs else None,
+        prompt_logprobs=body.prompt_logprobs,
     )
     head = Head(f"chatcmpl-{asked.name}", body.model, system_fingerprint(codec))
+    how: Any = {"with_usage": body.include_usage, "prompt_top": body.prompt_logprobs}
     if offer and (offer.called or params.constraint is None):
         make = partial(reader_of, offer, syntax_of(codec.tools_template))
-        tool_shape = ToolShape(head, make, with_usage=body.include_usage)
+        tool_shape = ToolShape(head, codec, make, **how)
         if not body.stream:
             return named(JsonResponse(tool_shape.whole(await whole(asked))), unknown)
         frames = tool_chunks(await begun(asked), asked, tool_shape, with_usage=body.include_usage)
         return named(event_stream(frames, error_frame), unknown)
-    shape = ChatShape(head, with_usage=body.include_usage)
+    shape = ChatShape(head, codec, **how)
     if body.stream:
         frames = chunks(await begun(asked), asked, shape, with_usage=body.include_usage)
         return named(event_stream(frames, error_frame), unknown)

@@ -14,6 +14,7 @@ from chat.errors import MAX_TEXT, InputTooLong, InvalidRequest
 from chat.v1.bodies import read
 from chat.v1.edge import Caller, endpoint, named, request_name
 from chat.v1.fields import MAX_CHOICES, TextRequest, TokenId
+from chat.v1.logprobs import Top, check_filters
 from chat.v1.replies import Head, system_fingerprint
 from chat.v1.running import Asked, unique
 from chat.v1.shapes import CompletionShape
@@ -28,12 +29,24 @@ Ids = Annotated[list[TokenId], Field(min_length=1)]
 class CompletionRequest(TextRequest):
     prompt: str | Ids | Annotated[list[str | Ids], Field(min_length=1, max_length=MAX_CHOICES)]
     echo: bool | None = None
+    logprobs: Top | None = None
 
     later: ClassVar[dict[str, tuple[Any, ...]]] = {
         **TextRequest.later,
         "best_of": (1,),
         "suffix": ("",),
     }
+
+    def unknown(self, prefix: str = "") -> list[str]:
+        if self.logprobs is not None:
+            check_filters("logprobs")
+        return super().unknown(prefix)
+
+    @property
+    def of_prompts(self) -> int | None:
+        """How many likelier tokens are told of beside those of the prompts."""
+        asked = [self.prompt_logprobs, self.logprobs if self.echo else None]
+        return max((top for top in asked if top is not None), default=None)
 
     def prompts(self) -> list[str | list[int]]:
         """Raises InvalidRequest where all answers together are too many."""
@@ -77,7 +90,9 @@ def _tokens(codec: engine.PromptCodec, prompt: str | list[int]) -> list[int]:
 async def completions(request: HttpRequest, caller: Caller) -> HttpResponseBase:
     body = read(request, CompletionRequest)
     unknown, prompts, copies = body.unknown(), body.prompts(), body.n or 1
-    params = body.sampling(DEFAULT_MAX_TOKENS if body.max_tokens is None else body.max_tokens)
+    # the engine ends an answer with a token at least
+    limit = DEFAULT_MAX_TOKENS if body.max_tokens is None else body.max_tokens or 1
+    params = body.sampling(limit)
     codec = await engine.client().codec(body.model)
     ids = await asyncio.to_thread(tokens, codec, prompts)
     asked = Asked(
@@ -88,11 +103,21 @@ async def completions(request: HttpRequest, caller: Caller) -> HttpResponseBase:
         tenant=str(caller.owner_id),
         copies=copies,
         priority=body.priority or 0,
+        logprobs=body.logprobs,
+        prompt_logprobs=body.of_prompts,
+        writes=body.max_tokens != 0,
     )
     said = [each if isinstance(each, str) else codec.decode(each) for each in prompts]
     echoes = [text if body.echo else "" for text in said for _copy in range(copies)]
     head = Head(f"cmpl-{asked.name}", body.model, system_fingerprint(codec))
-    shape = CompletionShape(head, with_usage=body.include_usage, echoes=echoes)
+    shape = CompletionShape(
+        head,
+        codec,
+        with_usage=body.include_usage,
+        echoes=echoes,
+        told=body.logprobs is not None,
+        prompt_top=body.prompt_logprobs,
+    )
     if body.stream:
         frames = chunks(await begun(asked), asked, shape, with_usage=body.include_usage)
         return named(event_stream(frames, error_frame), unknown)

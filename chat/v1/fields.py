@@ -12,6 +12,8 @@ from chat.errors import InvalidRequest
 from chat.submission import default_sampling
 from chat.v1 import output_form
 from chat.v1.bodies import Body
+from chat.v1.errors import UnsupportedField
+from chat.v1.logprobs import Top, check_filters
 from inference.types import Constraint, SamplingParams
 
 MAX_STOPS = 4
@@ -43,7 +45,8 @@ class StreamOptions(Body):
 
 class TextRequest(Body):
     """What is absent or null is the model's default. user: taken and not used, fairness goes by
-    the caller. priority: a request with a higher number waits for those with a lower one."""
+    the caller. prompt_logprobs: of whole replies, as with vLLM. priority: a request with a higher
+    number waits for those with a lower one."""
 
     model: str
     max_tokens: int | None = None
@@ -64,6 +67,7 @@ class TextRequest(Body):
     priority: Annotated[int, Field(ge=0, le=1000)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    prompt_logprobs: Top | None = None
     user: str | None = None
     structured_outputs: Any = None
     guided_json: Any = None
@@ -72,8 +76,6 @@ class TextRequest(Body):
     guided_grammar: Any = None
 
     later: ClassVar[dict[str, tuple[Any, ...]]] = {
-        "logprobs": (False,),
-        "prompt_logprobs": (),
         "min_tokens": (0,),
         "use_beam_search": (False,),
         "truncate_prompt_tokens": (),
@@ -89,6 +91,10 @@ class TextRequest(Body):
                 _("stream_options is for streams: set stream to true, or leave it out."),
                 param="stream_options",
             )
+        if self.prompt_logprobs is not None:
+            check_filters("prompt_logprobs")
+            if self.stream:
+                raise UnsupportedField("prompt_logprobs")
         nested = self.stream_options.unknown("stream_options.") if self.stream_options else []
         return super().unknown(prefix) + nested
 

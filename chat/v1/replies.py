@@ -9,27 +9,35 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chat import engine
-from chat.v1.running import Asked, Refused
-from inference.types import Delta, EngineEvent, Finished
+from chat.v1.running import Asked, Event, Refused
+from inference.types import Delta, Finished, TokenLogprobs
 
 
 @dataclass(slots=True)
 class Answer:
-    """One answer so far. finished: its numbers, when it has ended well."""
+    """One answer so far. logprobs and offsets: of its tokens, where they are asked for; prompt: of
+    the prompt's, with the first answer to it. finished: its numbers, when it has ended well."""
 
     text: str = ""
     tokens: int = 0
+    logprobs: list[TokenLogprobs] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+    prompt: tuple[TokenLogprobs, ...] | None = None
     finished: Finished | None = None
     refused: bool = False
 
-    def take(self, event: EngineEvent | Refused) -> str:
+    def take(self, event: Event) -> str:
         """What is new of the text."""
         if isinstance(event, Delta):
             self.text += event.text
             self.tokens += len(event.token_ids)
+            self.logprobs += event.logprobs
+            self.offsets += event.offsets
             return event.text
         if isinstance(event, Finished):
             self.finished = event
+        elif isinstance(event, engine.Scored):
+            self.prompt = event.tokens
         elif isinstance(event, Refused):
             self.refused = True
         return ""
@@ -78,6 +86,10 @@ class Answers:
 
     def __post_init__(self) -> None:
         self.each = [Answer() for _ in range(len(self.asked.prompts) * self.asked.copies)]
+
+    def prompt(self, index: int) -> tuple[TokenLogprobs, ...] | None:
+        """Of the prompt of an answer, what the first answer to it was told."""
+        return self.each[index - index % self.asked.copies].prompt
 
     def cached_tokens(self) -> int:
         """Of each prompt once: its first answer's, the others found what that one has read."""

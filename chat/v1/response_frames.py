@@ -4,15 +4,18 @@ by."""
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from itertools import count
 from typing import Any
 
+from chat import engine
 from chat.v1.errors import envelope, on_the_wire
+from chat.v1.logprobs import of_chat
 from chat.v1.replies import Answer
 from chat.v1.running import Asked, Said
 from chat.v1.sse import PING, Frames, frame
+from inference.types import Delta, TokenLogprobs
 
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
@@ -20,8 +23,8 @@ _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"
 class ResponseShape:
     """echoed: fields of the request that its response repeats."""
 
-    def __init__(self, asked: Asked, **echoed: Any) -> None:
-        self._asked, self._echoed = asked, echoed
+    def __init__(self, asked: Asked, codec: engine.PromptCodec, **echoed: Any) -> None:
+        self._asked, self._codec, self._echoed = asked, codec, echoed
         self._created = int(time.time())
         self._numbers = count()
         self.place = {"item_id": f"msg_{asked.name}", "output_index": 0, "content_index": 0}
@@ -62,9 +65,16 @@ class ResponseShape:
         }
 
     def item(self, answer: Answer | None) -> dict[str, Any]:
-        content = [part(answer.text)] if answer else []
+        content = [self.part(answer)] if answer else []
         name = {"type": "message", "id": self.place["item_id"], "status": _status(answer)}
         return {**name, "role": "assistant", "content": content}
+
+    def part(self, answer: Answer) -> dict[str, Any]:
+        told = self.told(answer.logprobs)
+        return {"type": "output_text", "text": answer.text, "annotations": [], "logprobs": told}
+
+    def told(self, logprobs: Sequence[TokenLogprobs]) -> list[dict[str, Any]]:
+        return of_chat(self._codec, logprobs)
 
     def _usage(self, answer: Answer) -> dict[str, Any]:
         read = len(self._asked.prompts[0])
@@ -83,23 +93,23 @@ async def events(said: AsyncGenerator[Said, None], shape: ResponseShape) -> Fram
     yield shape.event("response.created", response=shape.response(None))
     yield shape.event("response.in_progress", response=shape.response(None))
     yield shape.event("response.output_item.added", output_index=0, item=shape.item(None))
-    yield shape.event("response.content_part.added", **shape.place, part=part(""))
+    yield shape.event("response.content_part.added", **shape.place, part=shape.part(answer))
     async with aclosing(said):
         async for each in said:
             if each is None:
                 yield PING
-            elif text := answer.take(each[1]):
+                continue
+            event = each[1]
+            text = answer.take(event)
+            told = shape.told(event.logprobs) if isinstance(event, Delta) else []
+            if text or told:
                 kind = "response.output_text.delta"
-                yield shape.event(kind, **shape.place, delta=text, logprobs=[])
-    text = answer.text
-    yield shape.event("response.output_text.done", **shape.place, text=text, logprobs=[])
-    yield shape.event("response.content_part.done", **shape.place, part=part(text))
+                yield shape.event(kind, **shape.place, delta=text, logprobs=told)
+    text, told = answer.text, shape.told(answer.logprobs)
+    yield shape.event("response.output_text.done", **shape.place, text=text, logprobs=told)
+    yield shape.event("response.content_part.done", **shape.place, part=shape.part(answer))
     yield shape.event("response.output_item.done", output_index=0, item=shape.item(answer))
     yield shape.event(f"response.{_status(answer)}", response=shape.response(answer))
-
-
-def part(text: str) -> dict[str, Any]:
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
 def _status(answer: Answer | None) -> str:

@@ -15,11 +15,14 @@ from chat.submission import default_sampling
 from chat.v1 import output_form
 from chat.v1.bodies import Body, read
 from chat.v1.edge import Caller, endpoint, named, request_name
-from chat.v1.errors import UnsupportedContent
+from chat.v1.errors import UnsupportedContent, UnsupportedField
+from chat.v1.logprobs import Top, check_filters
 from chat.v1.messages import allowed, text_of
 from chat.v1.response_frames import ResponseShape, events
 from chat.v1.running import Asked, unique
 from chat.v1.sse import begun, event_stream, whole
+
+LOGPROBS = "message.output_text.logprobs"
 
 
 class Item(Body):
@@ -48,6 +51,8 @@ class ResponseRequest(Body):
     temperature: float | None = None
     top_p: float | None = None
     stream: bool | None = None
+    include: list[str] | None = None
+    top_logprobs: Top | None = None
     metadata: dict[str, str] | None = None
     user: str | None = None
     text: TextOptions | None = None
@@ -58,18 +63,26 @@ class ResponseRequest(Body):
         "conversation": (),
         "background": (False,),
         "prompt": (),
-        "include": ([],),
         "tools": ([],),
         "tool_choice": ("none", "auto"),
         "parallel_tool_calls": (True, False),
         "max_tool_calls": (),
         "reasoning": ({},),
         "truncation": ("disabled",),
-        "top_logprobs": (0,),
     }
+
+    @property
+    def logprobs(self) -> int | None:
+        """How many likelier tokens are told of; None: nothing is."""
+        asked = self.top_logprobs or LOGPROBS in (self.include or ())
+        return (self.top_logprobs or 0) if asked else None
 
     def unknown(self, prefix: str = "") -> list[str]:
         """What a client sends back of an answer of ours (id, status) is known and says nothing."""
+        if self.logprobs is not None:
+            check_filters("include")
+        if set(self.include or ()) - {LOGPROBS}:
+            raise UnsupportedField("include")
         items = self.input if isinstance(self.input, list) else []
         nested = [
             name
@@ -115,9 +128,12 @@ async def responses(request: HttpRequest, caller: Caller) -> HttpResponseBase:
         prompts=(tuple(ids),),
         sampling=params,
         tenant=str(caller.owner_id),
+        logprobs=body.logprobs,
     )
     shape = ResponseShape(
         asked,
+        codec,
+        top_logprobs=body.top_logprobs or 0,
         instructions=body.instructions,
         max_output_tokens=body.max_output_tokens,
         metadata=body.metadata or {},

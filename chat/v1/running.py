@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 
 import structlog
@@ -18,11 +19,13 @@ from chat.filtering.stream import AnswerRefused, allowed
 from chat.middleware import request_id as new_request_id
 from chat.usage import Charge, reserve, settle
 from chat.user_keys import parsed
+from inference.errors import DeadlineExceeded
 from inference.types import (
     MAX_SEED,
     Began,
     Delta,
     EngineEvent,
+    Finished,
     GenerateRequest,
     SamplingParams,
     Waiting,
@@ -43,7 +46,9 @@ _in_use: set[str] = set()
 @dataclass(frozen=True, slots=True)
 class Asked:
     """copies: answers to each prompt. answer_start: where in the prompt an answer that is gone on
-    with begins."""
+    with begins. logprobs: likelier tokens that are told of beside each one; prompt_logprobs: of the
+    prompts, before the answers; None: nothing is told. writes: False where the prompts are all that
+    is asked about."""
 
     name: str
     model: str
@@ -53,6 +58,9 @@ class Asked:
     copies: int = 1
     priority: int = 0
     answer_start: int | None = None
+    logprobs: int | None = None
+    prompt_logprobs: int | None = None
+    writes: bool = True
 
     def requests(self) -> list[GenerateRequest]:
         """One for each answer, those to the same prompt side by side."""
@@ -65,6 +73,7 @@ class Asked:
                 answer_start=self.answer_start,
                 tenant=self.tenant,
                 priority=self.priority,
+                logprobs=self.logprobs,
                 deadline_s=live_settings.value("TINYLLM_DEADLINE_S") or None,
             )
             for index in range(len(self.prompts) * self.copies)
@@ -76,8 +85,11 @@ class Refused:
     """In place of `Finished`: a filter ended the answer."""
 
 
-Heard = tuple[int, EngineEvent | Refused]
+Event = EngineEvent | Refused | engine.Scored
+"""`Scored`: of the prompt, before its first answer."""
+Heard = tuple[int, Event]
 Said = Heard | None
+_Said = EngineEvent | engine.Scored
 
 
 async def settled(grace_s: float) -> None:
@@ -103,7 +115,7 @@ async def answers(asked: Asked) -> AsyncGenerator[Said, None]:
     find it in the cache.
     """
     requests = asked.requests()
-    company = _Company(requests, asked.copies)
+    company = _Company(asked, requests)
     _in_use.add(asked.name)
     try:
         for first in range(0, len(requests), asked.copies):
@@ -128,19 +140,48 @@ async def answers(asked: Asked) -> AsyncGenerator[Said, None]:
         await company.leave()
 
 
+@asynccontextmanager
+async def reading(name: str, *, tenant: str, tokens: int) -> AsyncIterator[list[int]]:
+    """While texts are read and nothing is written. Charged to their caller is what is put into the
+    list: tokens that were read. Raises QuotaExceeded, TooManyTurns, DeadlineExceeded."""
+    charge = await write_database(
+        atomic(reserve), owner_id=uuid.UUID(tenant), prompt_tokens=tokens, wanted=0
+    )
+    name, done = unique(name), list[int]()
+    _in_use.add(name)
+    try:
+        async with _in_time(live_settings.value("TINYLLM_DEADLINE_S") or None):
+            yield done
+    finally:
+        _in_use.discard(name)
+        await _settle(charge, sum(done), 0)
+
+
+@asynccontextmanager
+async def _in_time(seconds: float | None) -> AsyncIterator[None]:
+    """Raises DeadlineExceeded."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise DeadlineExceeded(seconds or 0) from None
+
+
 class _Company:
     """The streams of one call. pending: the next event of each, with the stream's index."""
 
-    def __init__(self, requests: Sequence[GenerateRequest], copies: int) -> None:
-        self._requests, self._copies = requests, copies
-        self._streams: dict[int, AsyncGenerator[EngineEvent, None]] = {}
-        self.pending: dict[asyncio.Future[EngineEvent], int] = {}
+    def __init__(self, asked: Asked, requests: Sequence[GenerateRequest]) -> None:
+        self._asked, self._requests, self._copies = asked, requests, asked.copies
+        self._streams: dict[int, AsyncGenerator[_Said, None]] = {}
+        self.pending: dict[asyncio.Future[_Said], int] = {}
 
     def begin(self, index: int) -> None:
-        self._streams[index] = _events(self._requests[index])
+        is_first = index % self._copies == 0
+        top = self._asked.prompt_logprobs if is_first else None
+        self._streams[index] = _events(self._requests[index], top, writes=self._asked.writes)
         self._ask(index)
 
-    def heard(self, done: set[asyncio.Future[EngineEvent]]) -> list[Heard]:
+    def heard(self, done: set[asyncio.Future[_Said]]) -> list[Heard]:
         said: list[Heard] = []
         for task in done:
             index = self.pending.pop(task)
@@ -170,24 +211,50 @@ class _Company:
         self.pending[asyncio.ensure_future(anext(self._streams[index]))] = index
 
 
-async def _events(request: GenerateRequest) -> AsyncGenerator[EngineEvent, None]:
-    """Charged to its caller. Raises QuotaExceeded, TooManyTurns, before the engine is asked."""
-    params, length, written = request.sampling, len(request.prompt_ids), 0
+async def _events(
+    request: GenerateRequest, top: int | None, *, writes: bool
+) -> AsyncGenerator[_Said, None]:
+    """Charged to its caller. top: of the prompt's log probabilities, which come first; None: none.
+    Raises QuotaExceeded, TooManyTurns, before the engine is asked."""
+    params, length, began, written = request.sampling, len(request.prompt_ids), False, 0
     charge = await write_database(
         atomic(reserve),
         owner_id=parsed(request.tenant),
         prompt_tokens=length,
-        wanted=params.max_tokens or ENDLESS,
+        wanted=(params.max_tokens or ENDLESS) if writes else 0,
     )
     request = replace(request, sampling=replace(params, **charge.sampling))
     try:
+        if top is not None:
+            scored = await _scored(request, top)
+            began = True
+            yield scored
         async with aclosing(engine.stream(request)) as events:
-            async for event in allowed(events, before=""):
+            async for event in allowed(events if writes else _unwritten(events), before=""):
+                began |= isinstance(event, Began)
                 if isinstance(event, Delta):
                     written += len(event.token_ids)
                 yield event
     finally:
-        await _settle(charge, length if written else 0, written)
+        await _settle(charge, length if began else 0, written)
+
+
+async def _scored(request: GenerateRequest, top: int) -> engine.Scored:
+    """Raises DeadlineExceeded, EngineError."""
+    async with _in_time(request.deadline_s):
+        question = engine.Scoring(request.prompt_ids, top)
+        answer = await engine.client().examine(request.model, question)
+    assert isinstance(answer, engine.Scored)
+    return answer
+
+
+async def _unwritten(events: AsyncIterator[EngineEvent]) -> AsyncGenerator[EngineEvent, None]:
+    """An answer without tokens: the engine ends a request with a token at least."""
+    async for event in events:
+        if isinstance(event, Finished):
+            yield replace(event, reason="length", output_tokens=0)
+        elif not isinstance(event, Delta):
+            yield event
 
 
 async def _settle(charge: Charge, prompt_tokens: int, output_tokens: int) -> None:

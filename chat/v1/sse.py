@@ -13,7 +13,7 @@ from chat.v1.errors import envelope, on_the_wire
 from chat.v1.replies import Answers
 from chat.v1.running import Asked, Refused, Said, answers
 from chat.v1.shapes import Shape
-from inference.types import Began, Finished
+from inference.types import Began, Delta, Finished
 
 PING = b": ping\n\n"
 DONE = b"data: [DONE]\n\n"
@@ -75,10 +75,11 @@ async def chunks(
             index, event = each
             answer = told.each[index]
             text = answer.take(event)
-            if text:
-                yield frame(shape.piece(index, text))
+            if isinstance(event, Delta):
+                if text or event.logprobs:
+                    yield frame(shape.piece(index, text, event))
             elif isinstance(event, Began):
-                for chunk in shape.begin(index):
+                for chunk in shape.begin(index, told):
                     yield frame(chunk)
             elif isinstance(event, Finished | Refused):
                 for chunk in shape.end(index, answer):

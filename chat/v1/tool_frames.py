@@ -7,6 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
+from chat import engine
 from chat.v1.replies import Answer, Answers, Head
 from chat.v1.running import Asked, Refused, Said
 from chat.v1.shapes import ChatShape
@@ -43,18 +44,26 @@ class Message:
 class ToolShape(ChatShape):
     """make: a reader for each answer."""
 
-    def __init__(self, head: Head, make: Callable[[], Reader], *, with_usage: bool) -> None:
-        super().__init__(head, with_usage=with_usage)
+    def __init__(
+        self,
+        head: Head,
+        codec: engine.PromptCodec,
+        make: Callable[[], Reader],
+        *,
+        with_usage: bool,
+        prompt_top: int | None = None,
+    ) -> None:
+        super().__init__(head, codec, with_usage=with_usage, prompt_top=prompt_top)
         self._make = make
         self._readers: dict[int, Reader] = {}
         self._called: set[int] = set()
 
     def pieces(self, index: int, text: str) -> list[dict[str, Any]]:
         reader = self._readers.setdefault(index, self._make())
-        return self._told(index, reader.push(text))
+        return self._read(index, reader.push(text))
 
     def end(self, index: int, answer: Answer) -> list[dict[str, Any]]:
-        rest = self._told(index, self._readers.setdefault(index, self._make()).end())
+        rest = self._read(index, self._readers.setdefault(index, self._make()).end())
         reason = finish_reason(answer, called=index in self._called)
         last = self._chunk(index, {}, reason)
         return [*rest, {**last, "timings": answer.timings()}]
@@ -69,7 +78,7 @@ class ToolShape(ChatShape):
                 choice["message"] |= {"content": said.text or None, "tool_calls": calls}
         return body
 
-    def _told(self, index: int, parts: Iterable[Part]) -> list[dict[str, Any]]:
+    def _read(self, index: int, parts: Iterable[Part]) -> list[dict[str, Any]]:
         return [self._chunk(index, self._delta(index, part)) for part in parts]
 
     def _delta(self, index: int, part: Part) -> dict[str, Any]:
@@ -100,7 +109,7 @@ async def tool_chunks(
             answer = told.each[index]
             chunks = shape.pieces(index, text) if (text := answer.take(event)) else []
             if isinstance(event, Began):
-                chunks = shape.begin(index)
+                chunks = shape.begin(index, told)
             elif isinstance(event, Finished | Refused):
                 chunks = shape.end(index, answer)
             for chunk in chunks:

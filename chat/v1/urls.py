@@ -7,6 +7,7 @@ from django.urls import URLPattern, path
 from chat.v1.anthropic import count_tokens, messages
 from chat.v1.chat_completions import chat_completions
 from chat.v1.completions import completions
+from chat.v1.embeddings import embeddings
 from chat.v1.model_list import model, models
 from chat.v1.nothing import nothing
 from chat.v1.responses import responses
@@ -18,6 +19,7 @@ urlpatterns: list[URLPattern] = [
     path("v1/chat/completions", chat_completions),
     path("v1/completions", completions),
     path("v1/responses", responses),
+    path("v1/embeddings", embeddings),
     path("v1/messages", messages),
     path("v1/messages/count_tokens", count_tokens),
     path("tokenize", tokenize),

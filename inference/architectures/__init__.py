@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import torch
@@ -20,6 +20,13 @@ class Architecture(Protocol):
 
     def forward(self, batch: ForwardBatch, caches: list[CacheLayer]) -> torch.Tensor:
         """fp32[L, V]: the logits of the rows that the batch asks for."""
+
+    def states(self, batch: ForwardBatch, caches: list[CacheLayer]) -> torch.Tensor:
+        """fp32[T, H]: what the logits of each token would be made of, after the last norm."""
+
+    def residual(self, batch: ForwardBatch, caches: list[CacheLayer]) -> Iterator[torch.Tensor]:
+        """fp32[T, H] of `forward` on its way: the embedding, then the stream after each half layer.
+        Each may be written over when the next is asked for."""
 
     def trace(self, token_ids: torch.Tensor, layer: int, head: int) -> TracedPass:
         """One pass over int64[T] tokens, apart from every cache, with what is to be seen of a

@@ -6,7 +6,8 @@ feed-forward, add. The names are those of Hugging Face's checkpoints.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -111,13 +112,32 @@ class Llama:
         if alone and self._fits_one_kernel and not hidden.is_cuda:
             rows = self._rotary.cos[batch.positions], self._rotary.sin[batch.positions]
             return self._token_decoder(caches).run(hidden, *rows, batch.attention)
-        for layer, cache in zip(self._layers, caches, strict=True):
-            hidden = self._attend(layer, cache, hidden, batch)
-            gated = layer.gate_up.gated(hidden, layer.mlp_norm)
-            hidden = layer.down(gated, residual=hidden)
+        (hidden,) = deque(self._layer_by_layer(hidden, batch, caches), maxlen=1)
         if batch.logit_rows is not None:
             hidden = hidden[batch.logit_rows]
         return kernels.matmul_transb(hidden, self._head, norm=self._norm, wide=True)
+
+    def residual(
+        self, batch: ForwardBatch, caches: list[kernels.CacheLayer]
+    ) -> Iterator[torch.Tensor]:
+        hidden = kernels.embedding(self._embedding, batch.token_ids, batch.sampled)
+        yield hidden
+        yield from self._layer_by_layer(hidden, batch, caches)
+
+    def states(self, batch: ForwardBatch, caches: list[kernels.CacheLayer]) -> torch.Tensor:
+        (hidden,) = deque(self.residual(batch, caches), maxlen=1)
+        return kernels.rms_norm(hidden, self._norm)
+
+    def _layer_by_layer(
+        self, hidden: torch.Tensor, batch: ForwardBatch, caches: list[kernels.CacheLayer]
+    ) -> Iterator[torch.Tensor]:
+        """The residual stream after each half layer."""
+        for layer, cache in zip(self._layers, caches, strict=True):
+            hidden = self._attend(layer, cache, hidden, batch)
+            yield hidden
+            gated = layer.gate_up.gated(hidden, layer.mlp_norm)
+            hidden = layer.down(gated, residual=hidden)
+            yield hidden
 
     def _attend(
         self,

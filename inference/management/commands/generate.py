@@ -8,7 +8,7 @@ import sys
 from argparse import ArgumentParser
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
@@ -18,6 +18,9 @@ from inference.management.store import store_from_settings
 from inference.model_store import ModelStore
 from inference.options import BACKENDS, COMPUTE, DEVICES, DTYPES, EngineOptions
 from inference.types import ModelKind, SamplingParams
+
+if TYPE_CHECKING:
+    from inference.offline import OfflineModel
 
 
 class Command(BaseCommand):
@@ -52,6 +55,12 @@ class Command(BaseCommand):
         parser.add_argument(
             "--context", type=int, help="the most tokens to read; beyond the model's own by YaRN"
         )
+        parser.add_argument(
+            "--debug-layers",
+            action="store_true",
+            help="write nothing: compare each layer with an fp32 reference, and name the first "
+            "that departs from it",
+        )
         parser.add_argument("--json", action="store_true", help="text, tokens and timings as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -69,6 +78,9 @@ class Command(BaseCommand):
         sampling = _sampling(store, name, options)
         kind = ModelKind.COMPLETION if options["messages"] is None else ModelKind.CHAT
         model = OfflineModel(store.ready_directory(name), kind, _engine_options(options))
+        if options["debug_layers"]:
+            self._debug_layers(model, store.ready_directory(name), options)
+            return
         show = (lambda text: None) if options["json"] else self._show
         generated = model.generate(_prompt(model.codec, options), sampling, show)
         if not options["json"]:
@@ -87,6 +99,24 @@ class Command(BaseCommand):
             "timings": asdict(finished.timings),
         }
         self.stdout.write(json.dumps(report, ensure_ascii=False))
+
+    def _debug_layers(self, model: OfflineModel, directory: Path, options: dict[str, Any]) -> None:
+        """Raises CommandError where a layer departs."""
+        from inference.layer_check import checked
+
+        parts = []
+        for part in checked(model, directory, _prompt(model.codec, options)):
+            parts.append(part)
+            if not options["json"]:
+                mark = "  DEPARTS" if part.departs else ""
+                row = f"{part.name:26} {part.error:8.1e}  (allowed {part.allowed:.1e}){mark}"
+                self.stdout.write(row)
+        first = next((part for part in parts if part.departs), None)
+        if options["json"]:
+            told = {"parts": list(map(asdict, parts)), "departs": first and first.name}
+            self.stdout.write(json.dumps(told))
+        if first:
+            raise CommandError(f"The first part that departs from the reference is: {first.name}.")
 
     def _show(self, text: str) -> None:
         self.stdout.write(text, ending="")
