@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from chat.encryption.fields import EncryptedJSONField
 from chat.models.people import User
 
 
@@ -22,7 +23,7 @@ class Preset(models.Model):
         User, on_delete=models.CASCADE, related_name="presets", verbose_name=_("owner")
     )
     name = models.CharField(_("name"), max_length=80)
-    settings = models.JSONField(_("settings"), default=dict, blank=True)
+    settings = EncryptedJSONField(_("settings"), default=dict, blank=True)
     is_default = models.BooleanField(_("for new sessions"), default=False)
     created_at = models.DateTimeField(_("created"), default=timezone.now)
 
