@@ -171,15 +171,6 @@ def test_plain_rows_are_read_encrypted_rotated_and_made_plain_again(
         assert len(search(owner_id=owner.id, query=query)) == 3
 
 
-def test_a_second_run_writes_nothing(encrypted: Any, make_user: Any, capsys: Any) -> None:
-    fill(make_user("ada"))
-    call_command("encrypt")
-    capsys.readouterr()
-    call_command("encrypt")
-    counts = [line.split(": ")[1] for line in capsys.readouterr().out.splitlines() if ": " in line]
-    assert set(counts[:-1]) == {"0"}
-
-
 @pytest.mark.parametrize("keys", [(), (OLD,)], ids=["plain", "encrypted"])
 def test_a_text_that_begins_like_an_encrypted_one_comes_back(
     settings: Any, make_user: Any, keys: tuple[str, ...]
@@ -222,7 +213,7 @@ def test_a_value_in_another_column_or_changed_is_refused(encrypted: Any, make_us
         cursor.execute("UPDATE chat_generation SET prompt_ids = %s", [changed])
     with pytest.raises(Unreadable, match="chat_generation"):
         Generation.objects.get()
-    with pytest.raises(CommandError, match="3 values are damaged"):
+    with pytest.raises(CommandError, match="does not have: 3"):
         call_command("encrypt", check=True)
     assert raw(Generation, "prompt_ids") == changed
 
@@ -250,16 +241,3 @@ def test_what_is_no_key_is_said_and_not_shown(settings: Any, wrong: str) -> None
     assert said.id == "chat.E007"
     assert said.msg.startswith("Key 2 of TINYLLM_ENCRYPTION_KEYS is not 32 random bytes")
     assert wrong not in said.msg
-
-
-def test_beside_a_server_that_lacks_the_key_nothing_is_encrypted(
-    encrypted: Any, make_user: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fill(make_user("ada"))
-    monkeypatch.setattr("chat.process_mark.alive", lambda: ["server"])
-    with pytest.raises(CommandError, match="The site runs without this key"):
-        call_command("encrypt")
-    with pytest.raises(CommandError, match="Stop it first"):
-        call_command("encrypt", decrypt=True)
-    used_keys.note_used()  # as a server does that begins with it
-    call_command("encrypt")

@@ -84,7 +84,8 @@ class Command(BaseCommand):
         _refuse(unreadable)
         if missed:
             raise CommandError(
-                _("The site changed %(count)d values meanwhile: run it again.") % {"count": missed}
+                _("Values that the site changed meanwhile: %(count)d. Run it again.")
+                % {"count": missed}
             )
         used_keys.forget_others()
 
@@ -99,7 +100,7 @@ class Command(BaseCommand):
 def _refuse(unreadable: int) -> None:
     if unreadable:
         raise CommandError(
-            _("%(count)d values are damaged, or need a key that %(name)s does not have.")
+            _("Values that are damaged, or need a key that %(name)s does not have: %(count)d.")
             % {"count": unreadable, "name": NAME}
         )
 
