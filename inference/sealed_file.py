@@ -51,8 +51,8 @@ class Keys:
         """The length of a file that takes no more of the disk."""
         if not self:
             return stored
-        pieces = max(0, stored - HEAD_BYTES) // (PIECE_BYTES + TAG_BYTES)
-        return pieces * PIECE_BYTES
+        pieces, rest = divmod(max(0, stored - HEAD_BYTES), PIECE_BYTES + TAG_BYTES)
+        return pieces * PIECE_BYTES + max(0, rest - TAG_BYTES)
 
     def create(self, path: Path, name: str) -> BinaryIO:
         """name: of the file, whatever its path is called meanwhile. Raises OSError."""
