@@ -33,6 +33,7 @@ from chat.packing import pack, unpack
 from chat.search import search
 from chat.search_index import index_turn
 from tests.test_privacy_erasure import careless, files_with, index_blocks
+from tinyllm_site import env
 
 __all__ = ["careless"]
 
@@ -199,6 +200,16 @@ def test_one_of_before_is_marked_as_plain(make_user: Any) -> None:
         migration.mark_plain(apps, editor)
     message.refresh_from_db()
     assert message.content == "enc1:AAAA"
+
+
+def test_keys_are_read_from_the_environment_and_never_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(env, "READ", {})
+    monkeypatch.setenv("SOME_KEYS", f"{NEW}, {OLD},")
+    assert env.secrets("SOME_KEYS") == (NEW, OLD)
+    assert env.READ["SOME_KEYS"].value == env.HIDDEN
+    assert NEW not in repr(room._keys((NEW,)))
 
 
 def test_a_value_in_another_column_or_changed_is_refused(encrypted: Any, make_user: Any) -> None:
