@@ -19,6 +19,7 @@ from unfold.admin import ModelAdmin
 from chat import audit
 from chat.accounts import admin as _accounts  # noqa: F401  (registers itself, as do the next)
 from chat.accounts import people_admin as _people  # noqa: F401
+from chat.encryption.admin import EncryptedTexts
 from chat.generation import turns
 from chat.models import Feedback, File, Generation, Message, Session
 from chat.operations import record_admin as _records  # noqa: F401
@@ -28,7 +29,7 @@ EXPORT_CHUNK = 500
 PREVIEW = 80
 
 
-class RecordAdmin(ModelAdmin):  # type: ignore[misc]
+class RecordAdmin(EncryptedTexts, ModelAdmin):  # type: ignore[misc]
     """What a person said and what a model answered: read, export, delete. Nothing is edited here,
     since an edited record would no longer be one."""
 

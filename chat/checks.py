@@ -7,9 +7,11 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError
 
+from chat.encryption.keys import NAME, keys
 from chat.filtering import filters
 from chat.host_checks import with_settings
 
@@ -103,3 +105,38 @@ def content_filters(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
         hint = "docs/filtering.md says which filters there are, and how to write one."
         return [Error(str(error), hint=hint, id="chat.E006")]
     return []
+
+
+@register()
+@with_settings
+def encryption_keys(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    try:
+        keys()
+    except ImproperlyConfigured as error:
+        return [Error(str(error), hint="openssl rand -base64 32 makes one.", id="chat.E012")]
+    return []
+
+
+@register(Tags.database)
+@with_settings
+def encrypted_rows(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Of `manage.py check --database default`, of migrate, and of every start of the site."""
+    from chat.encryption.used_keys import missing
+
+    try:
+        absent = missing()
+    except DatabaseError:  # it is not migrated yet
+        return []
+    except ImproperlyConfigured:  # which encryption_keys says
+        return []
+    if not absent:
+        return []
+    return [
+        Error(
+            f"Conversations in the database are encrypted with {', '.join(absent)}: "
+            f"{NAME} has no such key.",
+            hint=f"Put the key that they were written with into {NAME}; behind a new first one, "
+            "separated by a comma, if there is one. Without it they cannot be read by anybody.",
+            id="chat.E013",
+        )
+    ]

@@ -9,11 +9,12 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from django.db import connection, models
 from django.utils import timezone
 
+from chat.encryption.fields import EncryptedJSONField
 from chat.models import Event, Generation, Message
 from chat.turn_records import StartedTurn
 from inference.types import Began
@@ -45,7 +46,10 @@ def write_texts(batch: Iterable[Pending]) -> int:
         ("content",),
         ("id",),
     )
-    texts = ((_uuid(pending.turn.message_id), pending.content) for pending in batch)
+    stored = _column(Message, "content").get_db_prep_save
+    texts = (
+        (_uuid(pending.turn.message_id), stored(pending.content, connection)) for pending in batch
+    )
     return sum(_run(sql, rows) for rows in _many(texts))
 
 
@@ -91,8 +95,9 @@ def _rows(pending: Pending) -> Iterable[tuple[Any, ...]]:
     turn = pending.turn
     now = _column(Event, "created_at").get_db_prep_save(timezone.now(), connection)
     session, generation = _uuid(turn.session_id), _uuid(turn.generation_id)
+    encoded = cast(EncryptedJSONField, _column(Event, "payload")).encoded_to_store
     for seq, payload in pending.events:
-        yield session, generation, seq, "message.delta", payload, now
+        yield session, generation, seq, "message.delta", encoded(payload), now
 
 
 def _uuid(value: uuid.UUID) -> Any:

@@ -15,9 +15,10 @@ from django.utils.translation import gettext as _
 from chat.branches import branch
 from chat.errors import MessageNotFound, TurnInProgress
 from chat.files.services import files_copy
-from chat.models import Generation, Message, SearchText, Session
+from chat.models import Generation, Message, Session
 from chat.packing import pack, unpack
 from chat.prompt_selectors import output_ids
+from chat.search_index import index_new
 from chat.selectors import session_get
 
 ROWS = 200
@@ -51,10 +52,7 @@ def session_fork(*, owner_id: uuid.UUID, session_id: uuid.UUID, message_id: uuid
     Generation.objects.bulk_create(
         [_generation(session, copies[each.message_id], each) for each in generations], ROWS
     )
-    texts = [each for each in copies.values() if each.content]
-    SearchText.objects.bulk_create(
-        [SearchText(session=session, message=each, text=each.content) for each in texts], ROWS
-    )
+    index_new(copies.values())
     return session
 
 

@@ -16,12 +16,12 @@ from django.db import connection
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
+from chat.encryption import keys
+from chat.encryption.search import MOST, MOST_TITLES, find_messages, find_titles
 from chat.errors import InvalidRequest, check_unicode
 from chat.models import SearchText, Session, sessions_of
 from chat.user_keys import in_sql
 
-MOST = 30
-"""Messages found, at most; of titles a third."""
 MAX_QUERY = 200
 NEWEST = 3000
 """Messages that are read for one or two characters before the index is asked."""
@@ -77,16 +77,21 @@ def search(*, owner_id: uuid.UUID, query: str) -> list[Hit]:
             % {"most": MAX_QUERY, "length": len(wanted)},
             param="q",
         )
-    titles = sessions_of(owner_id).filter(title__icontains=wanted).order_by("-updated_at")
-    rows = _messages(owner_id, wanted).select_related("session", "message").order_by("-id")
+    if keys.is_on():
+        titles, rows = find_titles(owner_id, wanted), find_messages(owner_id, wanted)
+    else:
+        named = sessions_of(owner_id).filter(title__icontains=wanted).order_by("-updated_at")
+        titles = list(named[:MOST_TITLES])
+        rows = list(_messages(owner_id, wanted).order_by("-id")[:MOST])
     return [
-        *(_title_hit(session, wanted) for session in titles[: MOST // 3]),
-        *(_message_hit(row, wanted) for row in rows[:MOST]),
+        *(_title_hit(session, wanted) for session in titles),
+        *(_message_hit(row, wanted) for row in rows),
     ]
 
 
 def _messages(owner_id: uuid.UUID, wanted: str) -> QuerySet[SearchText]:
-    own = SearchText.objects.filter(session__owner_id=owner_id, session__deleted_at=None)
+    found = SearchText.objects.select_related("session", "message")
+    own = found.filter(session__owner_id=owner_id, session__deleted_at=None)
     if connection.vendor != "sqlite":
         return own.filter(text__icontains=wanted)
     if len(wanted) >= 3:
@@ -94,7 +99,7 @@ def _messages(owner_id: uuid.UUID, wanted: str) -> QuerySet[SearchText]:
         ids = _ids(_FOUND, f'"{quoted}"', in_sql(owner_id), MOST)
     else:
         ids = _short(owner_id, wanted)
-    return SearchText.objects.filter(id__in=ids)
+    return found.filter(id__in=ids)
 
 
 def _short(owner_id: uuid.UUID, wanted: str) -> list[int]:

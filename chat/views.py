@@ -30,6 +30,8 @@ from django.views.decorators.http import require_GET, require_http_methods
 from chat import engine, identity, message_window, selectors
 from chat import setup as first_setup
 from chat.branches import branch_show
+from chat.encryption import keys
+from chat.encryption.search import NEWEST
 from chat.errors import ChatError, MessageNotFound, SessionNotFound, SetupLinkInvalid, wire
 from chat.files.page_state import file_limits, file_strings
 from chat.forks import fork_origin
@@ -148,6 +150,7 @@ def _context(
         "origin": fork_origin(session=current) if current else None,
         "sessions": session_page(owner_id=owner),
         "page_size": PAGE,
+        "searched": NEWEST if keys.is_on() else 0,
         "models": [each for each in models if _is_offered(each)],
         "several_models": _several(models),
         "kind": kind if current else "",

@@ -1,9 +1,9 @@
 """Blocks of the KV cache on disk: a file for each session and model, all of them under a budget.
 
 A file is safetensors: a tensor for each block under the block's name, in the order of the text,
-then a checksum of each. It holds neither text nor tokens, and only its owner may read it. It is
-written beside its place and renamed. A file's time is when its session was last used: where room is
-needed, the oldest goes first.
+then a checksum of each. Where there are keys it is sealed as a whole. It holds neither text nor
+tokens, and only its owner may read it. It is written beside its place and renamed. A file's time is
+when its session was last used: where room is needed, the oldest goes first.
 """
 
 from __future__ import annotations
@@ -22,9 +22,16 @@ from zlib import crc32
 import numpy as np
 import structlog
 
-from inference.kv_writing import UNFINISHED, Array, Writing
+from inference.kv_writing import UNFINISHED, Array, Writing, name_of
 from inference.options import EngineOptions
-from inference.safetensors_file import DamagedFileError, TensorLayout, encoded_header, header_of
+from inference.safetensors_file import (
+    DamagedFileError,
+    TensorLayout,
+    encoded_header,
+    header_of,
+    size_of,
+)
+from inference.sealed_file import Keys
 
 log = structlog.get_logger(__name__)
 
@@ -41,20 +48,26 @@ def saved_sessions(folder: Path) -> set[str]:
 
 def kv_files(options: EngineOptions) -> KVFiles | None:
     """As the options say. Where the budget is 0, what earlier ones allowed is removed."""
-    return KVFiles(options.kv_folder, options.kv_disk_mb << 20) if options.kv_folder else None
+    if options.kv_folder is None:
+        return None
+    return KVFiles(options.kv_folder, options.kv_disk_mb << 20, Keys(options.kv_keys))
 
 
 class KVFiles:
-    """All files of a folder, `budget` bytes of them at most at any moment; more than that, and what
-    an earlier process did not finish, is removed at once. One thread writes, another one reads."""
+    """All files of a folder, `budget` bytes of them at most at any moment; more than that, what
+    an earlier process did not finish, and where there are keys what none of them opens, is removed
+    at once. One thread writes, another one reads."""
 
-    def __init__(self, folder: Path, budget: int) -> None:
-        self.folder, self.budget = folder, budget
+    def __init__(self, folder: Path, budget: int, keys: Keys | None = None) -> None:
+        """keys: that files are sealed with."""
+        self.folder, self.budget, self.keys = folder, budget, keys or Keys()
         self.writes = ThreadPoolExecutor(1, "kv-write")
         self.reads = ThreadPoolExecutor(1, "kv-read")
         with suppress(OSError):
             for path in folder.glob(f"{_MODEL}/*{UNFINISHED}"):
                 path.unlink(missing_ok=True)
+            if self.keys:
+                self._remove_others()
             self.make_room(0, math.inf)
 
     def of_model(self, fingerprint: dict[str, str], block: TensorLayout) -> ModelFiles:
@@ -89,6 +102,12 @@ class KVFiles:
             log.info("kv.evicted", session=path.stem)
         return True
 
+    def _remove_others(self) -> None:
+        for path in self.folder.glob(f"{_MODEL}/*{_SUFFIX}"):
+            if not self.keys.can_open(path):
+                path.unlink(missing_ok=True)
+                log.info("kv.not_encrypted", session=path.stem)
+
     def _remove(self, names: list[str]) -> None:
         for model in self.folder.glob(_MODEL):
             for name in names:
@@ -112,7 +131,7 @@ class ModelFiles:
     @property
     def most_blocks(self) -> int:
         """Of one file."""
-        room = self._files.budget - len(self._header([])) - _NAME_BYTES
+        room = self._files.keys.room(self._files.budget) - len(self._header([])) - _NAME_BYTES
         return max(0, room // (self.block_bytes + _NAME_BYTES))
 
     def exists(self, session: str) -> bool:
@@ -125,9 +144,9 @@ class ModelFiles:
     def write(self, session: str, names: list[bytes], used: float) -> Writing:
         """Begin a file of these blocks. used: when the session was, in seconds since 1970."""
         header = self._header(names)
-        size = len(header) + len(names) * (self.block_bytes + 8)
         files = self._files
-        writing = Writing(files.writes, self._path(session), used)
+        size = files.keys.stored_size(len(header) + len(names) * (self.block_bytes + 8))
+        writing = Writing(files.writes, self._path(session), used, files.keys)
         writing.begin(header, size, lambda: files.make_room(size, used))
         return writing
 
@@ -141,8 +160,11 @@ class ModelFiles:
 
     def _open(self, path: Path) -> SavedText | None:
         try:
-            file = path.open("rb")
+            file = self._files.keys.open(path, name_of(path))
         except OSError:
+            return None
+        except DamagedFileError as error:
+            _remove_damaged(path, error)
             return None
         try:
             saved = SavedText(self._files.reads, file, path, self._names(file, path))
@@ -178,7 +200,7 @@ class SavedText:
         """The file stands where its data begins. Raises DamagedFileError, OSError."""
         self.names = names
         self._reads, self._file, self._path, self._begin = reads, file, path, file.tell()
-        size = os.fstat(file.fileno()).st_size - self._begin - 8 * len(names)
+        size = size_of(file) - self._begin - 8 * len(names)
         self._block_bytes = size // len(names) if names else 0
         file.seek(self._begin + size)
         self._checksums = np.frombuffer(file.read(), "<i8")

@@ -16,6 +16,8 @@ from zlib import crc32
 import numpy as np
 import structlog
 
+from inference.sealed_file import Keys
+
 log = structlog.get_logger(__name__)
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -24,12 +26,18 @@ UNFINISHED = ".part"
 _numbers = itertools.count()
 
 
+def name_of(path: Path) -> str:
+    """What a sealed file is bound to: its model and its session."""
+    return f"{path.parent.name}/{path.stem}"
+
+
 class Writing:
     """A file that is being written, piece by piece and in order, on the writing thread."""
 
-    def __init__(self, thread: ThreadPoolExecutor, path: Path, used: float) -> None:
-        """used: when the file's session was, in seconds since 1970."""
-        self._thread, self._path, self._used = thread, path, used
+    def __init__(self, thread: ThreadPoolExecutor, path: Path, used: float, keys: Keys) -> None:
+        """used: when the file's session was, in seconds since 1970. keys: that it is sealed with,
+        where there are any."""
+        self._thread, self._path, self._used, self._keys = thread, path, used, keys
         number = f"{os.getpid()}-{next(_numbers)}"
         self._part = path.with_name(f"{path.stem}-{number}{UNFINISHED}")
         self._file: BinaryIO | None = None
@@ -49,7 +57,7 @@ class Writing:
         return self._last.done()
 
     def begin(self, header: bytes, size: int, make_room: Callable[[], bool]) -> None:
-        """size: of the whole file. make_room: whether there is room for it."""
+        """size: of the whole file on the disk. make_room: whether there is room for it."""
         self._then(lambda: self._begin(header, size, make_room))
 
     def append(self, blocks: Array) -> None:
@@ -87,8 +95,7 @@ class Writing:
             self._over = True
             return
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        self._file = os.fdopen(descriptor, "wb")
+        self._file = self._keys.create(self._part, name_of(self._path))
         self._file.truncate(size)  # so that it counts as a whole from now on
         self._file.write(header)
 

@@ -38,7 +38,8 @@ class EngineOptions:
     seconds after which a model that nobody asks for is unloaded, 0 for never. reuse: whether a text
     that was computed before, and is still in the cache, is taken from there. kv_folder: where the
     cache of sessions is kept between starts, None for nowhere; kv_disk_mb: the most megabytes of
-    it; kv_idle_s: how many seconds a session rests before it is saved. tuning_file: where measured
+    it; kv_idle_s: how many seconds a session rests before it is saved; kv_keys: what its files are
+    encrypted with (`inference.sealed_file.Keys`), none for plain ones. tuning_file: where measured
     choices are kept, None for defaults."""
 
     device: str = "auto"
@@ -58,6 +59,7 @@ class EngineOptions:
     kv_folder: Path | None = None
     kv_disk_mb: int = 2048
     kv_idle_s: float = 30
+    kv_keys: tuple[str, ...] = field(default=(), repr=False)
     tuning_file: Path | None = None
 
     def __post_init__(self) -> None:
@@ -106,5 +108,6 @@ def site_options(settings: Any, device: str) -> EngineOptions:
         kv_folder=settings.TINYLLM_DATA_DIR / "kv",
         kv_disk_mb=settings.TINYLLM_KV_DISK_MB,
         kv_idle_s=settings.TINYLLM_KV_IDLE_S,
+        kv_keys=settings.TINYLLM_ENCRYPTION_KEYS,
         tuning_file=settings.TINYLLM_DATA_DIR / "product_rows.json",
     )

@@ -60,7 +60,7 @@ def read_header(path: Path) -> dict[str, Any]:
 
 def header_of(file: BinaryIO, name: str) -> Header:
     """Of an open file, at its beginning. Raises DamagedFileError, OSError."""
-    size = os.fstat(file.fileno()).st_size
+    size = size_of(file)
     prefix = file.read(_LENGTH_BYTES)
     if len(prefix) < _LENGTH_BYTES:
         raise DamagedFileError(f"{name} is {size} bytes long, too short to be safetensors")
@@ -79,6 +79,14 @@ def header_of(file: BinaryIO, name: str) -> Header:
             f"{name} is {size:,} bytes long but its header promises {expected:,}"
         )
     return Header(tensors, metadata, _LENGTH_BYTES + length)
+
+
+def size_of(file: BinaryIO) -> int:
+    """Of all that can be read in an open file, which stands where it stood before."""
+    at = file.tell()
+    size = file.seek(0, os.SEEK_END)
+    file.seek(at)
+    return size
 
 
 def encoded_header(

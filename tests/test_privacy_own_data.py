@@ -14,6 +14,7 @@ from django.test import AsyncClient
 from chat.database import in_database
 from chat.models import (
     AuditEntry,
+    EncryptionKey,
     Message,
     OperatorRights,
     Session,
@@ -27,7 +28,7 @@ from tests.fake_engine import FakeEngine
 
 pytestmark = pytest.mark.fake_engine
 
-OF_NOBODY = {SetupToken, SiteSetting, OperatorRights, AuditEntry}
+OF_NOBODY = {SetupToken, SiteSetting, OperatorRights, AuditEntry, EncryptionKey}
 """Tables of the site itself. A new one stands here or belongs to somebody."""
 
 

@@ -53,6 +53,11 @@ def secret(name: str) -> str:
     return value
 
 
+def secrets(name: str) -> tuple[str, ...]:
+    """A list separated by commas, never shown; empty where it is absent."""
+    return tuple(filter(None, map(str.strip, secret(name).split(","))))
+
+
 def flag(name: str, *, default: bool) -> bool:
     return _noted(name, cast(bool, _env.bool(name, default)))
 

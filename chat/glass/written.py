@@ -6,9 +6,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import IntegerField, OuterRef, Subquery
-from django.db.models.fields.json import KT
-from django.db.models.functions import Cast
+from django.db.models import OuterRef, Subquery
 
 from chat.errors import MessageNotFound
 from chat.models import Event, Generation, Message
@@ -60,10 +58,9 @@ def written(*, owner_id: uuid.UUID, message_id: uuid.UUID) -> Written:
         id=message_id, session__owner_id=owner_id, session__deleted_at=None
     ).first()
     first_delta = Event.objects.filter(generation=OuterRef("pk"), kind="message.delta")
-    offset = Cast(KT("payload__offset"), IntegerField())
-    begins = first_delta.order_by("seq").values(begins=offset)[:1]
+    began = first_delta.order_by("seq").values("payload")[:1]
     generations = (
-        list(message.generations.annotate(begins=Subquery(begins)).order_by("created_at"))
+        list(message.generations.annotate(began=Subquery(began)).order_by("created_at"))
         if message
         else []
     )
@@ -77,7 +74,7 @@ def written(*, owner_id: uuid.UUID, message_id: uuid.UUID) -> Written:
     for generation in generations:
         parts.append(Part(len(ids), generation.sampling, generation.context or {}))
         more, offsets = _own(generation)
-        own = len(message.content) if generation.begins is None else generation.begins
+        own = generation.began["offset"] if generation.began else len(message.content)
         ids += more
         starts += [min(own + offset, len(message.content)) for offset in offsets]
     return Written(

@@ -15,7 +15,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from chat.imports.shapes import ImportedMessage, ImportedSession, Unreadable, time_of
-from chat.models import Feedback, Generation, Message, SearchText, Session
+from chat.models import Feedback, Generation, Message, Session
+from chat.search_index import index_new
 from chat.services import title_of
 from chat.user_keys import as_uuid
 
@@ -69,13 +70,11 @@ def session_import(
         ],
         ROWS,
     )
-    _beside(owner_id, session, told, rows)
+    _beside(owner_id, told, rows)
     return session
 
 
-def _beside(
-    owner_id: uuid.UUID, session: Session, told: ImportedSession, rows: dict[str, Message]
-) -> None:
+def _beside(owner_id: uuid.UUID, told: ImportedSession, rows: dict[str, Message]) -> None:
     """Ratings, and what a search finds."""
     Feedback.objects.bulk_create(
         [
@@ -87,14 +86,7 @@ def _beside(
         ],
         ROWS,
     )
-    SearchText.objects.bulk_create(
-        [
-            SearchText(session=session, message=row, text=row.content)
-            for row in rows.values()
-            if row.content
-        ],
-        ROWS,
-    )
+    index_new(rows.values())
 
 
 def _title(told: ImportedSession) -> str:

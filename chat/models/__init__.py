@@ -3,6 +3,7 @@ event log."""
 
 from chat.models.accounts import AccountLink, ApiToken
 from chat.models.conversation import Message, SearchText, Session, sessions_of
+from chat.models.encryption import EncryptionKey
 from chat.models.feedback import Feedback, rating_of
 from chat.models.files import File, MessageFile, MessageReading
 from chat.models.folders import Folder
@@ -18,6 +19,7 @@ __all__ = [
     "AccountLink",
     "ApiToken",
     "AuditEntry",
+    "EncryptionKey",
     "Event",
     "Feedback",
     "File",

@@ -11,6 +11,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from chat.encryption.fields import EncryptedCharField, EncryptedJSONField, EncryptedTextField
 from chat.models.folders import Folder
 
 
@@ -43,10 +44,10 @@ class Session(models.Model):
         related_name="sessions",
         verbose_name=_("owner"),
     )
-    title = models.CharField(_("title"), max_length=200, blank=True)
+    title = EncryptedCharField(_("title"), max_length=200, blank=True)
     model = models.CharField(_("model"), max_length=200)
     is_named = models.BooleanField(_("named by a person"), default=False)
-    settings = models.JSONField(_("settings"), null=True, blank=True)
+    settings = EncryptedJSONField(_("settings"), null=True, blank=True)
     pinned = models.BooleanField(_("pinned"), default=False)
     archived = models.BooleanField(_("archived"), default=False)
     deleted_at = models.DateTimeField(_("deleted"), null=True, blank=True)
@@ -131,7 +132,7 @@ class Message(models.Model):
         verbose_name=_("parent"),
     )
     role = models.CharField(_("role"), max_length=16, choices=Role.choices)
-    content = models.TextField(_("content"), blank=True)
+    content = EncryptedTextField(_("content"), blank=True)
     client_id = models.CharField(max_length=64, null=True, blank=True, editable=False)  # noqa: DJ001
     created_at = models.DateTimeField(_("created"), default=timezone.now)
     shown_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -156,8 +157,9 @@ class Message(models.Model):
 
 
 class SearchText(models.Model):
-    """What the search finds a message by, written when its turn has ended. The database keeps an
-    index over it, by triggers (SQLite) or of its own (PostgreSQL): see migration 0004."""
+    """What the search finds a message by, written when its turn has ended; not where texts are
+    encrypted. The database keeps an index over it, by triggers (SQLite) or of its own (PostgreSQL):
+    see migration 0004."""
 
     session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="+")
     message = models.OneToOneField(Message, on_delete=models.CASCADE, related_name="+")

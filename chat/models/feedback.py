@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from chat.encryption.fields import EncryptedTextField
 from chat.models.conversation import Message
 
 
@@ -30,7 +31,7 @@ class Feedback(models.Model):
         verbose_name=_("owner"),
     )
     value = models.SmallIntegerField(_("rating"), choices=Value.choices)
-    comment = models.TextField(_("reason"), blank=True)
+    comment = EncryptedTextField(_("reason"), blank=True)
     created_at = models.DateTimeField(_("created"), default=timezone.now)
     updated_at = models.DateTimeField(_("updated"), default=timezone.now)
 

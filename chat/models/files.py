@@ -10,6 +10,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from chat.encryption.fields import EncryptedCharField, EncryptedJSONField, EncryptedTextField
 from chat.models.conversation import Message
 
 
@@ -26,7 +27,7 @@ class File(models.Model):
         related_name="files",
         verbose_name=_("owner"),
     )
-    name = models.CharField(_("name"), max_length=255)
+    name = EncryptedCharField(_("name"), max_length=255)
     kind = models.CharField(_("kind"), max_length=16)
     encoding = models.CharField(_("encoding"), max_length=40, blank=True)
     size = models.PositiveBigIntegerField(_("bytes"))
@@ -34,9 +35,9 @@ class File(models.Model):
     characters = models.PositiveIntegerField(_("characters"))
     tokens = models.PositiveIntegerField(_("tokens"))
     model = models.CharField(_("model"), max_length=200)
-    text = models.TextField()
+    text = EncryptedTextField()
     text_size = models.PositiveBigIntegerField()
-    places = models.JSONField(default=list)
+    places = EncryptedJSONField(default=list)
     created_at = models.DateTimeField(_("created"), default=timezone.now)
     waiting_since = models.DateTimeField(null=True, default=timezone.now, db_index=True)
 
@@ -76,9 +77,9 @@ class MessageReading(models.Model):
     tokens: of what was added. passages: see `chat.files.prompt.Passage.stored`."""
 
     message = models.OneToOneField(Message, on_delete=models.CASCADE, related_name="reading")
-    prompt_text = models.TextField()
+    prompt_text = EncryptedTextField()
     tokens = models.PositiveIntegerField()
-    passages = models.JSONField(default=list)
+    passages = EncryptedJSONField(default=list)
 
     def __str__(self) -> str:
         return self.prompt_text[:60]

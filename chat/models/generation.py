@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from chat.encryption.fields import EncryptedBinaryField, EncryptedJSONField
 from chat.models.conversation import Message, Session
 from chat.packing import NUMBER_SIZE
 
@@ -46,15 +47,15 @@ class Generation(models.Model):
     )
     model = models.CharField(_("model"), max_length=200)
     fingerprint = models.JSONField(_("fingerprint"), default=dict)
-    sampling = models.JSONField(_("sampling"), default=dict)
-    context = models.JSONField(_("context"), null=True, blank=True)
+    sampling = EncryptedJSONField(_("sampling"), default=dict)
+    context = EncryptedJSONField(_("context"), null=True, blank=True)
     seed = models.BigIntegerField(_("seed"), null=True, blank=True)
     deterministic = models.BooleanField(_("deterministic"), default=False)
     engine = models.JSONField(_("engine"), default=dict, blank=True)
-    prompt_ids = models.BinaryField(default=bytes)
-    output_ids = models.BinaryField(default=bytes)
-    token_offsets = models.BinaryField(default=bytes)
-    prefix_offsets = models.BinaryField(default=bytes)
+    prompt_ids = EncryptedBinaryField(default=bytes)
+    output_ids = EncryptedBinaryField(default=bytes)
+    token_offsets = EncryptedBinaryField(default=bytes)
+    prefix_offsets = EncryptedBinaryField(default=bytes)
     prompt_tokens = models.PositiveIntegerField(_("prompt tokens"), default=0)
     output_tokens = models.PositiveIntegerField(_("output tokens"), default=0)
     reserved_tokens = models.PositiveBigIntegerField(default=0, editable=False)
@@ -108,7 +109,7 @@ class Event(models.Model):
     generation = models.ForeignKey(Generation, on_delete=models.CASCADE, related_name="events")
     seq = models.BigIntegerField()
     kind = models.CharField(max_length=32)
-    payload = models.JSONField(default=dict)
+    payload = EncryptedJSONField(default=dict)
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

@@ -11,6 +11,8 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from chat.encryption.fields import EncryptedJSONField
+
 
 class Preset(models.Model):
     """settings: as `chat.session_settings.values` checks them. is_default: new sessions of its
@@ -24,7 +26,7 @@ class Preset(models.Model):
         verbose_name=_("owner"),
     )
     name = models.CharField(_("name"), max_length=80)
-    settings = models.JSONField(_("settings"), default=dict, blank=True)
+    settings = EncryptedJSONField(_("settings"), default=dict, blank=True)
     is_default = models.BooleanField(_("for new sessions"), default=False)
     created_at = models.DateTimeField(_("created"), default=timezone.now)
 

@@ -10,6 +10,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from chat.encryption.fields import EncryptedCharField, EncryptedJSONField
 from chat.models.conversation import Session
 
 
@@ -29,10 +30,10 @@ class ShareLink(models.Model):
         Session, on_delete=models.CASCADE, related_name="share_links", verbose_name=_("session")
     )
     digest = models.CharField(max_length=64, unique=True, editable=False)
-    title = models.CharField(_("title"), max_length=200)
+    title = EncryptedCharField(_("title"), max_length=200)
     author = models.CharField(_("author"), max_length=100, blank=True)
     kind = models.CharField(max_length=16)
-    messages = models.JSONField(_("messages"))
+    messages = EncryptedJSONField(_("messages"))
     created_at = models.DateTimeField(_("created"), default=timezone.now)
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
 

@@ -17,8 +17,10 @@ from django.db.migrations.executor import MigrationExecutor
 from django.urls import reverse
 
 from chat import database, engine, forgetting, listening, live_settings, setup
+from chat.checks import encrypted_rows
 from chat.cpu_times import cpu_seconds
 from chat.database import in_database, write_database
+from chat.encryption import used_keys
 from chat.files.upload import sweep as sweep_files
 from chat.generation import turns
 from chat.guard import is_loopback
@@ -48,6 +50,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, host: str, port: int, **options: Any) -> None:
         _refuse_unmigrated()
+        _refuse_unreadable()
         _refuse_open_door(host)
         try:
             listener = listen(host, port)
@@ -96,6 +99,12 @@ def _refuse_unmigrated() -> None:
         raise CommandError(f"The database cannot be read: {error}") from None
     if missing:
         raise CommandError("The database is not up to date. Run: manage.py migrate")
+
+
+def _refuse_unreadable() -> None:
+    for said in encrypted_rows(None):
+        raise CommandError(f"{said.msg} {said.hint}")
+    used_keys.note_used()
 
 
 def _refuse_open_door(host: str) -> None:

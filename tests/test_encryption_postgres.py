@@ -1,0 +1,86 @@
+"""The same on a real PostgreSQL, whose columns and statements are others."""
+
+from __future__ import annotations
+
+import base64
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.postgres import create, postgres
+
+ROOT = Path(__file__).resolve().parent.parent
+OLD, NEW = (base64.b64encode(bytes([number]) * 32).decode() for number in (1, 2))
+
+WRITE = """
+from chat import event_rows, services
+from chat.event_rows import Pending
+from chat.models import Session, User
+from chat.packing import pack
+from chat.turn_records import TurnPlan
+ada = User.objects.create_user("ada")
+plan = TurnPlan("chat", [258, 5], {"stop": ["secret"]}, {}, "process", "request")
+turn = services.turn_start(owner_id=ada.id, session_id=None, parent_id=None, client_id="c",
+                           text="secret", plan=plan, settings={"system_prompt": "secret"})
+Session.objects.update(title="secret " * 28)
+pending = [Pending(turn, "secret", [(2, '{"offset":0,"text":"secret","ids":[],"offsets":[]}')])]
+event_rows.write_texts(pending)
+event_rows.write_events(pending)
+"""
+READ = """
+def read():
+    session, generation = Session.objects.get(), Generation.objects.get()
+    assert session.title == "secret " * 28 and session.settings == {"system_prompt": "secret"}
+    assert list(Message.objects.values_list("content", flat=True)) == ["secret"] * 2
+    assert [event.payload.get("text") for event in Event.objects.all()] == [None, "secret"]
+    assert unpack(generation.prompt_ids) == [258, 5] and generation.sampling["stop"] == ["secret"]
+    said = ""
+    with connection.cursor() as cursor:
+        for model in tables():
+            cursor.execute(f"SELECT * FROM {model._meta.db_table}")
+            said += str(cursor.fetchall())
+    print("secret" in said, len(search(owner_id=session.owner_id, query="sec")))
+
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connection
+from chat.encryption.rewriting import tables
+from chat.models import Event, Generation, Message, Session
+from chat.packing import unpack
+from chat.search import search
+new, old = settings.TINYLLM_ENCRYPTION_KEYS
+read()
+call_command("encrypt", stdout=open("/dev/null", "w"))
+settings.TINYLLM_ENCRYPTION_KEYS = (new,)
+read()
+call_command("encrypt", decrypt=True, stdout=open("/dev/null", "w"))
+settings.TINYLLM_ENCRYPTION_KEYS = ()
+read()
+"""
+
+
+def test_written_rotated_and_made_plain(tmp_path: Path) -> None:
+    with postgres() as url:
+        environment = {
+            **os.environ,
+            "DATABASE_URL": create(url, "encrypted"),
+            "TINYLLM_DATA_DIR": str(tmp_path),
+        }
+
+        def manage(keys: str, *arguments: str) -> str:
+            done = subprocess.run(
+                [sys.executable, "manage.py", *arguments],
+                cwd=ROOT,
+                env={**environment, "TINYLLM_ENCRYPTION_KEYS": keys},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
+            return done.stdout
+
+        manage("", "migrate", "-v0")
+        manage(OLD, "shell", "-v0", "-c", WRITE)
+        said = manage(f"{NEW},{OLD}", "shell", "-v0", "-c", READ)
+        assert said.splitlines() == ["False 3", "False 3", "True 3"]
