@@ -81,15 +81,23 @@ def begin_turn(run: Run, *, owner_id: uuid.UUID, submission: Submission) -> Begu
 
 def regenerate_turn(run: Run, *, owner_id: uuid.UUID, regeneration: Regeneration) -> Begun:
     """Raises as `begin_turn` does."""
-    its = {"owner_id": owner_id, "session_id": regeneration.session_id}
-    context = prompt_selectors.regenerate_context(**its, message_id=regeneration.message_id)
+    context = prompt_selectors.regenerate_context(
+        owner_id=owner_id,
+        session_id=regeneration.session_id,
+        message_id=regeneration.message_id,
+    )
     assert context.parent_id is not None
     how, params = _asked(run, regeneration, context)
     reading, task = _read(how, context, context.messages)
     shown = _shown_before(context)
     plan = plan_of(run, regeneration.model, reading.ids, params, reading.record, shown)
     plan = _planned(plan, task)
-    started = services.turn_regenerate(**its, parent_id=context.parent_id, plan=plan)
+    started = services.turn_regenerate(
+        owner_id=owner_id,
+        session_id=regeneration.session_id,
+        parent_id=context.parent_id,
+        plan=plan,
+    )
     return replace(begun(owner_id, started, plan, params, None), summary=task)
 
 

@@ -31,7 +31,7 @@ from chat.ending import Ending, end_turn
 from chat.errors import ShuttingDown
 from chat.event_log import EventLog
 from chat.filtering.stream import AnswerRefused, allowed
-from chat.glass.branch import TokenBranch, branch_turn
+from chat.glass.branch import Rewrite, TokenBranch, branch_turn
 from chat.glass.written import written
 from chat.live import LiveTurn
 from chat.middleware import request_id
@@ -110,9 +110,9 @@ class Turns:
         start = write_database(regenerate_turn, run, owner_id=owner_id, regeneration=regeneration)
         return await self._launch(start)
 
-    async def branch(self, *, owner_id: uuid.UUID, branch: TokenBranch) -> Accepted:
+    async def branch(self, *, owner_id: uuid.UUID, branch: TokenBranch | Rewrite) -> Accepted:
         """Begin another answer beside one that is there, which begins as it does and goes on with
-        another token. Raises ChatError, EngineError."""
+        another token, or begins as the person says. Raises ChatError, EngineError."""
         if not self._accepting:
             raise ShuttingDown
         session = {"owner_id": owner_id, "session_id": branch.session_id}

@@ -249,13 +249,13 @@ async def test_a_fork_has_it_and_it_goes_with_its_session(talk: Talk) -> None:
     told = await AsyncClient().get(f"/api/sessions/{talk.session}/export", {"form": "json"})
     (exported,) = json.loads(told.content)["summaries"]
     assert (exported["text"], exported["sampling"]["temperature"]) == (SUMMARY, 0)
-    await in_database(lambda: Session.objects.get(id=talk.session).delete())
+    await in_database(lambda: Session.objects.get(id=its["session_id"]).delete())
     before = (await generations())[-1]
     talk.session, talk.parent = str(fork.id), str(before.message_id)
     await talk.turn()
     after = list(talk.engine.requests[-1].prompt_ids)
     assert after[: len(written(before))] == written(before)
-    await in_database(lambda: Session.objects.get(id=talk.session).delete())
+    await in_database(fork.delete)
     assert await rows() == []
 
 
@@ -275,10 +275,10 @@ async def test_it_is_charged_and_never_beyond_the_limit(talk: Talk) -> None:
 
 
 async def test_a_story_and_a_temporary_session_leave_out(talk: Talk) -> None:
-    for fields in ({"model": "story"}, {"temporary": True}):
+    for model, is_temporary in (("story", False), ("chat", True)):
         talk.session = talk.parent = None
         for _ in range(12):
-            end = await talk.turn(**{**fields, "temporary": fields.get("temporary", False)})
+            end = await talk.turn(model=model, temporary=is_temporary)
             assert end["error"] is None
         assert f"Question number {talk.number - 11}:" not in prompt_text(talk.engine.requests[-1])
     assert talk.summaries == []

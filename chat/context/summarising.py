@@ -46,7 +46,6 @@ async def summarised(
         sampling=task.sampling,
         deadline_s=min(DEADLINE_S, request.deadline_s or DEADLINE_S),
     )
-    its = {"turn": turn.started, "process": process}
     try:
         with turn.asking(asked.request_id):
             made = await _made(turn, asked)
@@ -56,10 +55,12 @@ async def summarised(
         ids = task.prompt_with(known)
     except Exception as error:
         _log.warning("summary_failed", request_id=asked.request_id, reason=repr(error))
-        await write_database(summary_missed, **its)
+        await write_database(summary_missed, turn=turn.started, process=process)
         return request
     summary = _row(turn, asked, task, known, made.finished)
-    await write_database(summary_keep, **its, summary=summary, prompt_ids=ids)
+    await write_database(
+        summary_keep, turn=turn.started, process=process, summary=summary, prompt_ids=ids
+    )
     return replace(request, prompt_ids=tuple(ids))
 
 
