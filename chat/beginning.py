@@ -14,12 +14,13 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from chat import engine, live_settings, prompt_selectors, sampling, selectors, services
-from chat.context.reading import Asked, read, same_tokens
+from chat.context.reading import Asked, Reading, read, same_tokens
+from chat.context.summary_task import SummaryTask, with_task
 from chat.errors import InvalidRequest, ModelChanged
 from chat.files.attach import shown_with
 from chat.files.services import Shown
 from chat.prompt_selectors import ContinueContext, PromptContext
-from chat.prompting import continue_prompt
+from chat.prompting import Message, continue_prompt
 from chat.session_settings.presets import default_settings
 from chat.session_settings.values import checked, merged, system_prompt, when_full
 from chat.submission import Regeneration, Submission
@@ -41,12 +42,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """request: None where the same message had been accepted before; `started` is its turn."""
+    """request: None where the same message had been accepted before; `started` is its turn.
+    summary: what is to be made before the request, which then has another prompt."""
 
     session_id: uuid.UUID
     seq: int
     started: StartedTurn | None = None
     request: GenerateRequest | None = None
+    summary: SummaryTask | None = None
 
 
 def begin_turn(run: Run, *, owner_id: uuid.UUID, submission: Submission) -> Begun:
@@ -59,8 +62,11 @@ def begin_turn(run: Run, *, owner_id: uuid.UUID, submission: Submission) -> Begu
     how, params = _asked(run, submission, context)
     shown = shown_with(how, owner_id=owner_id, submission=submission, context=context)
     said = shown.prompt_text if shown else submission.text
-    reading = read(how, context, [*context.messages, {"role": "user", "content": said}])
-    plan = plan_of(run, submission.model, reading.ids, params, reading.record, shown)
+    messages = [*context.messages, {"role": "user", "content": said}]
+    reading, task = _read(how, context, messages)
+    plan = _planned(
+        plan_of(run, submission.model, reading.ids, params, reading.record, shown), task
+    )
     started = services.turn_start(
         owner_id=owner_id,
         session_id=submission.session_id,
@@ -70,19 +76,29 @@ def begin_turn(run: Run, *, owner_id: uuid.UUID, submission: Submission) -> Begu
         plan=plan,
         settings=dict(context.settings),
     )
-    return begun(owner_id, started, plan, params, None)
+    return replace(begun(owner_id, started, plan, params, None), summary=task)
 
 
 def regenerate_turn(run: Run, *, owner_id: uuid.UUID, regeneration: Regeneration) -> Begun:
     """Raises as `begin_turn` does."""
-    its = {"owner_id": owner_id, "session_id": regeneration.session_id}
-    context = prompt_selectors.regenerate_context(**its, message_id=regeneration.message_id)
+    context = prompt_selectors.regenerate_context(
+        owner_id=owner_id,
+        session_id=regeneration.session_id,
+        message_id=regeneration.message_id,
+    )
     assert context.parent_id is not None
     how, params = _asked(run, regeneration, context)
-    reading, shown = read(how, context, context.messages), _shown_before(context)
+    reading, task = _read(how, context, context.messages)
+    shown = _shown_before(context)
     plan = plan_of(run, regeneration.model, reading.ids, params, reading.record, shown)
-    started = services.turn_regenerate(**its, parent_id=context.parent_id, plan=plan)
-    return begun(owner_id, started, plan, params, None)
+    plan = _planned(plan, task)
+    started = services.turn_regenerate(
+        owner_id=owner_id,
+        session_id=regeneration.session_id,
+        parent_id=context.parent_id,
+        plan=plan,
+    )
+    return replace(begun(owner_id, started, plan, params, None), summary=task)
 
 
 def continue_turn(
@@ -133,6 +149,16 @@ def _asked(
     params = sampling.seeded(merged(run.defaults, its, asked.sampling))
     how = Asked(run.codec, asked.model, system_prompt(its), when_full(its), params.max_tokens)
     return how, params
+
+
+def _read(
+    how: Asked, context: PromptContext, messages: list[Message]
+) -> tuple[Reading, SummaryTask | None]:
+    return with_task(how, context, messages, read(how, context, messages))
+
+
+def _planned(plan: TurnPlan, task: SummaryTask | None) -> TurnPlan:
+    return plan if task is None else replace(plan, first=task.most_tokens)
 
 
 def _shown_before(context: PromptContext) -> Shown | None:

@@ -30,11 +30,12 @@ from chat.frames import (
     TurnBranchToken,
     TurnContinue,
     TurnRegenerate,
+    TurnRewrite,
     TurnStop,
     TurnSubmit,
 )
 from chat.generation import Accepted, turns
-from chat.glass.branch import TokenBranch
+from chat.glass.branch import Rewrite, TokenBranch
 from chat.middleware import request_id
 from chat.monitoring.registry import WS_CONNECTIONS
 from chat.outlet import Slot, encode
@@ -114,7 +115,11 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         except InvalidRequest as error:
             await self._send_error(error, frames.client_id(text_data or ""))
             return
-        name = parsed.client_id if isinstance(parsed, TurnSubmit | ContextCount) else None
+        name = (
+            parsed.client_id
+            if isinstance(parsed, TurnSubmit | TurnRewrite | ContextCount)
+            else None
+        )
         self._start(self._answer(parsed), name)
 
     async def _answer(self, parsed: frames.ClientFrame) -> None:
@@ -138,7 +143,7 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
                 )
             case TurnRegenerate():
                 await self._regenerate(parsed)
-            case TurnBranchToken():
+            case TurnBranchToken() | TurnRewrite():
                 await self._branch(parsed)
             case BranchShow():
                 await turns().show(
@@ -158,8 +163,13 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         )
         self._show(await turns().regenerate(owner_id=self.owner_id, regeneration=regeneration))
 
-    async def _branch(self, parsed: TurnBranchToken) -> None:
-        branch = TokenBranch(parsed.session_id, parsed.message_id, parsed.index, parsed.token_id)
+    async def _branch(self, parsed: TurnBranchToken | TurnRewrite) -> None:
+        ids = parsed.session_id, parsed.message_id
+        branch = (
+            Rewrite(*ids, parsed.text, parsed.client_id)
+            if isinstance(parsed, TurnRewrite)
+            else TokenBranch(*ids, parsed.index, parsed.token_id)
+        )
         self._show(await turns().branch(owner_id=self.owner_id, branch=branch))
 
     async def _submit(self, parsed: TurnSubmit) -> None:

@@ -113,6 +113,7 @@ def outcome_of(turn: LiveTurn, request: GenerateRequest, ending: Ending) -> Outc
         seed=finished.seed if finished else request.sampling.seed,
         deterministic=turn.began.deterministic if turn.began else False,
         timings=_timings(turn, len(ids)),
+        spent=turn.spent,
         error=turn.failure.as_dict() if turn.failure else None,
     )
 

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 from chat.branches import branch
 from chat.files.selectors import exported_files
-from chat.models import Generation, Message, Session, rating_of
+from chat.models import Generation, Message, Session, Summary, rating_of
 from chat.selectors import session_get
 
 SCHEMA = "tinyllm.session"
@@ -35,11 +35,25 @@ NUMBERS = (
     "finished_at",
 )
 
+SUMMARY = (
+    "id",
+    "message_id",
+    "text",
+    "messages",
+    "model",
+    "prompt_tokens",
+    "output_tokens",
+    "cached_tokens",
+    "sampling",
+    "fingerprint",
+    "created_at",
+)
+
 
 def exported(*, owner_id: uuid.UUID, session_id: uuid.UUID) -> dict[str, Any]:
-    """What JSON can carry, in three queries (five where there are files): the session, and its
-    messages from the oldest on, each with its parent's id, its files with the text in them, and the
-    generations that wrote it. Raises SessionNotFound."""
+    """What JSON can carry, in four queries (six where there are files): the session, its summaries
+    of earlier messages, and its messages from the oldest on, each with its parent's id, its files
+    with the text in them, and the generations that wrote it. Raises SessionNotFound."""
     session = session_get(owner_id=owner_id, session_id=session_id)
     rows = Message.objects.filter(session=session).select_related("feedback")
     messages = list(rows.order_by("created_at", "id"))
@@ -54,6 +68,7 @@ def exported(*, owner_id: uuid.UUID, session_id: uuid.UUID) -> dict[str, Any]:
         "version": VERSION,
         "session": _head(session),
         "shown": shown[-1].id if shown else None,
+        "summaries": list(Summary.objects.filter(session=session).values(*SUMMARY)),
         "messages": [
             _body(message, written.get(message.id, []), attached.get(message.id, {}))
             for message in messages
@@ -82,6 +97,9 @@ def as_markdown(told: dict[str, Any]) -> str:
     head = told["session"]
     lines = [f"# {head['title']}", "", f"*{head['model']} · {_time(head['created_at'])}*"]
     numbers: dict[uuid.UUID, int] = {}
+    summaries: dict[uuid.UUID, list[str]] = {}
+    for summary in told["summaries"]:
+        summaries.setdefault(summary["message_id"], []).append(summary["text"])
     above: uuid.UUID | None = None
     for message in _by_branch(told["messages"]):
         number = numbers[message["id"]] = len(numbers) + 1
@@ -90,6 +108,9 @@ def as_markdown(told: dict[str, Any]) -> str:
             names = ", ".join(file["name"] for file in message["files"])
             lines += ["", "*" + _("Files: {names}").format(names=names) + "*"]
         lines += ["", *(f"*{_measured(each)}*" for each in message["generations"])]
+        for text in summaries.get(message["id"], []):
+            lines += ["", f"> **{_('Summary of what came before')}**", ">"]
+            lines += [f"> {line}" for line in text.splitlines()]
         above = message["id"]
     return "\n".join(lines).rstrip() + "\n"
 

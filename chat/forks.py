@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from chat.branches import branch
+from chat.context.summary_rows import summaries_copy
 from chat.errors import MessageNotFound, TurnInProgress
 from chat.files.services import files_copy
 from chat.models import Generation, Message, Session
@@ -49,8 +50,10 @@ def session_fork(*, owner_id: uuid.UUID, session_id: uuid.UUID, message_id: uuid
     copies = _messages(session, path)
     Message.objects.bulk_create(copies.values(), ROWS)
     files_copy(copies=copies)
+    summaries = summaries_copy(copies=copies)
     Generation.objects.bulk_create(
-        [_generation(session, copies[each.message_id], each) for each in generations], ROWS
+        [_generation(session, copies[each.message_id], each, summaries) for each in generations],
+        ROWS,
     )
     index_new(copies.values())
     return session
@@ -73,13 +76,19 @@ def _messages(session: Session, path: list[Message]) -> dict[uuid.UUID, Message]
     return copies
 
 
-def _generation(session: Session, message: Message, origin: Generation) -> Generation:
-    """With its tokens in the row, also where the original's are in its log alone."""
+def _generation(
+    session: Session, message: Message, origin: Generation, summaries: dict[str, str]
+) -> Generation:
+    """With its tokens in the row, also where the original's are in its log alone. summaries: the
+    ids of their copies."""
     names = {field.attname for field in Generation._meta.concrete_fields} - {"id"}
     values = {name: getattr(origin, name) for name in names}
     ids = output_ids(origin)
     if ids != unpack(origin.output_ids):
         values["output_ids"], values["output_tokens"] = pack(ids), len(ids)
+    context = origin.context or {}
+    if summary := summaries.get(context.get("summary", "")):
+        values["context"] = context | {"summary": summary}
     return Generation(**{**values, "session_id": session.id, "message_id": message.id})
 
 

@@ -68,6 +68,16 @@ class TurnBranchToken:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnRewrite:
+    """Another answer in the place of that one, which begins with `text` and is written on."""
+
+    client_id: str
+    session_id: UUID
+    message_id: UUID
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class BranchShow:
     session_id: UUID
     message_id: UUID
@@ -89,6 +99,7 @@ ClientFrame = (
     | TurnContinue
     | TurnRegenerate
     | TurnBranchToken
+    | TurnRewrite
     | BranchShow
     | ContextCount
 )
@@ -118,15 +129,15 @@ def parse(text: str) -> ClientFrame:
         case "turn.stop":
             return TurnStop(fields.uuid("session_id"))
         case "turn.continue":
-            return TurnContinue(fields.uuid("session_id"), fields.uuid("message_id"))
+            return TurnContinue(*fields.ids())
         case "turn.regenerate":
-            ids = fields.uuid("session_id"), fields.uuid("message_id")
-            return TurnRegenerate(*ids, fields.text("model"), fields.sampling())
+            return TurnRegenerate(*fields.ids(), fields.text("model"), fields.sampling())
         case "turn.branch_token":
-            ids = fields.uuid("session_id"), fields.uuid("message_id")
-            return TurnBranchToken(*ids, fields.count("index"), fields.count("token_id"))
+            return TurnBranchToken(*fields.ids(), fields.count("index"), fields.count("token_id"))
+        case "turn.rewrite":
+            return TurnRewrite(fields.name(), *fields.ids(), fields.text("text"))
         case "branch.show":
-            return BranchShow(fields.uuid("session_id"), fields.uuid("message_id"))
+            return BranchShow(*fields.ids())
         case "context.count":
             its = fields.name(), fields.optional_uuid("session_id")
             return ContextCount(*its, fields.text("model"), fields.text("text"), fields.settings())
@@ -204,6 +215,10 @@ class _Fields:
             return UUID(self.text(name))
         except ValueError:
             raise self.wrong(name, _("a UUID")) from None
+
+    def ids(self) -> tuple[UUID, UUID]:
+        """Of a session, and of a message in it."""
+        return self.uuid("session_id"), self.uuid("message_id")
 
     def optional_uuid(self, name: str) -> UUID | None:
         return None if self.data.get(name) is None else self.uuid(name)

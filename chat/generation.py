@@ -24,12 +24,14 @@ from chat import (
     services,
 )
 from chat.beginning import Begun, Run, begin_turn, continue_turn, regenerate_turn
+from chat.context.summarising import summarised
+from chat.context.summary_task import SummaryTask
 from chat.database import in_database, write_database
 from chat.ending import Ending, end_turn
 from chat.errors import ShuttingDown
 from chat.event_log import EventLog
 from chat.filtering.stream import AnswerRefused, allowed
-from chat.glass.branch import TokenBranch, branch_turn
+from chat.glass.branch import Rewrite, TokenBranch, branch_turn
 from chat.glass.written import written
 from chat.live import LiveTurn
 from chat.middleware import request_id
@@ -108,9 +110,9 @@ class Turns:
         start = write_database(regenerate_turn, run, owner_id=owner_id, regeneration=regeneration)
         return await self._launch(start)
 
-    async def branch(self, *, owner_id: uuid.UUID, branch: TokenBranch) -> Accepted:
+    async def branch(self, *, owner_id: uuid.UUID, branch: TokenBranch | Rewrite) -> Accepted:
         """Begin another answer beside one that is there, which begins as it does and goes on with
-        another token. Raises ChatError, EngineError."""
+        another token, or begins as the person says. Raises ChatError, EngineError."""
         if not self._accepting:
             raise ShuttingDown
         session = {"owner_id": owner_id, "session_id": branch.session_id}
@@ -219,7 +221,7 @@ class Turns:
                 return Accepted(session_id, begun.seq, self.get(session_id))
             turn = self._live[session_id] = LiveTurn(started, self._pulse, request.request_id)
             self.log.open(started)
-            self._keep(asyncio.create_task(self._run(turn, request)))
+            self._keep(asyncio.create_task(self._run(turn, request, begun.summary)))
             if attended:
                 self._keep(asyncio.create_task(self._watch(turn)))
             await announce(session_id)
@@ -245,9 +247,11 @@ class Turns:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _run(self, turn: LiveTurn, request: GenerateRequest) -> None:
+    async def _run(
+        self, turn: LiveTurn, request: GenerateRequest, task: SummaryTask | None
+    ) -> None:
         session_id = turn.started.session_id
-        stream = self._streams[session_id] = asyncio.create_task(self._stream(turn, request))
+        stream = self._streams[session_id] = asyncio.create_task(self._stream(turn, request, task))
         ending = Ending("DONE")
         try:
             await stream
@@ -259,12 +263,17 @@ class Turns:
             ending = Ending("FAILED", error)
         finally:
             del self._streams[session_id]
+            request = turn.request or request
             payload, seq = await end_turn(self.log, turn, request, self.process, ending)
             del self._live[session_id]
             turn.end(payload, seq)
             await announce(session_id)
 
-    async def _stream(self, turn: LiveTurn, request: GenerateRequest) -> None:
+    async def _stream(
+        self, turn: LiveTurn, request: GenerateRequest, task: SummaryTask | None
+    ) -> None:
+        if task is not None:
+            request = turn.request = await summarised(turn, request, task, self.process)
         async with aclosing(engine.stream(request)) as events:
             async for event in allowed(events, before=turn.text):
                 if isinstance(event, Delta):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from json.encoder import encode_basestring as quoted
 from typing import Any
@@ -18,7 +20,15 @@ from chat.outlet import Composed, Frame, Outlet, composed, encode, frame
 from chat.pulse import Pulse
 from chat.readers import Readers
 from chat.turn_records import StartedTurn
-from inference.types import Began, Delta, Finished, Loading, Queued, Waiting
+from inference.types import Began, Delta, Finished, GenerateRequest, Loading, Queued, Waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Summarising:
+    """Earlier messages are being summarised. Tokens: of at most `total`."""
+
+    done: int
+    total: int
 
 
 @dataclass(slots=True, eq=False)
@@ -31,13 +41,15 @@ class _Reader:
     seq: int
     done: asyncio.Future[None]
     blocks: int | None = None
-    told: Waiting | None = None
+    told: Waiting | Summarising | None = None
     shown: str | None = None
 
 
 class LiveTurn:
     """Event numbers: `started.seq` is turn.started's, each delta takes the next one. shown: the end
-    of the branch that is shown, where another was chosen since the turn began."""
+    of the branch that is shown, where another was chosen since the turn began. request: what the
+    engine is asked where that is not as planned, spent: tokens of prompt and output that went
+    before it (`chat.context.summarising`)."""
 
     def __init__(self, started: StartedTurn, pulse: Pulse, request_id: str = "") -> None:
         self.started, self.request_id = started, request_id
@@ -49,11 +61,13 @@ class LiveTurn:
         self.finished: Finished | None = None
         self.shown: str | None = None
         self.failure: WireError | None = None
+        self.request: GenerateRequest | None = None
+        self.spent = (0, 0)
         self.began_at = time.monotonic()
         self.first_text_at: float | None = None
         self._logged_tokens = 0
         self._delta_offsets: list[int] = []
-        self._waiting: Waiting | None = None
+        self._waiting: Waiting | Summarising | None = None
         self._end: Frame | None = None
         self._over = asyncio.Event()
         self._pulse = pulse
@@ -77,9 +91,18 @@ class LiveTurn:
         """The message.end frame, once the turn is over and its row is written."""
         return self._end
 
-    def wait(self, event: Waiting) -> None:
+    def wait(self, event: Waiting | Summarising) -> None:
         self._waiting = event
         self._notify()
+
+    @contextmanager
+    def asking(self, request_id: str) -> Iterator[None]:
+        """While the engine works for this turn under another name."""
+        own, self.request_id = self.request_id, request_id
+        try:
+            yield
+        finally:
+            self.request_id = own
 
     def show(self, message_id: str) -> None:
         """Tell every reader which branch is shown from now on, by the message at its end."""
@@ -207,10 +230,11 @@ class LiveTurn:
             self._told[key] = Composed("message.delta", self.seq, text + "}")
         return self._told[key]
 
-    def _waiting_frame(self, event: Waiting) -> Composed:
+    def _waiting_frame(self, event: Waiting | Summarising) -> Composed:
         if isinstance(event, Queued):
             fields = {"position": event.position}
             return composed(frame("queue.position", seq=self.seq, **self._ids, **fields))
-        kind = "model.loading" if isinstance(event, Loading) else "prompt.progress"
+        kinds = {Loading: "model.loading", Summarising: "context.summarising"}
+        kind = kinds.get(type(event), "prompt.progress")
         fields = {"done": event.done, "total": event.total}
         return composed(frame(kind, seq=self.seq, **self._ids, **fields))

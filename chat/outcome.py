@@ -12,7 +12,8 @@ from chat.models import can_continue
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a turn ended. content: the whole message; the rest is of this generation alone."""
+    """How a turn ended. content: the whole message; the rest is of this generation alone. spent:
+    tokens of prompt and output that went before it, on a summary."""
 
     status: str
     content: str
@@ -26,12 +27,14 @@ class Outcome:
     deterministic: bool = False
     timings: dict[str, float] = field(default_factory=dict)
     error: dict[str, Any] | None = None
+    spent: tuple[int, int] = (0, 0)
 
     @property
     def charged(self) -> tuple[int, int]:
-        """Prompt and output tokens. An answer that never began costs nothing."""
+        """Prompt and output tokens. An answer that never began costs nothing but the summary."""
         began = self.output_tokens > 0 or self.status == "DONE"
-        return (self.prompt_tokens if began else 0, self.output_tokens)
+        prompt, output = self.spent
+        return (prompt + (self.prompt_tokens if began else 0), output + self.output_tokens)
 
 
 def end_payload(session_id: uuid.UUID, message_id: uuid.UUID, outcome: Outcome) -> dict[str, Any]:

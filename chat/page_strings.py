@@ -119,6 +119,7 @@ def _status() -> dict[str, str]:
         "queue": _("Waiting, place {n} in the queue"),
         "loading": _("Loading the model… {percent} %"),
         "reading": _("Reading, {percent} %"),
+        "summarising": _("Summarising earlier messages…"),
         "retry": _("Try again now"),
         "retry_in": _("Trying again in {n} s"),
         "finished": _("The answer is finished."),

@@ -9,9 +9,10 @@ from typing import Any
 from chat.branches import branch
 from chat.errors import CannotContinue, MessageNotFound
 from chat.files import selectors as files
-from chat.models import Generation, Message, MessageReading
+from chat.models import Generation, Message, MessageReading, Summary
 from chat.packing import of_shown_text, unpack
 from chat.selectors import session_get
+from chat.session_settings.values import when_full
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,15 @@ class PreviousTurn:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownSummary:
+    """What a model may read in place of the oldest messages of a branch. messages: how many."""
+
+    id: uuid.UUID
+    messages: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class ContinueContext:
     """answer_start: the index in the prompt at which the answer begins, its earlier parts too."""
 
@@ -39,14 +49,17 @@ class ContinueContext:
 @dataclass(frozen=True, slots=True)
 class PromptContext:
     """What a new message builds on. messages: [{role, content}, ...] from the root to parent_id, as
-    a model reads them. settings: the session's. readings: of those that were read with files, in
-    this order."""
+    a model reads them, ids: theirs. settings: the session's. readings: of those that were read
+    with files, in this order. summaries: of the beginning of this branch, the shortest first; only
+    where they are wanted."""
 
     parent_id: uuid.UUID | None
     messages: list[dict[str, str]]
     previous: PreviousTurn | None
     settings: dict[str, Any] = field(default_factory=dict)
     readings: dict[uuid.UUID, MessageReading] = field(default_factory=dict)
+    ids: list[uuid.UUID] = field(default_factory=list)
+    summaries: list[KnownSummary] = field(default_factory=list)
 
 
 def prompt_context(
@@ -92,7 +105,21 @@ def _built_on(
         previous=_previous(generation),
         settings=settings,
         readings=readings,
+        ids=[each.id for each in path],
+        summaries=_summaries(path) if when_full(settings) == "summarise" else [],
     )
+
+
+def _summaries(path: list[Message]) -> list[KnownSummary]:
+    """Those that reach to a message of this branch: others were made of other words."""
+    rows = Summary.objects.filter(session_id=path[0].session_id)
+    ids = {each.id for each in path}
+    return [KnownSummary(row.id, row.messages, row.text) for row in rows if row.message_id in ids]
+
+
+def turn_of(*, message_id: uuid.UUID) -> PreviousTurn | None:
+    """The generation that wrote the end of an answer, as the turn after it builds on it."""
+    return _previous(Generation.objects.filter(message=message_id).order_by("created_at").last())
 
 
 def _previous(generation: Generation | None) -> PreviousTurn | None:

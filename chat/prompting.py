@@ -76,12 +76,12 @@ def splice(
     """`next_prompt`, and how it was made."""
     before = [*previous_prompt_ids, *previous_output_ids]
     if codec.kind is ModelKind.COMPLETION:
-        tail_ids = _encode_after_text(codec, messages[-1]["content"])
+        tail_ids = encode_after_text(codec, messages[-1]["content"])
     else:
         tail = _tail(codec, messages)
         if tail is None:
             return Splice(first_prompt(codec, messages), appended=False)
-        tail_ids = _without_end_of_turn(codec, before, _encode_after_text(codec, tail))
+        tail_ids = _without_end_of_turn(codec, before, encode_after_text(codec, tail))
     return Splice(_fitting(codec, before + tail_ids), appended=True)
 
 
@@ -155,7 +155,7 @@ def _without_end_of_turn(codec: Codec, before: Sequence[int], tail: list[int]) -
     return tail if codec.decode(tail[:index]).strip() else tail[index + 1 :]
 
 
-def _encode_after_text(codec: Codec, text: str) -> list[int]:
+def encode_after_text(codec: Codec, text: str) -> list[int]:
     """Tokens of text that goes on after other text. A sentencepiece-like tokenizer begins whatever
     it encodes with a space, so there the text is encoded after an anchor, which is cut off."""
     if codec.decode(codec.encode("a") * 2) == "aa":

@@ -70,7 +70,12 @@ def turn_start(
 
 @transaction.atomic
 def turn_regenerate(
-    *, owner_id: uuid.UUID, session_id: uuid.UUID, parent_id: uuid.UUID, plan: TurnPlan
+    *,
+    owner_id: uuid.UUID,
+    session_id: uuid.UUID,
+    parent_id: uuid.UUID,
+    plan: TurnPlan,
+    client_id: str | None = None,
 ) -> StartedTurn:
     """One more answer to the message `parent_id`. The session keeps its model, whichever this one
     is of. Raises as `turn_start` does."""
@@ -82,7 +87,7 @@ def turn_regenerate(
     role = Message.Role.ASSISTANT
     answer = Message(session=session, parent_id=parent_id, role=role, content=plan.content)
     insert(answer)
-    return _begin(session, answer, plan)
+    return _begin(session, answer, plan, client_id=client_id)
 
 
 @transaction.atomic
@@ -131,7 +136,7 @@ def _begin(
     user_message: dict[str, Any] | None = None,
     continued: bool = False,
 ) -> StartedTurn:
-    length = len(plan.prompt_ids)
+    length = plan.first + len(plan.prompt_ids)
     charge = reserve(owner_id=session.owner_id, prompt_tokens=length, wanted=plan.wanted)
     generation = _generation(session, answer, plan, charge)
     try:

@@ -15,7 +15,8 @@ from chat.usage import Charge
 class TurnPlan:
     """What a turn will run, decided before anything is written. shown: of files. content: the text
     that a new answer begins with, whose tokens (at prefix_offsets in it) are the last of
-    prompt_ids. wanted: tokens that its answer may have at most."""
+    prompt_ids. wanted: tokens that its answer may have at most, first: that a summary may cost
+    before it."""
 
     model: str
     prompt_ids: Sequence[int]
@@ -28,6 +29,7 @@ class TurnPlan:
     content: str = ""
     prefix_offsets: Sequence[int] = ()
     wanted: int = 0
+    first: int = 0
 
 
 @dataclass(frozen=True, slots=True)

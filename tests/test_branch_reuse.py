@@ -1,4 +1,5 @@
-"""Two branches share what they have in common: it is read once, by the real engine."""
+"""Two branches share what they have in common, and so do a conversation and its summary: it is read
+once, by the real engine."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from chat import engine
-from chat.models import Generation
+from chat.models import Generation, Summary
 from chat.packing import unpack
 from inference.engine_thread import EngineThread
 from inference.options import EngineOptions
@@ -68,3 +69,26 @@ async def test_what_two_branches_have_in_common_is_read_once() -> None:
         )
         assert 0 < edited.cached_tokens <= shared
         assert shared - edited.cached_tokens < 16
+
+
+@pytest.mark.usefixtures("real")
+async def test_a_summary_is_made_of_what_is_in_the_cache_and_read_once() -> None:
+    chosen = {"when_full": "summarise", "max_tokens": 24}
+    async with Page() as page:
+        where: dict[str, Any] = {"settings": chosen}
+        rows: list[Generation] = []
+        while not await Summary.objects.aexists():
+            assert len(rows) < 20
+            await page.submit(f"{len(rows)}. {TALE}", model="tiny", sampling=SAMPLED, **where)
+            end, row = await ended(page)
+            rows.append(row)
+            where = {"session_id": end["session_id"], "parent_id": end["message_id"]}
+        summary = await Summary.objects.aget()
+        before = next(row for row in rows if row.message_id == summary.message_id)
+        known = len(unpack(before.prompt_ids)) + len(unpack(before.output_ids))
+        assert known - 16 <= summary.cached_tokens < summary.prompt_tokens
+        await page.submit("And then?", model="tiny", sampling=SAMPLED, **where)
+        _end, after = await ended(page)
+    written = [*unpack(rows[-1].prompt_ids), *unpack(rows[-1].output_ids)]
+    assert unpack(after.prompt_ids)[: len(written)] == written
+    assert len(written) - 16 <= after.cached_tokens <= len(written)

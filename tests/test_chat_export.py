@@ -93,7 +93,7 @@ async def test_it_costs_the_same_however_long(
 
     def counted() -> None:
         owner, found = local_user().id, Session.objects.get(id=session).id
-        with django_assert_num_queries(3):
+        with django_assert_num_queries(4):
             exported(owner_id=owner, session_id=found)
 
     await in_database(counted)

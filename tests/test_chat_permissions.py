@@ -183,10 +183,11 @@ FRAMES: dict[str, tuple[dict[str, Any], str]] = {
     "turn.continue": ({}, "cannot_continue"),
     "turn.regenerate": ({"model": "chat"}, "turn.started"),
     "turn.branch_token": ({"index": 3, "token_id": 65}, "turn.started"),
+    "turn.rewrite": ({"client_id": "r", "text": "Hi"}, "turn.started"),
     "branch.show": ({}, ""),
     "context.count": ({"client_id": "g", "model": "chat", "text": ""}, "context.counted"),
 }
-WRITTEN = {"turn.submit": 2, "turn.regenerate": 1, "turn.branch_token": 1}
+WRITTEN = {"turn.submit": 2, "turn.regenerate": 1, "turn.branch_token": 1, "turn.rewrite": 1}
 """Messages that come of what the owner may do."""
 
 

@@ -58,14 +58,14 @@ class Talk:
         reading = read(self.asked, self.context, messages)
         parts = before.as_json()["parts"]
         assert sum(parts.values()) - parts["reply"] == len(reading.ids), "counted as it is read"
-        assert before.left_out == reading.first
+        assert before.left_out == reading.memory.first
         output = self.asked.codec.encode(answer)
         fingerprint = engine.fingerprint(self.asked.codec)
         self.previous = PreviousTurn(
             self.asked.model, fingerprint, reading.ids, output, reading.record
         )
         self.messages = [*messages, said("assistant", answer)]
-        self.left_out.append(reading.first)
+        self.left_out.append(reading.memory.first)
         self.appended.append(reading.appended)
         return reading.ids
 
@@ -123,7 +123,7 @@ def test_one_who_asks_for_all_again_gets_all_or_a_refusal(small: TokenizerCodec)
         read(talk.asked, talk.context, [*talk.messages, said("user", "And?")])
     small.context_length = 8192
     reading = read(talk.asked, talk.context, [*talk.messages, said("user", "And?")])
-    assert (reading.first, reading.appended) == (0, False)
+    assert (reading.memory.first, reading.appended) == (0, False)
     assert QUESTIONS[0] in small.decode(reading.ids)
 
 
@@ -138,7 +138,7 @@ def test_a_message_that_is_too_long_alone_is_refused_whatever_was_chosen(
     assert told.message > 400
     # one that just fits goes alone, with less room for its answer
     reading = read(talk.asked, talk.context, [*talk.messages, said("user", "sea " * 360)])
-    assert reading.first == 2
+    assert reading.memory.first == 2
 
 
 def test_a_story_slides_too(codec: TokenizerCodec) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from chat.setup import setup_token_create
 from tests.fake_engine import FakeEngine
 
 pytestmark = [pytest.mark.django_db, pytest.mark.fake_engine]
+ROOT = Path(__file__).resolve().parent.parent
 HOSTILE = "</script><script>alert(1)</script><b>"
 
 
@@ -163,3 +165,15 @@ def test_the_setup_form_is_guarded_against_forgery() -> None:
     strict = Client(headers={"host": "localhost"}, enforce_csrf_checks=True)
     answer = strict.post(link, {"username": "eve", "password": "correct horse battery"})
     assert answer.status_code == 403
+
+
+def test_the_list_of_shortcuts_has_each_of_them(page: Client) -> None:
+    """Those that `shortcuts.js` listens for, by the keys that it names."""
+    source = (ROOT / "static/chat/shortcuts.js").read_text()
+    tables = re.findall(r"return \{ (.+?) \}\[key\]", source)
+    keys = [[entry.split(":")[0].strip('" ') for entry in table.split(", ")] for table in tables]
+    listed = re.findall(r"<dt>(.*?)</dt>", page.get("/").content.decode())
+    shown = {tuple(re.findall(r"<kbd>(.*?)</kbd>", entry.lower())) for entry in listed}
+    shifted, plain = keys
+    assert {("ctrl", "shift", key) for key in shifted} | {("ctrl", key) for key in plain} <= shown
+    assert len(shifted) + len(plain) > 6

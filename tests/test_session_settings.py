@@ -151,7 +151,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("system_prompt", 3, "100,000"),
     ("system_prompt", "nul \x00", "100,000"),
     ("temperature", "half \ud800", "0 to 2"),
-    ("when_full", "explode", "refuse or slide"),
+    ("when_full", "explode", "refuse, slide or summarise"),
 ]
 
 

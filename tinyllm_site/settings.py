@@ -99,7 +99,7 @@ STORAGES = {
         "BACKEND": (
             "django.contrib.staticfiles.storage.StaticFilesStorage"
             if TINYLLM_LOCAL
-            else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+            else "tinyllm_site.static_storage.HashedStaticFilesStorage"
         )
     },
 }

@@ -1,21 +1,24 @@
-"""Another answer that begins as one that is there, goes on with a token of a person's choice, and
-is written on by the model from there."""
+"""Another answer that begins as one that is there, or as a person has rewritten it, and is written
+on by the model from there."""
 
 from __future__ import annotations
 
 import uuid
+from bisect import bisect_right
 from dataclasses import dataclass, replace
 
 from django.utils.translation import gettext as _
 
-from chat import sampling, services
+from chat import filtering, sampling, services
 from chat.beginning import Begun, Run, begun, plan_of
 from chat.engine import PromptCodec
 from chat.errors import InvalidRequest, ModelChanged
 from chat.files.selectors import passages_of
 from chat.files.services import Shown
 from chat.glass.inspect import changes, check_index
-from chat.glass.written import Written
+from chat.glass.written import Part, Written
+from chat.prompting import encode_after_text
+from chat.submission import check_text
 from inference.errors import ContextLengthExceeded
 
 _REPLACEMENT = "\ufffd"
@@ -31,30 +34,107 @@ class TokenBranch:
     token_id: int
 
 
-def branch_turn(run: Run, *, owner_id: uuid.UUID, branch: TokenBranch, found: Written) -> Begun:
-    """Raises InvalidRequest, ModelChanged, ContextLengthExceeded, and what `turn_regenerate`
-    raises."""
-    check_index(found, branch.index)
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """text: what the answer begins with, in place of what `message_id` says. client_id: the
+    sender's name for it."""
+
+    session_id: uuid.UUID
+    message_id: uuid.UUID
+    text: str
+    client_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Beginning:
+    """Of an answer: its tokens, where the text of each begins in `text`, and the part of the old
+    answer whose sampling goes on."""
+
+    ids: list[int]
+    starts: list[int]
+    text: str
+    part: Part
+
+
+def branch_turn(
+    run: Run, *, owner_id: uuid.UUID, branch: TokenBranch | Rewrite, found: Written
+) -> Begun:
+    """Raises InvalidRequest, EmptyInput, InputTooLong, ModelChanged, ContextLengthExceeded, and
+    what `turn_regenerate` raises."""
+    if isinstance(branch, TokenBranch):
+        check_index(found, branch.index)
     if {"tokenizer", "template"} & set(changes(run.codec, found)):
         raise ModelChanged(found.model)
-    _check_token(run.codec, branch.token_id)
-    given = [*found.ids[: branch.index], branch.token_id]
-    ids = [*found.context, *given]
+    given = (
+        _chosen(run.codec, branch, found)
+        if isinstance(branch, TokenBranch)
+        else _rewritten(run.codec, branch, found)
+    )
+    ids = [*found.context, *given.ids]
     if len(ids) >= run.codec.context_length:
         raise ContextLengthExceeded(len(ids), run.codec.context_length)
-    part = found.part(branch.index)
-    params = sampling.from_json(part.sampling)
+    params = sampling.from_json(given.part.sampling)
     passages = passages_of(message_id=found.parent_id)
     shown = Shown((), "", 0, passages) if passages else None
     plan = replace(
-        plan_of(run, found.model, ids, params, part.context, shown),
-        content=settled(run.codec.decode(given)),
-        prefix_offsets=found.starts[: branch.index + 1],
+        plan_of(run, found.model, ids, params, given.part.context, shown),
+        content=given.text,
+        prefix_offsets=given.starts,
     )
     started = services.turn_regenerate(
-        owner_id=owner_id, session_id=branch.session_id, parent_id=found.parent_id, plan=plan
+        owner_id=owner_id,
+        session_id=branch.session_id,
+        parent_id=found.parent_id,
+        plan=plan,
+        client_id=None if isinstance(branch, TokenBranch) else branch.client_id,
     )
     return begun(owner_id, started, plan, params, len(found.context))
+
+
+def _chosen(codec: PromptCodec, branch: TokenBranch, found: Written) -> _Beginning:
+    _check_token(codec, branch.token_id)
+    ids = [*found.ids[: branch.index], branch.token_id]
+    starts = found.starts[: branch.index + 1]
+    return _Beginning(ids, starts, settled(codec.decode(ids)), found.part(branch.index))
+
+
+def _rewritten(codec: PromptCodec, branch: Rewrite, found: Written) -> _Beginning:
+    """The old tokens as far as the text is the old one, so that what is in the cache is found; the
+    tokens of the rest behind them."""
+    check_text(branch.text)
+    text = filtering.incoming(branch.text)
+    same = _length_in_common(found.content, text)
+    ends = [*found.starts[1:], len(found.content)]
+    kept = bisect_right(ends, same)
+    # a token without text begins a character that a later one completes
+    while kept and ends[kept - 1] == found.starts[kept - 1]:
+        kept -= 1
+    cut = ends[kept - 1] if kept else 0
+    rest = encode_after_text(codec, text[cut:]) if text[cut:] else []
+    before = (found.ids[kept - 1] if kept else found.context[-1],)
+    starts = [*found.starts[:kept], *_starts(codec, before, rest, cut, len(text))]
+    return _Beginning([*found.ids[:kept], *rest], starts, text, found.parts[0])
+
+
+def _length_in_common(one: str, other: str) -> int:
+    shorter = min(len(one), len(other))
+    return next((i for i in range(shorter) if one[i] != other[i]), shorter)
+
+
+def _starts(
+    codec: PromptCodec, before: tuple[int, ...], ids: list[int], start: int, end: int
+) -> list[int]:
+    """Where the text of each token begins, behind the token `before`, with the first at `start`."""
+    starts: list[int] = []
+    head, waiting = codec.decode(before), list[int]()
+    for token in ids:
+        starts.append(min(start, end))
+        waiting.append(token)
+        text = codec.decode([*before, *waiting])
+        if not text.endswith(_REPLACEMENT):
+            start += len(text) - len(head)
+            before, head, waiting = (token,), codec.decode([token]), []
+    return starts
 
 
 def settled(text: str) -> str:

@@ -13,6 +13,7 @@ from chat.models.people import SetupToken, User
 from chat.models.preset import Preset
 from chat.models.settings import SiteSetting
 from chat.models.sharing import ShareLink
+from chat.models.summary import Summary
 from chat.models.usage import Quota, Usage
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "SetupToken",
     "ShareLink",
     "SiteSetting",
+    "Summary",
     "Usage",
     "User",
     "can_continue",

@@ -43,8 +43,12 @@ WHEN_FULL = Field(
     "when_full",
     "choice",
     _("When the context is full"),
-    _("A model reads only so many tokens at once. A line shows where its memory begins."),
-    _("refuse or slide"),
+    _(
+        "A model reads only so many tokens at once. A line shows where its memory begins. "
+        "The summary is the model's own; a story and a temporary session have none, and there the "
+        "oldest turns are left out."
+    ),
+    _("refuse, slide or summarise"),
 )
 SAMPLING = (
     Field(

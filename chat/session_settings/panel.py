@@ -63,7 +63,14 @@ def _gauge() -> dict[str, str]:
         "context_used": _("Context {percent} % full"),
         "context_of": _("{used} of {total} tokens"),
         "context_left_out": _("The oldest {n} messages are no longer read."),
+        "context_summarised": _("The oldest {n} messages are read as a summary."),
+        "context_to_summarise": _("The oldest {n} messages will be summarised."),
         "context_refused": _("No room: the next message would be refused."),
         "context_tight": _("Little room is left for an answer."),
         "memory_begins": _("The model no longer reads what stands above this line."),
+        "memory_summary": _("Summary of what came before"),
+        "memory_to_summarise": _("What stands above this line will be summarised."),
+        "memory_not_summarised": _(
+            "What stands above this line could not be summarised, and is no longer read."
+        ),
     }

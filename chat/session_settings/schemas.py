@@ -14,7 +14,7 @@ Values = dict[str, Any]
 _VALUES = (
     "What the person chose; what is absent is the model's default. system_prompt, temperature, "
     "top_k, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty, seed, "
-    'max_tokens, stop, when_full ("refuse" or "slide").'
+    'max_tokens, stop, when_full ("refuse", "slide" or "summarise").'
 )
 
 

@@ -15,8 +15,8 @@ from chat.session_settings.fields import BY_NAME, MAX_SYSTEM_PROMPT, SAMPLING
 from inference.errors import InvalidParameter
 from inference.types import SamplingParams
 
-WhenFull = Literal["refuse", "slide"]
-WHEN_FULL: tuple[WhenFull, ...] = ("refuse", "slide")
+WhenFull = Literal["refuse", "slide", "summarise"]
+WHEN_FULL: tuple[WhenFull, ...] = ("refuse", "slide", "summarise")
 _SAMPLING = {field.name for field in SAMPLING}
 
 Settings = Mapping[str, Any]
@@ -50,7 +50,8 @@ def system_prompt(settings: Settings) -> str:
 
 
 def when_full(settings: Settings) -> WhenFull:
-    return "slide" if settings.get("when_full") == "slide" else "refuse"
+    chosen = settings.get("when_full")
+    return next((each for each in WHEN_FULL if each == chosen), "refuse")
 
 
 def _is_text(value: object) -> bool:

@@ -32,7 +32,7 @@ from chat.prompt_selectors import PreviousTurn, PromptContext
 from chat.pulse import Pulse
 from chat.rendering import render_blocks
 from chat.replay import started_frame
-from chat.session_settings.values import checked, merged, system_prompt, when_full
+from chat.session_settings.values import WhenFull, checked, merged, system_prompt, when_full
 from chat.submission import Submission, check_text, default_sampling
 from chat.temporary.sessions import TemporarySession, temporary_sessions
 from chat.turn_records import StartedTurn
@@ -87,7 +87,8 @@ async def _request(
     model, codec = submission.model, await engine.client().codec(submission.model)
     its, context = session.settings, PromptContext(None, session.messages, session.before)
     params = sampling.seeded(merged(default_sampling(model), its, submission.sampling))
-    how = Asked(codec, model, system_prompt(its), when_full(its), params.max_tokens)
+    full: WhenFull = "refuse" if when_full(its) == "refuse" else "slide"  # a summary would be kept
+    how = Asked(codec, model, system_prompt(its), full, params.max_tokens)
     said = {"role": "user", "content": submission.text}
     reading = await asyncio.to_thread(read, how, context, [*session.messages, said])
     length = len(reading.ids)

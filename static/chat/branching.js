@@ -62,9 +62,14 @@ export class Branching {
 
   #edit(message, text, client_id) {
     if (this.#isBusy()) return false;
+    const session_id = this.socket.session;
+    if (message.element.dataset.role === "assistant") {
+      this.socket.send("turn.rewrite", { client_id, session_id, message_id: message.id, text });
+      return true;
+    }
     this.socket.send("turn.submit", {
       client_id,
-      session_id: this.socket.session,
+      session_id,
       text,
       model: this.models.current.name,
       parent_id: this.conversation.parentOf(message),

@@ -7,9 +7,9 @@ import { number, say } from "./strings.js";
 const AHEAD = "1000px 0px 0px"; // so far above what is seen they are asked for
 
 export class Earlier {
-  /** box: the scrolling element. failed: called with a message for the person. */
-  constructor(box, conversation, failed) {
-    Object.assign(this, { box, conversation, failed });
+  /** box: the scrolling element. failed(message): for the person. came(): some are there now. */
+  constructor(box, conversation, { failed, came }) {
+    Object.assign(this, { box, conversation, failed, came });
     this.button = document.getElementById("earlier");
     this.button.addEventListener("click", () => this.load());
     this.near = new IntersectionObserver(
@@ -50,6 +50,7 @@ export class Earlier {
     if (!page || root !== this.conversation.root || start !== this.conversation.start) return false;
     const toEnd = this.box.scrollHeight - this.box.scrollTop;
     this.conversation.prepend(page.html, page.messages);
+    this.came();
     this.box.scrollTop = this.box.scrollHeight - toEnd;
     this.show(page.before);
     return true;

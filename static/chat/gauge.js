@@ -5,6 +5,8 @@ import { number, say } from "./strings.js";
 
 const PAUSE = 500; // ms without a key before a draft is counted
 const LONG = 200; // characters by which a draft must have changed
+const OPTIONAL = new Set(["summary", "files"]); // no row where there is none
+const LEFT_OUT = { summarised: "context_summarised", to_summarise: "context_to_summarise" };
 const TIGHT = 128; // tokens of room for an answer that are worth a word
 
 export class Gauge {
@@ -49,8 +51,8 @@ export class Gauge {
     return ours;
   }
 
-  #show({ context_length: total, parts, left_out }) {
-    const used = parts.system + parts.files + parts.history + parts.message;
+  #show({ context_length: total, parts, left_out, memory }) {
+    const used = parts.system + parts.summary + parts.files + parts.history + parts.message;
     const percent = number(Math.min(100, Math.ceil((100 * used) / total)));
     for (const [name, tokens] of Object.entries({ ...parts, free: Math.max(0, total - used) })) {
       const bar = this.box.querySelector(`[data-bar=${name}]`);
@@ -58,25 +60,26 @@ export class Gauge {
       const row = this.detail.querySelector(`[data-part=${name}]`);
       if (!row) continue;
       row.querySelector("dd").textContent = number(tokens);
-      row.hidden = name === "files" && !tokens;
+      row.hidden = OPTIONAL.has(name) && !tokens;
     }
     const label = say("context_used", { percent });
     this.box.querySelector(".percent").textContent = `${percent} %`;
     this.box.querySelector("button").setAttribute("aria-label", label);
     const sum = say("context_of", { used: number(used), total: number(total) });
     this.detail.querySelector(".sum").textContent = sum;
-    this.#warn(total - used, left_out);
+    this.#warn(total - used, left_out, memory);
     this.box.hidden = false;
   }
 
-  #warn(left, leftOut) {
+  #warn(left, leftOut, memory) {
     const words = [];
-    if (leftOut) words.push(say("context_left_out", { n: number(leftOut) }));
+    if (leftOut) words.push(say(LEFT_OUT[memory] ?? "context_left_out", { n: number(leftOut) }));
     if (left <= 0) words.push(say("context_refused"));
     else if (left < TIGHT) words.push(say("context_tight"));
     const warning = this.detail.querySelector(".warning");
     warning.textContent = words.join(" ");
     warning.hidden = !words.length;
+    warning.classList.toggle("calm", left >= TIGHT && memory in LEFT_OUT);
     this.box.classList.toggle("full", left < TIGHT);
   }
 }

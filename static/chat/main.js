@@ -14,7 +14,7 @@ import { listenForForking } from "./fork.js";
 import { Gauge } from "./gauge.js";
 import { Glass } from "./glass.js";
 import { Import } from "./import.js";
-import { showMemory } from "./memory_line.js";
+import { MemoryLine } from "./memory_line.js";
 import { Models } from "./models.js";
 import { Retry } from "./retry.js";
 import { Scroll } from "./scroll.js";
@@ -37,6 +37,7 @@ const pageState = (page) => JSON.parse(page.getElementById("page-state").textCon
 const state = pageState(document);
 let rewinds = 0;
 const conversation = new Conversation(byId("conversation"), state);
+const memory = new MemoryLine(conversation);
 const scroll = new Scroll(byId("scroll"), byId("newest"));
 const retry = new Retry(byId("retry"));
 const status = new Status(() => retry.cancel());
@@ -45,7 +46,7 @@ const models = new Models(state.models, state.session?.model, modelChosen);
 const settings = new SettingsPanel(state.settings, state.session?.id, models, count);
 const gauge = new Gauge(
   (fields) => socket.send("context.count", { ...place(), ...fields, ...settings.forNew }),
-  ({ left_out }) => showMemory(conversation.root, left_out),
+  (frame) => memory.told(frame),
 );
 const attachments = new Attachments(byId("composer"), state.files, {
   changed: () => composer.refresh(),
@@ -80,7 +81,7 @@ const socket = new Socket({
   },
 });
 const rooms = { conversation, socket, status, composer, models, retry, scroll };
-const earlier = new Earlier(byId("scroll"), conversation, failed);
+const earlier = new Earlier(byId("scroll"), conversation, { failed, came: () => memory.show() });
 const branching = new Branching(byId("scroll"), rooms);
 conversation.onMismatch = rewind;
 new Glass(byId("scroll"), status, (...choice) => branching.fromToken(...choice));
@@ -144,9 +145,7 @@ function apply(frame) {
   if (frame.type === "branch.shown") return branchShown(frame.message_id);
   conversation.apply(frame);
   if (frame.type === "turn.started") started(frame);
-  if (frame.type === "queue.position") status.say(say("queue", { n: frame.position }));
-  if (frame.type === "model.loading") status.progress("loading", frame.done, frame.total);
-  if (frame.type === "prompt.progress") status.progress("reading", frame.done, frame.total);
+  status.waiting(frame);
   if (frame.type === "message.delta") arrived();
   if (frame.type === "message.end") ended(frame);
   showBusy();

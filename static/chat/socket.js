@@ -10,6 +10,7 @@ const LONGEST_WAIT = 8000;
 const UNNUMBERED = new Set([
   "queue.position",
   "model.loading",
+  "context.summarising",
   "prompt.progress",
   "branch.shown",
 ]);

@@ -2,6 +2,12 @@
 
 import { number, say } from "./strings.js";
 
+const WORK = {
+  "model.loading": "loading",
+  "context.summarising": "summarising",
+  "prompt.progress": "reading",
+};
+
 export class Status {
   /** cleared: called when an error is taken off the page. */
   constructor(cleared) {
@@ -20,9 +26,11 @@ export class Status {
     if (this.line.textContent !== text) this.line.textContent = text;
   }
 
-  /** key: of the words for what goes on. */
-  progress(key, done, total) {
-    this.say(done < total ? say(key, { percent: number((100 * done) / total) }) : "");
+  /** What an answer waits for, if the frame is about that. */
+  waiting({ type, position, done, total }) {
+    if (type === "queue.position") this.say(say("queue", { n: position }));
+    if (!WORK[type]) return;
+    this.say(done < total ? say(WORK[type], { percent: number((100 * done) / total) }) : "");
   }
 
   /** For those who listen: the words that arrive are not read aloud one by one. */

@@ -91,6 +91,7 @@ def test_a_preset_is_kept_replaced_renamed_and_begins_new_sessions(chat: Chat) -
     expect(page.locator("#wrong-name")).to_contain_text("already have")
     button(page, "Replace it").click()
     expect(page.get_by_text("“Terse” was saved.")).to_be_visible()
+    expect(page.locator("#preset-name")).to_be_focused()  # it is said of the first time too
     button(page, "Reset all").click()
     assert field(page, "temperature") == ""
     button(page, "Use “Terse”").click()

@@ -16,12 +16,14 @@ WIRES: WeakKeyDictionary[BrowserContext, Wire] = WeakKeyDictionary()
 class Wire:
     """All websockets of a context pass here. They can be cut, and new ones refused.
 
-    `late` is a frame that reaches the page just after it asked to read from somewhere else.
+    `late` is a frame that reaches the page just after it asked to read from somewhere else;
+    `sampling` is what answers are asked for with.
     """
 
     def __init__(self, context: BrowserContext) -> None:
         self.lines: list[WebSocketRoute] = []
         self.refuse = 0
+        self.sampling = GREEDY
         self.late: dict[str, object] | None = None
         context.route_web_socket("**/ws/chat/", self._connect)
 
@@ -43,13 +45,12 @@ class Wire:
         def pass_on(text: str | bytes) -> None:
             if self.late and json.loads(text)["type"] == "session.open":
                 self.tell(self.late)
-            server.send(_made_greedy(str(text)))
+            server.send(self._sampled(str(text)))
 
         line.on_message(pass_on)
 
-
-def _made_greedy(text: str) -> str:
-    frame = json.loads(text)
-    if frame["type"] in ("turn.submit", "turn.regenerate"):
-        frame["sampling"] = GREEDY
-    return json.dumps(frame)
+    def _sampled(self, text: str) -> str:
+        frame = json.loads(text)
+        if frame["type"] in ("turn.submit", "turn.regenerate"):
+            frame["sampling"] = self.sampling
+        return json.dumps(frame)
