@@ -14,7 +14,7 @@ from django.http import Http404, HttpRequest, HttpResponseBase
 ACCOUNTS = "/account/"
 ANSWERS_ITSELF = ("/api/", "/v1/", "/tokenize", "/detokenize", "/apply-template")
 """Every endpoint there asks `chat.accounts.callers` and refuses in JSON, not with a form."""
-DOCUMENTS = ("/api/docs", "/api/openapi.json")
+DOCUMENTS = ("/api/docs", "/api/openapi.json", "/api/v1/docs", "/api/v1/openapi.json")
 """Pages among them, which no endpoint's check covers."""
 
 
