@@ -11,6 +11,7 @@ from ninja import Status
 
 from chat.accounts.callers import check_again, owner_of
 from chat.api_errors import refusal
+from chat.api_v1.examples import FRAMES
 from chat.database import in_database
 from chat.event_stream import event_stream
 from chat.generation import Accepted
@@ -22,7 +23,7 @@ STREAM = {
         200: {
             "description": "With `stream`: the frames of docs/protocol.md from turn.started to "
             "message.end.",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": {"example": FRAMES}},
         }
     }
 }

@@ -206,3 +206,10 @@ REFUSALS: dict[str, Any] = {
         "The database refused to save this (disk full). Keep what you need, then try again.",
     ),
 }
+
+FRAMES = f"""\
+id: 2
+event: message.delta
+data: {{"v":1,"type":"message.delta","seq":2,"message_id":"{ANSWER_ID}","offset":0,"text":"The "}}
+
+"""

@@ -3,6 +3,7 @@ example, since their shapes are those that other APIs document."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -200,7 +201,7 @@ def _answer(address: Address) -> dict[str, Any]:
         "application/json": {"schema": shape, "example": address.answer},
     }
     if address.streams:
-        content["text/event-stream"] = {"schema": {"type": "string"}}
+        content["text/event-stream"] = {"example": f"data: {json.dumps(address.answer)}\n\n"}
     return {"description": "OK", "content": content}
 
 
