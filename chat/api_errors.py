@@ -51,7 +51,7 @@ def answer_errors(api: NinjaAPI, ids: Mapping[str, NotFound] | None = None) -> N
         return refusal(WireError("body_too_large", message, 413, False, {}))
 
     for kind in (ChatError, EngineError, Exception):
-        api.add_exception_handler(kind, on_error)
-    api.add_exception_handler(ValidationError, on_invalid)
-    api.add_exception_handler(HttpError, on_http_error)
-    api.add_exception_handler(RequestDataTooBig, on_too_big)
+        api.exception_handler(kind)(on_error)
+    api.exception_handler(ValidationError)(on_invalid)
+    api.exception_handler(HttpError)(on_http_error)
+    api.exception_handler(RequestDataTooBig)(on_too_big)

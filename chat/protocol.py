@@ -8,7 +8,7 @@ said here, and held to by a test that looks at every frame of real turns.
 from __future__ import annotations
 
 import re
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from typing import Annotated, Any, Literal, get_args
 from uuid import UUID
 
@@ -193,9 +193,8 @@ def schema() -> dict[str, Any]:
     }
 
 
-def _from_page(kind: Any) -> tuple[str, dict[str, Any]]:
+def _from_page(kind: type[Any]) -> tuple[str, dict[str, Any]]:
     """A class of `chat.frames`. What is absent has its default, what nobody knows is ignored."""
-    assert is_dataclass(kind)
     made = TypeAdapter(kind).json_schema(mode="validation")
     made.pop("$defs", None)
     for name, limits in _LIMITS.items():

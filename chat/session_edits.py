@@ -59,8 +59,9 @@ async def create(
     known = sorted(info.name for info in engine.client().models())
     if model not in known:
         raise ModelNotFound(model, known)
-    its = {"owner_id": owner_id, "model": model, "title": title, "settings": settings}
-    session = await write_database(session_create, **its)
+    session = await write_database(
+        session_create, owner_id=owner_id, model=model, title=title, settings=settings
+    )
     await announce_edit(owner_id, listed(session))
     return session
 

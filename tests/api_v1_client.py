@@ -14,9 +14,9 @@ NOBODYS = "00000000-0000-4000-8000-000000000000"
 async def call(method: str, path: str, body: Any = None, **headers: str) -> Any:
     """The answer of /api/v1/`path`."""
     text = "" if body is None else json.dumps(body)
-    kind = {} if body is None else {"content_type": "application/json"}
+    kind = "" if body is None else "application/json"
     return await AsyncClient().generic(
-        method.upper(), f"/api/v1/{path}", text, headers=headers, **kind
+        method.upper(), f"/api/v1/{path}", text, kind, headers=headers
     )
 
 

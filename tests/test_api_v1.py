@@ -179,7 +179,8 @@ async def test_messages_come_in_pages(site: FakeEngine) -> None:
     made = await session()
     for text in ("One", "Two", "Three"):
         await say(made, text)
-    path, cursor, seen = f"sessions/{made}/messages?limit=4", "", []
+    path, seen = f"sessions/{made}/messages?limit=4", []
+    cursor: str | None = ""
     while cursor is not None:
         page = await told("get", f"{path}&cursor={cursor}")
         seen.append([row["content"] for row in page["data"]])

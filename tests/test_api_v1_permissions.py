@@ -64,8 +64,8 @@ async def ask(client: AsyncClient, asked: str, ids: dict[str, Any], **headers: s
     path = path.format(**ids) + ("?q=Secret" if path.endswith("/search") else "")
     writes = method in ("post", "put", "patch")
     text = json.dumps({**BODY, "message_id": str(ids["message_id"])}) if writes else ""
-    kind = {"content_type": "application/json"} if writes else {}
-    return await client.generic(method.upper(), path, text, headers=headers, **kind)
+    kind = "application/json" if writes else ""
+    return await client.generic(method.upper(), path, text, kind, headers=headers)
 
 
 async def ids_of(scene: Scene) -> dict[str, Any]:

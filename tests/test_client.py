@@ -3,12 +3,15 @@ and installed by itself."""
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import threading
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +34,6 @@ from chat.client import (
     Started,
     Text,
 )
-from chat.client.turn import Turn, submission
 from tests.server_process import ROOT, ServerProcess
 
 pytestmark = pytest.mark.fake_engine
@@ -162,6 +164,7 @@ def test_an_answer_is_stopped_and_gone_on_with(client: Client) -> None:
             client.stop(events[0].session_id)
     end, begun = events[-1], events[0]
     assert isinstance(end, End)
+    assert isinstance(begun, Started)
     assert (end.status, end.can_continue) == ("STOPPED", True)
     more = client.go_on(begun.session_id, begun.message_id)
     assert isinstance(next(more), Started)
@@ -221,47 +224,18 @@ def test_a_site_that_is_not_there_is_said_to_be(monkeypatch: pytest.MonkeyPatch)
         client.send("Hello")
 
 
-def started(turn: Turn, **fields: Any) -> None:
-    message = {"id": "m", "text": ""}
-    its = {"session_id": "s", "message": message, "user_message": None, "title": ""}
-    turn.take({"type": "turn.started", "seq": 7, "continued": False, **its, **fields})
-
-
-def delta(turn: Turn, seq: int, offset: int, text: str) -> Event | None:
-    its = {"seq": seq, "offset": offset, "text": text, "message_id": "m"}
-    return turn.take({"type": "message.delta", **its})
-
-
-def test_what_comes_twice_is_told_once_and_a_gap_is_an_error() -> None:
-    turn = submission("Hello", {}, None)
-    assert turn.opening()["type"] == "turn.submit"
-    assert turn.opening() == turn.opening()
-    started(turn)
-    assert delta(turn, 8, 0, "one ") == Text("one ")
-    assert turn.opening() == {"v": 1, "type": "session.open", "session_id": "s", "after": 8}
-    assert delta(turn, 9, 0, "one two ") == Text("two ")
-    assert delta(turn, 9, 0, "one ") is None
-    with pytest.raises(ApiError, match="3 characters are missing"):
-        delta(turn, 12, 11, "four")
-
-
-def test_after_a_reset_an_answer_is_read_from_its_beginning() -> None:
-    turn = submission("Hello", {}, None)
-    started(turn)
-    delta(turn, 8, 0, "one ")
-    turn.take({"type": "session.reset", "seq": 1_000_000})
-    assert turn.must_reopen
-    assert turn.opening()["after"] == 6
-    assert delta(turn, 8, 0, "one ") is None
-    with pytest.raises(ApiError, match="no longer"):
-        turn.take({"type": "session.reset", "seq": 1_000_000})
-
-
-def test_what_cannot_be_asked_twice_is_not() -> None:
-    turn = Turn("turn.continue", session_id="s", message_id="m")
-    turn.opening()
-    with pytest.raises(ConnectionLost):
-        turn.opening()
+def test_it_depends_on_what_it_imports() -> None:
+    folder = ROOT / "chat" / "client"
+    asked = tomllib.loads((folder / "pyproject.toml").read_text())["project"]["dependencies"]
+    found: set[str] = set()
+    for path in folder.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                found.add(str(node.module))
+    roots = {name.partition(".")[0] for name in found} - sys.stdlib_module_names
+    assert roots == {re.split("[>=]", each)[0] for each in asked}
 
 
 def test_it_is_installed_by_itself_under_its_own_name(

@@ -21,7 +21,7 @@ from chat.models import Event
 from chat.protocol import SiteFrame, schema
 from inference.types import Loading, PromptProgress, Queued
 from tests.chat_client import Frame, Page, Shown
-from tests.fake_engine import FakeEngine, echo
+from tests.fake_engine import FakeEngine, Step, echo
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = schema()
@@ -69,9 +69,9 @@ def types_of_the_site() -> set[str]:
 @pytest.mark.fake_engine
 @pytest.mark.django_db(transaction=True)
 async def test_every_frame_of_real_turns_is_as_it_says(site: FakeEngine) -> None:
-    told = [Queued(1), Loading(2, 5), PromptProgress(1, 2)]
+    told: list[Step] = [Queued(1), Loading(2, 5), PromptProgress(1, 2)]
     gates = [asyncio.Event() for _ in told]
-    waits = [each for pair in zip(told, gates, strict=True) for each in pair]
+    waits: list[Step] = [each for pair in zip(told, gates, strict=True) for each in pair]
     site.script = lambda request: [*waits, *echo(request)]
     Watched.seen = set()
     file = await take_in(

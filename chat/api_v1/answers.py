@@ -54,6 +54,11 @@ def frames(
     request: HttpRequest, session_id: uuid.UUID, *, after: int, one_turn: bool = False
 ) -> StreamingHttpResponse:
     """The session's events above `after` as server-sent events."""
-    its = {"owner_id": owner_of(request), "session_id": session_id, "after": after}
-    stream = event_stream(**its, check=partial(check_again, request), one_turn=one_turn)
+    stream = event_stream(
+        owner_id=owner_of(request),
+        session_id=session_id,
+        after=after,
+        check=partial(check_again, request),
+        one_turn=one_turn,
+    )
     return StreamingHttpResponse(stream, content_type="text/event-stream", headers=HEADERS)

@@ -6,7 +6,8 @@ import uuid
 from typing import Any, Literal
 
 from django.http import HttpRequest, StreamingHttpResponse
-from ninja import Query, Router
+from ninja import Router
+from ninja.params.functions import Query
 
 from chat import selectors
 from chat.accounts.callers import owner_of

@@ -7,7 +7,8 @@ from typing import Any
 
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
-from ninja import Query, Router, Status
+from ninja import Router, Status
+from ninja.params.functions import Query
 
 from chat import sampling, selectors
 from chat.accounts.callers import owner_of
@@ -45,9 +46,15 @@ async def list_sessions(
 ) -> Any:
     """The one used last first. The first page begins with all that are pinned, whatever the
     limit; archived ones are listed apart."""
-    page = {"archived": archived, "folder": folder, "before": cursor, "limit": limit + 1}
     try:
-        rows = await in_database(session_page, owner_id=owner_of(request), **page)
+        rows = await in_database(
+            session_page,
+            owner_id=owner_of(request),
+            archived=archived,
+            folder=folder,
+            before=cursor,
+            limit=limit + 1,
+        )
     except InvalidRequest as error:
         if error.fields.get("param") != "before":
             raise

@@ -31,7 +31,7 @@ class Retrying:
         if isinstance(error, InvalidStatus):
             response = error.response
             if response.status_code < 500:
-                raise refused(response.status_code, response.body or b"", response.headers)
+                raise refused(response.status_code, bytes(response.body or b""), response.headers)
         if isinstance(error, ConnectionClosed) and error.rcvd and error.rcvd.code == SIGNED_OUT:
             raise ApiError("Nobody is signed in.", code="not_signed_in", status=401)
         self._failed += 1

@@ -103,7 +103,8 @@ class Turn:
         if kind == "turn.started" and self.started is None:
             return self._start(frame)
         if kind == "session.reset":
-            return self._reset()
+            self._reset()
+            return None
         if self.started is None or frame.get("message_id") != self.started.message_id:
             return None
         self._seq = max(self._seq, frame["seq"])
