@@ -35,9 +35,7 @@ CHECKS = [
     content_type_conformance,
     response_schema_conformance,
 ]
-KEPT = {"delete_session", "revoke_share"}
-"""Nothing that is there is asked to go: the others need it."""
-NEVER = {*KEPT, "continue_message", "apply-template"}
+NEVER = {"continue_message", "apply-template"}
 """What is never done: the answer is complete, and a role of a message is hard to guess."""
 ENDLESS = "follow_session"
 """The stream of events has no end to wait for."""
@@ -57,9 +55,10 @@ def schema(server: ServerProcess) -> Any:
     return read
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def ids(server: ServerProcess) -> dict[str, str]:
-    """Of something that is there, by the names that addresses have for them."""
+    """Of something that is there, by the names that addresses have for them: made for each test,
+    since what it does may be the end of it."""
     with httpx.Client(base_url=f"{server.url}/api/v1", timeout=60) as client:
         session = client.post("/sessions", json={"title": "Known"}).json()["id"]
         path = f"/sessions/{session}"
@@ -83,7 +82,7 @@ def requests_of(operation: Any, ids: dict[str, str], mode: GenerationMode) -> An
     known = {**ids, "message_id": ids["question_id"]} if name == "edit_message" else ids
 
     def placed(case: Any, is_there: bool) -> Any:
-        if not is_there or name in KEPT:
+        if not is_there:
             return case
         for part in (case.path_parameters, case.body):
             if isinstance(part, dict):
