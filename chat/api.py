@@ -9,22 +9,19 @@ from functools import partial
 from typing import Any, Literal
 
 from csp.decorators import csp_update
-from django.conf import settings
-from django.core.exceptions import RequestDataTooBig
 from django.core.serializers.json import DjangoJSONEncoder
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.utils.http import content_disposition_header
-from django.utils.translation import gettext as _
 from ninja import NinjaAPI, Status
-from ninja.errors import HttpError, ValidationError
 
 from chat import engine, operator_key, selectors
 from chat.accounts.callers import caller_of, check_again, owner_of
 from chat.accounts.tokens import Scope
 from chat.addresses import API
+from chat.api_errors import answer_errors, refusal
 from chat.conversation_api import router as conversations
 from chat.database import in_database
-from chat.errors import ChatError, InvalidRequest, SessionNotFound, WireError, wire
+from chat.errors import SessionNotFound
 from chat.event_stream import event_stream, last_event
 from chat.export import as_markdown, exported
 from chat.files.api import router as files
@@ -51,8 +48,7 @@ from chat.session_edits import Edit, edit
 from chat.session_pages import session_page
 from chat.session_settings.api import router as settings_router
 from chat.submission import Submission
-from chat.usage import refusal_headers, usage_of
-from inference.errors import EngineError
+from chat.usage import usage_of
 
 _REFUSALS = dict.fromkeys((400, 401, 403, 404, 409, 413, 415, 429, 500, 503), ErrorOut)
 
@@ -74,6 +70,7 @@ api = NinjaAPI(
 for _router in (settings_router, conversations, imports, glass, learn):
     api.add_router("", _router)
 api.add_router("/files", files)
+answer_errors(api)
 
 
 @api.post("/chat", response={200: ChatOut, **_REFUSALS})
@@ -96,7 +93,7 @@ async def chat(request: HttpRequest, body: ChatIn) -> ChatOut | HttpResponse:
     with turn.readers.one():
         end = await turn.wait_end()
     if turn.failure is not None:
-        return _told(request, turn.failure)
+        return refusal(turn.failure)
     return ChatOut(
         session_id=accepted.session_id,
         response=turn.own_text,
@@ -227,39 +224,3 @@ def _uuid(text: str) -> uuid.UUID:
         return uuid.UUID(text)
     except ValueError:
         raise SessionNotFound(text[:100]) from None
-
-
-def _told(request: HttpRequest, error: WireError) -> HttpResponse:
-    answer = api.create_response(request, error.envelope(), status=error.status)
-    for name, value in refusal_headers(error).items():
-        answer[name] = value
-    return answer
-
-
-@api.exception_handler(ChatError)
-@api.exception_handler(EngineError)
-@api.exception_handler(Exception)
-def _on_error(request: HttpRequest, error: Exception) -> HttpResponse:
-    return _told(request, wire(error))
-
-
-@api.exception_handler(ValidationError)
-def _on_invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
-    first = error.errors[0]
-    names = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
-    param = ".".join(names[1:] if names and names[0] == "body" else names) or None
-    return _told(request, wire(InvalidRequest(f"{param}: {first['msg']}", param=param)))
-
-
-@api.exception_handler(HttpError)
-def _on_http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
-    code = "permission_denied" if error.status_code == 403 else "invalid_request"
-    return _told(request, WireError(code, str(error), error.status_code, False, {}))
-
-
-@api.exception_handler(RequestDataTooBig)
-def _on_too_big(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:
-    message = _("The body is too large: at most %(limit)d bytes are read.") % {
-        "limit": settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-    }
-    return _told(request, WireError("body_too_large", message, 413, False, {}))

@@ -17,11 +17,10 @@ from django.http import HttpRequest
 from django.utils import translation
 from django.utils.translation import gettext as _
 
-from chat import frames, identity
-from chat.accounts import access
+from chat import frames
+from chat.accounts.sockets import CHECK_EVERY_S, may_stay, owner_of_socket, token_of
 from chat.context import gauge
-from chat.database import in_database
-from chat.errors import InvalidRequest, NotSignedIn, wire
+from chat.errors import ChatError, InvalidRequest, wire
 from chat.follow import Reading, follow
 from chat.frames import (
     BranchShow,
@@ -59,6 +58,7 @@ SIGNED_OUT = 4401
 class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     owner_id: uuid.UUID
     _is_heard = False
+    _watching: asyncio.Task[None] | None = None
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Channels' own first asks a thread to close connections to the database that are too old,
@@ -70,8 +70,8 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         self._follows: dict[uuid.UUID, asyncio.Task[None]] = {}
         translation.activate(_language(self.scope))
         try:
-            self.owner_id = await in_database(identity.owner_id, self.scope.get("user"))
-        except NotSignedIn:
+            self.owner_id = await owner_of_socket(self.scope)
+        except ChatError:
             # A refused handshake tells a page nothing but that it failed.
             await self.accept()
             await self.close(code=SIGNED_OUT)
@@ -81,19 +81,28 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         WS_CONNECTIONS.inc()
         await self.channel_layer.group_add(owner_group(self.owner_id), self.channel_name)
         await self._send({"v": 1, "type": "ready"})
+        if token_of(self.scope) is not None:
+            self._watching = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        while self._is_heard:
+            await asyncio.sleep(CHECK_EVERY_S)
+            await self.access_changed({})
 
     async def list_changed(self, message: dict[str, Any]) -> None:
         await self._send({"v": 1, "type": "sessions.changed", "session": message["session"]})
 
     async def access_changed(self, message: dict[str, Any]) -> None:
-        """A password, or who may sign in, is no longer what it was when this socket opened."""
-        if self._is_heard and not await in_database(access.is_still_signed_in, self.scope):
+        """A password, a token, or who may sign in, is no longer what it was at the beginning."""
+        if self._is_heard and not await may_stay(self.scope):
             self._is_heard = False
             for task in list(self._follows.values()):
                 task.cancel()
             await self.close(code=SIGNED_OUT)
 
     async def disconnect(self, code: int) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
         if hasattr(self, "owner_id"):
             WS_CONNECTIONS.dec()
             await self.channel_layer.group_discard(owner_group(self.owner_id), self.channel_name)

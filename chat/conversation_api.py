@@ -88,7 +88,11 @@ class SharedOut(ShareOut):
 @router.post("/sessions/{session_id}/shares", response={201: SharedOut, **REFUSALS})
 async def share(request: HttpRequest, session_id: uuid.UUID, body: ShareIn) -> Status[Any]:
     """A link that shows the branch that is shown, as it is now, to whoever has it."""
-    owner = owner_of(request)
+    return Status(201, await link_to(owner_of(request), session_id, body))
+
+
+async def link_to(owner: uuid.UUID, session_id: uuid.UUID, body: ShareIn) -> dict[str, Any]:
+    """A new link as its owner is told of it. Raises SessionNotFound, InvalidRequest."""
     session = await in_database(selectors.session_get, owner_id=owner, session_id=session_id)
     kinds = {model.name: model.kind for model in engine.client().models()}
     link, token = await write_database(
@@ -100,7 +104,7 @@ async def share(request: HttpRequest, session_id: uuid.UUID, body: ShareIn) -> S
         author=body.author,
     )
     told = {name: getattr(link, name) for name in ShareOut.model_fields}
-    return Status(201, {**told, "path": reverse("shared", args=[token])})
+    return {**told, "path": reverse("shared", args=[token])}
 
 
 @router.get("/shares", response={200: list[ShareOut], **REFUSALS})

@@ -36,16 +36,20 @@ async def event_stream(
     session_id: uuid.UUID,
     after: int,
     check: Callable[[], Awaitable[None]] | None = None,
+    one_turn: bool = False,
 ) -> AsyncGenerator[bytes, None]:
     """Frames as they come; a comment as a ping while none comes; an error, then the end. `check`
-    raises where the reader may no longer read, and is asked whenever there is a ping."""
-    reading = followed(Reading(owner_id, session_id, after))
+    raises where the reader may no longer read, and is asked whenever there is a ping. one_turn: of
+    the turn alone that the reader has just begun, and then the end."""
+    reading = followed(Reading(owner_id, session_id, after, is_sender=one_turn))
     try:
         async with aclosing(reading) as events:
             async for event in events:
                 if event is None and check is not None:
                     await check()
                 yield b": ping\n\n" if event is None else encoded(event)
+                if one_turn and event is not None and event.kind == "message.end":
+                    return
     except Exception as error:
         told = {"v": 1, "type": "error", **wire(error).as_dict()}
         yield encoded(Composed("error", 0, encode(told)))

@@ -108,7 +108,7 @@ class Turns:
             raise ShuttingDown
         run = await self._run_with(regeneration.model)
         start = write_database(regenerate_turn, run, owner_id=owner_id, regeneration=regeneration)
-        return await self._launch(start)
+        return await self._launch(start, attended=regeneration.attended)
 
     async def branch(self, *, owner_id: uuid.UUID, branch: TokenBranch | Rewrite) -> Accepted:
         """Begin another answer beside one that is there, which begins as it does and goes on with
@@ -135,7 +135,12 @@ class Turns:
         await announce(session_id)
 
     async def resume(
-        self, *, owner_id: uuid.UUID, session_id: uuid.UUID, message_id: uuid.UUID
+        self,
+        *,
+        owner_id: uuid.UUID,
+        session_id: uuid.UUID,
+        message_id: uuid.UUID,
+        attended: bool = False,
     ) -> Accepted:
         """Go on with an answer that was stopped, failed or reached its length."""
         if not self._accepting:
@@ -150,7 +155,7 @@ class Turns:
         start = write_database(
             continue_turn, run, owner_id=owner_id, session_id=session_id, context=context
         )
-        return await self._launch(start)
+        return await self._launch(start, attended=attended)
 
     async def stop(self, *, owner_id: uuid.UUID, session_id: uuid.UUID) -> LiveTurn | None:
         """End the session's live turn, if it has one, and keep its text. Raises SessionNotFound."""

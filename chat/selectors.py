@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -113,11 +114,11 @@ def conversation(*, owner_id: uuid.UUID, session_id: uuid.UUID) -> Conversation:
     )
     began, running = started or (session.last_seq, None)
     messages = list(Message.objects.filter(session=session).select_related("feedback"))
-    latest = _latest_generations(Generation.objects.filter(session=session))
+    written = generations_of(Generation.objects.filter(session=session))
     beside = versions(messages)
     shown = branch(messages)
     views = files.with_files(
-        shown, [_view(each, beside[each.parent_id], latest.get(each.id)) for each in shown]
+        shown, [view_of(each, beside[each.parent_id], written.get(each.id, [])) for each in shown]
     )
     live = next((view for view in views if view.id == running), None)
     return Conversation(
@@ -130,17 +131,23 @@ def conversation(*, owner_id: uuid.UUID, session_id: uuid.UUID) -> Conversation:
     )
 
 
-def _latest_generations(generations: QuerySet[Generation]) -> dict[uuid.UUID, Generation]:
+def generations_of(generations: QuerySet[Generation]) -> dict[uuid.UUID, list[Generation]]:
+    """By message, oldest first, without their tokens."""
     packed = ("prompt_ids", "output_ids", "token_offsets", "prefix_offsets")
-    rows = generations.defer(*packed).order_by("created_at")
-    return {row.message_id: row for row in rows}
+    found: dict[uuid.UUID, list[Generation]] = defaultdict(list)
+    for row in generations.defer(*packed).order_by("created_at"):
+        found[row.message_id].append(row)
+    return dict(found)
 
 
-def _view(message: Message, beside: list[uuid.UUID], generation: Generation | None) -> MessageView:
+def view_of(
+    message: Message, beside: list[uuid.UUID], generations: Sequence[Generation]
+) -> MessageView:
     base = (message.id, message.parent_id, message.role, message.content, message.created_at)
     rating, comment = rating_of(message)
-    if generation is None:
+    if not generations:
         return MessageView(*base, beside, rating=rating, comment=comment)
+    generation = generations[-1]
     return MessageView(
         *base,
         beside,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -15,12 +16,17 @@ from django.db import DatabaseError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from chat import engine
 from chat.database import write_database
 from chat.errors import InvalidRequest, SessionNotFound, check_unicode
 from chat.folders import folder_get
 from chat.generation import turns
 from chat.models import Session
+from chat.rows import insert
+from chat.session_settings.presets import default_settings
+from chat.session_settings.values import checked
 from chat.signals import announce, announce_edit
+from inference.errors import ModelNotFound
 
 WAY_BACK = timedelta(seconds=30)
 """How long a deleted session can be brought back. The page offers it for a shorter time."""
@@ -40,6 +46,39 @@ class Edit:
     archived: bool | None = None
     deleted: bool | None = None
     folder: str | None = None
+
+
+async def create(
+    *,
+    owner_id: uuid.UUID,
+    model: str,
+    title: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Session:
+    """A session in which nothing is said yet. Raises ModelNotFound, InvalidRequest."""
+    known = sorted(info.name for info in engine.client().models())
+    if model not in known:
+        raise ModelNotFound(model, known)
+    session = await write_database(
+        session_create, owner_id=owner_id, model=model, title=title, settings=settings
+    )
+    await announce_edit(owner_id, listed(session))
+    return session
+
+
+@transaction.atomic
+def session_create(
+    *, owner_id: uuid.UUID, model: str, title: str | None, settings: Mapping[str, Any] | None
+) -> Session:
+    """title None: that of its first message. settings None: of the owner's default preset. Raises
+    InvalidRequest."""
+    named = None if title is None else _checked(title)
+    own = default_settings(owner_id=owner_id) if settings is None else checked(settings)
+    session = Session(
+        owner_id=owner_id, model=model, title=named or "", is_named=bool(named), settings=own
+    )
+    insert(session)
+    return session
 
 
 async def edit(*, owner_id: uuid.UUID, session_id: uuid.UUID, changes: Edit) -> Session:

@@ -33,12 +33,13 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Regeneration:
-    """Another answer beside `message_id`, by any model."""
+    """Another answer beside `message_id`, by any model. attended: as of a `Submission`."""
 
     session_id: uuid.UUID
     message_id: uuid.UUID
     model: str
     sampling: Mapping[str, Any] = field(default_factory=dict)
+    attended: bool = False
 
 
 def check_text(text: str, *, with_files: bool = False) -> None:

@@ -8,6 +8,7 @@ from django.views.i18n import set_language
 
 from chat import views
 from chat.api import api
+from chat.api_v1.api import api as api_v1
 from chat.learn import views as learn
 from chat.privacy.views import own_data
 from chat.shared_page import shared
@@ -22,6 +23,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("shared/<str:token>/", shared, name="shared"),
     path("setup/<str:token>/", views.setup, name="setup"),
     path("account/", include("chat.accounts.urls")),
+    path("api/v1/", api_v1.urls),
     path("api/", api.urls),
     # Whoever is about to sign in may choose a language too.
     path("i18n/setlang/", login_not_required(set_language), name="set_language"),

@@ -54,7 +54,7 @@ LAYERS = [
     {"chat.services", "chat.selectors"},
     {"chat.prompt_selectors"},
     {"chat.generation"},
-    {"chat.consumers", "chat.api", "chat.views", "chat.admin"},
+    {"chat.consumers", "chat.api", "chat.api_v1", "chat.views", "chat.admin"},
 ]
 
 Rule = Callable[[str, str], list[str]]

@@ -13,7 +13,7 @@ from django.http import Http404, HttpRequest, HttpResponseBase
 
 from chat import addresses
 
-DOCUMENTS = ("docs", "openapi.json")
+DOCUMENTS = ("docs", "openapi.json", "v1/docs", "v1/openapi.json")
 """Pages of the API, which no endpoint's check covers. Every endpoint there asks
 `chat.accounts.callers` and refuses in JSON, not with a form."""
 

@@ -14,6 +14,7 @@ from enum import StrEnum
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from chat.accounts import access
 from chat.accounts.errors import TokenExpired, TokenRevoked, TokenScopeMissing, TokenUnknown
 from chat.accounts.secrets import digest, fresh
 from chat.models import ApiToken, User
@@ -83,6 +84,8 @@ def tokens_of(*, owner: User) -> QuerySet[ApiToken]:
 
 
 def token_revoke(*, owner: User, token_id: uuid.UUID) -> bool:
-    """Whether there was one of this owner's to revoke."""
+    """Whether there was one of this owner's to revoke. What it had open ends."""
     mine = ApiToken.objects.filter(pk=token_id, owner=owner, revoked_at=None)
-    return mine.update(revoked_at=timezone.now()) == 1
+    is_revoked = mine.update(revoked_at=timezone.now()) == 1
+    access.changed(owner.pk)
+    return is_revoked

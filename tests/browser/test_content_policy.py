@@ -105,11 +105,12 @@ def test_pages_that_say_no_do_not_break_their_policy(browser: Browser, site: Sit
     assert found == []
 
 
+@pytest.mark.parametrize("path", ["/api/docs", "/api/v1/docs"])
 def test_the_documentation_of_the_api_does_not_break_its_policy(
-    context: BrowserContext, site: Site
+    context: BrowserContext, site: Site, path: str
 ) -> None:
     page = context.new_page()
-    page.goto(f"{site.url}/api/docs")
+    page.goto(site.url + path)
     expect(page.locator(".opblock-summary").first).to_be_visible()
     page.locator(".opblock-summary").first.click()
     expect(page.locator(".opblock-body").first).to_be_visible()
