@@ -12,10 +12,12 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase
 
-from chat.models import AuditEntry
+from chat.models import AuditEntry, User
 
 NOBODY = "command line"
 """Who acts where there is no request: whoever has a shell on the server."""
+THE_SITE = "the site itself"
+"""Who does what an operator's setting asks for, when it is time."""
 
 ERASED = "(erased)"
 
@@ -30,10 +32,11 @@ def record(
     target: str = "",
     before: Mapping[str, Any] | None = None,
     after: Mapping[str, Any] | None = None,
+    by: User | str | None = None,
 ) -> None:
-    """before, after: plain values, without secrets and texts. In a database thread; the actor is
-    the person whose request this is."""
-    actor_id, actor = _actor()
+    """before, after: plain values, without secrets and texts. by: who acts, where that is not the
+    person whose request this is. In a database thread."""
+    actor_id, actor = _named(by) if by is not None else _actor()
     AuditEntry.objects.create(
         actor_id=actor_id,
         actor=actor,
@@ -53,6 +56,10 @@ def forget(*, user_id: uuid.UUID) -> None:
     entries.filter(actor_id=user_id).update(actor=ERASED, actor_id=None)
     about = entries.filter(target_type="user", target_id=str(user_id))
     about.update(target=ERASED, target_id="", before=None, after=None)
+
+
+def _named(by: User | str) -> tuple[uuid.UUID | None, str]:
+    return (None, by) if isinstance(by, str) else (by.pk, by.get_username())
 
 
 def _actor() -> tuple[uuid.UUID | None, str]:

@@ -1,4 +1,5 @@
-"""What the audit log hears of by itself: accounts, their rights and quotas, and the admin.
+"""What the audit log hears of by itself: accounts, their rights, tokens and
+quotas, how long conversations are kept, and the admin.
 
 Changes of a row are seen as it is saved, whoever saves it: the admin, a page, a command. Of
 conversations only that an administrator did something to them is recorded, never what they say.
@@ -16,12 +17,13 @@ from django.db.models.signals import m2m_changed, post_delete, post_save, pre_sa
 from django.dispatch import receiver
 
 from chat import audit
-from chat.models import Quota, User
+from chat.models import Quota, Retention, User
 
 WATCHED: dict[type[Model], tuple[str, ...]] = {
     User: ("username", "email", "is_active", "is_staff", "is_superuser"),
     Group: ("name",),
     Quota: ("user", "group", "tokens_per_day", "concurrent_turns"),
+    Retention: ("group", "days"),
 }
 """Models, and the fields that are told."""
 _HIDDEN: dict[type[Model], tuple[str, ...]] = {User: ("password",)}

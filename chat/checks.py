@@ -83,6 +83,7 @@ def engine_numbers(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
             ("TINYLLM_DEADLINE_S", 0),
             ("TINYLLM_TOKENS_PER_DAY", 0),
             ("TINYLLM_CONCURRENT_TURNS", 0),
+            ("TINYLLM_RETENTION_DAYS", 0),
             ("TINYLLM_MEMORY_GB", 0.1),
             ("TINYLLM_KEEP_ALIVE_S", 0),
         )

@@ -20,6 +20,7 @@ from django.utils.translation import gettext_lazy
 from chat import audit
 from chat.errors import ChatError, InvalidRequest
 from chat.models import SiteSetting
+from chat.models.oversight import MAX_DAYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,13 @@ LIVE = {
     ),
     "TINYLLM_TOKENS_PER_DAY": Live(gettext_lazy("0: no limit.")),
     "TINYLLM_CONCURRENT_TURNS": Live(gettext_lazy("0: no limit.")),
+    "TINYLLM_RETENTION_DAYS": Live(
+        gettext_lazy(
+            "Days after the last message; 0: for ever. Older conversations are deleted for good, "
+            "within a minute."
+        ),
+        most=MAX_DAYS,
+    ),
 }
 
 _chosen: dict[str, int | float] = {}

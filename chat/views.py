@@ -35,6 +35,7 @@ from chat.files.page_state import file_limits, file_strings
 from chat.forks import fork_origin
 from chat.models import Session
 from chat.page_strings import page_strings
+from chat.privacy.break_glass import opened_last
 from chat.rendering import render_blocks
 from chat.session_pages import PAGE, session_page
 from chat.session_settings.panel import defaults_of, panel
@@ -146,6 +147,7 @@ def _context(
     return {
         "session": current,
         "origin": fork_origin(session=current) if current else None,
+        "opened": opened_last(session=current) if current else None,
         "sessions": session_page(owner_id=owner),
         "page_size": PAGE,
         "models": [each for each in models if _is_offered(each)],

@@ -1,6 +1,7 @@
 """Owner, other user, staff, superuser and nobody, at every REST endpoint and every socket frame.
 
-Sessions belong to their owner alone: staff look at them in the admin, where that is visible.
+Sessions belong to their owner alone: who runs the site reads one in the admin, after saying why
+(tests/test_break_glass.py).
 """
 
 from __future__ import annotations

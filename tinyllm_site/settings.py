@@ -50,6 +50,8 @@ TINYLLM_FILES_OWNER_MB = env.integer("TINYLLM_FILES_OWNER_MB", 200)
 # 0: no limit. What a person or the members of a group may use is said in the admin.
 TINYLLM_TOKENS_PER_DAY = env.integer("TINYLLM_TOKENS_PER_DAY", 0)
 TINYLLM_CONCURRENT_TURNS = env.integer("TINYLLM_CONCURRENT_TURNS", 0)
+# Days after the last message; 0: for ever. What holds for a group is said in the admin.
+TINYLLM_RETENTION_DAYS = env.integer("TINYLLM_RETENTION_DAYS", 0)
 TINYLLM_DEVICE = env.text("TINYLLM_DEVICE", "auto")
 TINYLLM_DTYPE = env.text("TINYLLM_DTYPE", "auto")
 TINYLLM_BACKEND = env.text("TINYLLM_BACKEND", "auto")

@@ -8,6 +8,7 @@ from chat.models.files import File, MessageFile, MessageReading
 from chat.models.folders import Folder
 from chat.models.generation import Event, Generation, can_continue
 from chat.models.operations import AuditEntry, OperatorRights
+from chat.models.oversight import BreakGlass, Retention
 from chat.models.people import SetupToken, User
 from chat.models.preset import Preset
 from chat.models.settings import SiteSetting
@@ -18,6 +19,7 @@ __all__ = [
     "AccountLink",
     "ApiToken",
     "AuditEntry",
+    "BreakGlass",
     "Event",
     "Feedback",
     "File",
@@ -29,6 +31,7 @@ __all__ = [
     "OperatorRights",
     "Preset",
     "Quota",
+    "Retention",
     "SearchText",
     "Session",
     "SetupToken",

@@ -46,7 +46,7 @@ class File(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.name
+        return str(self.id)
 
 
 class MessageFile(models.Model):
@@ -78,4 +78,4 @@ class MessageReading(models.Model):
     passages = models.JSONField(default=list)
 
     def __str__(self) -> str:
-        return self.prompt_text[:60]
+        return str(self.message_id)

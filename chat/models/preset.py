@@ -38,4 +38,4 @@ class Preset(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.name
+        return str(self.id)
