@@ -11,6 +11,7 @@ from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
 
 from chat.filtering import filters
+from chat.live_settings import SIGNUP
 
 
 @register()
@@ -48,11 +49,11 @@ def allowed_hosts(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> lis
 @register()
 def signing_in(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
-    if settings.TINYLLM_SIGNUP not in ("closed", "oidc", "open"):
+    if settings.TINYLLM_SIGNUP not in SIGNUP:
         found.append(
             Error(
                 f"TINYLLM_SIGNUP = {settings.TINYLLM_SIGNUP} is not allowed.",
-                hint="It must be closed, oidc or open.",
+                hint=f"It must be one of {', '.join(SIGNUP)}.",
                 id="chat.E004",
             )
         )

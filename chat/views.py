@@ -27,7 +27,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET, require_http_methods
 
-from chat import engine, identity, message_window, selectors
+from chat import engine, identity, live_settings, message_window, selectors
 from chat import setup as first_setup
 from chat.branches import branch_show
 from chat.errors import ChatError, MessageNotFound, SessionNotFound, SetupLinkInvalid, wire
@@ -151,6 +151,7 @@ def _context(
         "sessions": session_page(owner_id=owner),
         "page_size": PAGE,
         "models": [each for each in models if _is_offered(each)],
+        "default_model": live_settings.value("TINYLLM_DEFAULT_MODEL"),
         "several_models": _several(models),
         "kind": kind if current else "",
         "messages": [_row(message, kind) for message in messages],

@@ -7,10 +7,11 @@ from typing import Any
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
-from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
+
+from chat import live_settings
 
 MISMATCH = _("There is no account with this name and this password.")
 NOT_SAID = ("account/messages/logged_in.txt", "account/messages/logged_out.txt")
@@ -32,7 +33,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     }
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
-        return bool(settings.TINYLLM_SIGNUP == "open")
+        return bool(live_settings.value("TINYLLM_SIGNUP") == "open")
 
     def get_password_change_redirect_url(self, request: HttpRequest) -> str:
         return reverse("account")
@@ -54,7 +55,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
 
 class SocialAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
     def is_open_for_signup(self, request: HttpRequest, sociallogin: Any) -> bool:
-        return settings.TINYLLM_SIGNUP in ("oidc", "open")
+        return live_settings.value("TINYLLM_SIGNUP") in ("oidc", "open")
 
 
 class SecondFactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]
