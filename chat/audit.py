@@ -6,10 +6,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
+from functools import reduce
+from operator import or_
 from typing import Any, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponseBase
 
 from chat.models import AuditEntry, User
@@ -49,13 +51,17 @@ def record(
     )
 
 
-def forget(*, user_id: uuid.UUID) -> None:
+def forget(*, user_id: uuid.UUID, username: str) -> None:
     """A person who is erased has no name here either: the one change to what is written. What they
-    did stays, and when."""
+    did stays, and what was done to what was theirs, and when."""
     entries: QuerySet[AuditEntry] = QuerySet(AuditEntry)  # the model's own only adds
     entries.filter(actor_id=user_id).update(actor=ERASED, actor_id=None)
-    about = entries.filter(target_type="user", target_id=str(user_id))
-    about.update(target=ERASED, target_id="", before=None, after=None)
+    names = [f"{side}__{name}" for side in ("before", "after") for name in ("owner", "user")]
+    theirs = entries.filter(reduce(or_, (Q(**{name: username}) for name in names)))
+    things = list(theirs.values_list("target_type", "target_id").distinct())
+    for target_type, target_id in [("user", str(user_id)), *things]:
+        about = entries.filter(target_type=target_type, target_id=target_id)
+        about.update(target=ERASED, target_id="", before=None, after=None)
 
 
 def _named(by: User | str) -> tuple[uuid.UUID | None, str]:

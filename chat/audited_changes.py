@@ -8,6 +8,7 @@ conversations only that an administrator did something to them is recorded, neve
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
@@ -17,11 +18,12 @@ from django.db.models.signals import m2m_changed, post_delete, post_save, pre_sa
 from django.dispatch import receiver
 
 from chat import audit
-from chat.models import Quota, Retention, User
+from chat.models import ApiToken, Quota, Retention, User
 
 WATCHED: dict[type[Model], tuple[str, ...]] = {
     User: ("username", "email", "is_active", "is_staff", "is_superuser"),
     Group: ("name",),
+    ApiToken: ("owner", "name", "prefix", "scopes", "expires_at", "revoked_at"),
     Quota: ("user", "group", "tokens_per_day", "concurrent_turns"),
     Retention: ("group", "days"),
 }
@@ -114,7 +116,7 @@ def _told(instance: Model | None) -> dict[str, Any]:
     found = {}
     for name in WATCHED[type(instance)]:
         value = getattr(instance, name)
-        found[name] = str(value) if isinstance(value, Model) else value
+        found[name] = str(value) if isinstance(value, Model | datetime) else value
     return found
 
 

@@ -63,6 +63,8 @@ def _delete(*, user_id: uuid.UUID) -> tuple[int, int]:
     """The account, and with it whatever has it as its owner; the audit log keeps what was done, and
     no name. One transaction."""
     messages = Message.objects.filter(session__owner_id=user_id).count()
-    _, by_model = User.objects.filter(id=user_id).delete()
-    audit.forget(user_id=user_id)
+    user = User.objects.get(id=user_id)
+    username = user.get_username()
+    _, by_model = user.delete()
+    audit.forget(user_id=user_id, username=username)
     return by_model.get(Session._meta.label, 0), messages
