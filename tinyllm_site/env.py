@@ -53,6 +53,13 @@ def secret(name: str) -> str:
     return value
 
 
+def secrets(name: str) -> list[str]:
+    """A list separated by commas, never shown; empty where it is absent."""
+    found = cast(list[str], _env.list(name, default=[]))
+    _noted(name, HIDDEN if found else "")
+    return found
+
+
 def flag(name: str, *, default: bool) -> bool:
     return _noted(name, cast(bool, _env.bool(name, default)))
 
