@@ -1,96 +1,37 @@
-"""The admin: the record to look at, search, export and delete, never to edit; and never its texts.
-
-Nobody reads here what people say, a superuser no more than others: not in a list, a page, an export
-or a search, which would tell by what it finds. Rows are called by their ids, also in the lists of
-what is deleted and in the admin's own log. Who has to read a conversation says why
-(`chat.operations.conversation_page`)."""
+"""The admin: the record to look at, search, export and delete, never to edit; and never its texts
+(`chat.textless_admin`)."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterator
 from typing import Any
 
 from asgiref.sync import async_to_sync
 from django.contrib import admin, messages
 from django.db.models import Count, Model, QuerySet
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from unfold.admin import ModelAdmin
+from unfold.admin import TabularInline
 
 from chat import audit
 from chat.accounts import admin as _accounts  # noqa: F401  (registers itself, as do the next)
 from chat.accounts import people_admin as _people  # noqa: F401
 from chat.generation import turns
-from chat.models import Feedback, File, Generation, Message, Session
+from chat.models import (
+    Feedback,
+    File,
+    Generation,
+    Message,
+    Preset,
+    PresetVersion,
+    Session,
+)
 from chat.operations import record_admin as _records  # noqa: F401
 from chat.operations.rights import BREAK_GLASS
-
-EXPORT_CHUNK = 500
-
-
-class RecordAdmin(ModelAdmin):  # type: ignore[misc]
-    """What a person said and what a model answered, without the words: look at, export, delete.
-    Nothing is edited here, since an edited record would no longer be one. TEXTS: the fields that
-    hold the words."""
-
-    TEXTS: tuple[str, ...] = ()
-    actions: tuple[str, ...] = ("export_json",)
-    # A count in the query drops the model's own order.
-    ordering = ("-created_at",)
-    show_full_result_count = False
-    list_per_page = 50
-
-    def get_exclude(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
-        return self.TEXTS
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        rows: QuerySet[Any] = super().get_queryset(request)
-        return rows.defer(*self.TEXTS)
-
-    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
-        """Any field may otherwise be asked about in the address of a list."""
-        if lookup.partition("__")[0] in self.TEXTS:
-            return False
-        return bool(super().lookup_allowed(lookup, value, request))
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_export_permission(self, request: HttpRequest) -> bool:
-        allowed: bool = self.has_view_permission(request)
-        return allowed
-
-    @admin.action(description=_("Export the selected rows as JSON"), permissions=["export"])
-    def export_json(self, request: HttpRequest, rows: QuerySet[Any]) -> StreamingHttpResponse:
-        """A JSON array, one row at a time: memory does not grow with the selection."""
-        name = self.model._meta.model_name
-        audit.record(f"{name}.export", target_type=str(name), after={"rows": rows.count()})
-        return StreamingHttpResponse(
-            json_array(rows, without=self.TEXTS),
-            content_type="application/json",
-            headers={"Content-Disposition": f'attachment; filename="{name}s.json"'},
-        )
-
-
-def json_array(rows: QuerySet[Any], *, without: Collection[str]) -> Iterator[str]:
-    separator = "[\n"
-    for row in rows.iterator(chunk_size=EXPORT_CHUNK):
-        yield separator + json.dumps(_exported(row, without), default=str, ensure_ascii=False)
-        separator = ",\n"
-    yield "]\n" if separator != "[\n" else "[]\n"
-
-
-def _exported(row: Model, without: Collection[str]) -> dict[str, Any]:
-    fields = [field for field in row._meta.concrete_fields if field.name not in without]
-    return {field.attname: field.value_from_object(row) for field in fields}
+from chat.textless_admin import RecordAdmin
 
 
 @admin.register(Session)
@@ -117,7 +58,8 @@ class SessionAdmin(RecordAdmin):
     readonly_fields = ("read",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Session]:
-        return super().get_queryset(request).annotate(message_count=Count("messages"))
+        rows: QuerySet[Session] = super().get_queryset(request)
+        return rows.annotate(message_count=Count("messages"))
 
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
         names = super().get_fields(request, obj)
@@ -159,7 +101,8 @@ class MessageAdmin(RecordAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Message]:
-        return super().get_queryset(request).annotate(generation_count=Count("generations"))
+        rows: QuerySet[Message] = super().get_queryset(request)
+        return rows.annotate(generation_count=Count("generations"))
 
     @admin.display(description=_("generations"), ordering="generation_count")
     def generations(self, message: Message) -> int:
@@ -175,6 +118,42 @@ class FileAdmin(RecordAdmin):
     list_filter = ("kind", "created_at")
     list_select_related = ("owner",)
     search_fields = ("owner__username", "=sha256")
+
+
+class PresetVersions(TabularInline):  # type: ignore[misc]
+    """When it changed."""
+
+    model = PresetVersion
+    fields = readonly_fields = ("number", "created_at")
+    extra = 0
+    can_delete = False
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return request.user.has_perm("chat.view_preset")
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+@admin.register(Preset)
+class PresetAdmin(RecordAdmin):
+    TEXTS = ("name", "settings")
+    list_display = ("__str__", "owner", "versions", "is_default", "created_at")
+    list_filter = ("is_default", "created_at")
+    list_select_related = ("owner",)
+    search_fields = ("owner__username", "=id")
+    inlines = (PresetVersions,)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Preset]:
+        rows: QuerySet[Preset] = super().get_queryset(request)
+        return rows.annotate(version_count=Count("versions"))
+
+    @admin.display(description=_("versions"), ordering="version_count")
+    def versions(self, preset: Preset) -> int:
+        return preset.version_count  # type: ignore[attr-defined,no-any-return]
 
 
 @admin.register(Feedback)
@@ -239,6 +218,7 @@ class GenerationAdmin(RecordAdmin):
         "session",
         "message",
     )
+    raw_id_fields = ("preset_version",)
     readonly_fields = (
         "sampled",
         "failure",

@@ -145,7 +145,7 @@ def test_tokens_are_told_without_what_opens_them(boss: Client, make_user: Any) -
         "owner": "ada", "name": "notebook", "prefix": row.prefix, "scopes": ["read"],
         "expires_at": None, "revoked_at": None,
     }  # fmt: skip
-    assert (revoked.before, list(revoked.after)) == ({"revoked_at": None}, ["revoked_at"])
+    assert (revoked.before, list(revoked.after or {})) == ({"revoked_at": None}, ["revoked_at"])
     assert (by_boss.actor, by_boss.target_id) == ("boss", str(other.pk))
     assert text not in str(AuditEntry.objects.values())
     assert row.digest not in str(AuditEntry.objects.values())

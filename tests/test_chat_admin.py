@@ -15,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 
 from chat.models import AuditEntry, Feedback, File, Folder, Generation, Message, Session, User
 from chat.packing import pack
+from chat.session_settings.presets import preset_create
 
 pytestmark = pytest.mark.django_db
 
@@ -149,7 +150,7 @@ def test_export_is_json_without_the_words(staff: Client, make_user: Any, name: s
 
 def test_export_takes_memory_for_one_row_at_a_time(staff: Client, make_user: Any) -> None:
     fill(make_user("ada"), 3)
-    from chat.admin import json_array
+    from chat.textless_admin import json_array
 
     pieces = json_array(Session.objects.all(), without=("title",))
     first = next(pieces)
@@ -176,6 +177,7 @@ def secrets(make_user: Any) -> dict[str, Any]:
         "session": session,
         "message": message,
         "feedback": Feedback.objects.create(message=message, owner=ada, value=1, comment=SECRET),
+        "preset": preset_create(owner_id=ada.pk, name=SECRET, settings={"system_prompt": SECRET}),
         "file": File.objects.create(owner=ada, name=SECRET, kind="plain", text=SECRET, **numbers),
         "generation": Generation.objects.create(
             session=session,
@@ -190,7 +192,7 @@ def secrets(make_user: Any) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("name", [*LISTS, "file"])
+@pytest.mark.parametrize("name", [*LISTS, "file", "preset"])
 def test_no_page_of_the_admin_has_a_text(staff: Client, secrets: dict[str, Any], name: str) -> None:
     """A superuser's, who may do everything else."""
     path, pk = f"/admin/chat/{name}/", secrets[name].pk
@@ -223,6 +225,8 @@ def test_no_page_of_the_admin_has_a_text(staff: Client, secrets: dict[str, Any],
         ("file", "name__contains"),
         ("generation", "context__system_prompt__contains"),
         ("generation", "message__content__contains"),
+        ("preset", "settings__system_prompt__contains"),
+        ("preset", "versions__settings__contains"),
         ("user", "sessions__title__contains"),
     ],
 )

@@ -87,6 +87,8 @@ ANSWERS = {
     "POST /api/settings/check": (415, NO_PAGE),
     "GET /api/presets": (200, NO_PAGE),
     "DELETE /api/presets/00000000-0000-0000-0000-000000000000": (404, NO_PAGE),
+    "GET /api/presets/{session}/versions": (404, NO_PAGE),
+    "POST /api/presets/{session}/versions/1/restore": (415, NO_PAGE),
     "PUT /api/sessions/{session}/messages/{session}/rating": (400, NO_PAGE),
     "POST /api/sessions/{session}/messages/{session}/fork": (415, NO_PAGE),
     "POST /api/sessions/{session}/shares": (415, NO_PAGE),

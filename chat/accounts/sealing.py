@@ -44,7 +44,9 @@ def unseal(kept: str) -> str:
 
 def sealed(data: dict[str, Any], seal: Callable[[str], str] = seal) -> dict[str, Any]:
     """An authenticator's `data` with each of its secrets sealed."""
-    secrets = {name: seal(data[name]) for name in ("secret", "seed") if name in data}
+    secrets: dict[str, Any] = {
+        name: seal(data[name]) for name in ("secret", "seed") if name in data
+    }
     if data.get("migrated_codes") is not None:
         secrets["migrated_codes"] = [seal(code) for code in data["migrated_codes"]]
     return data | secrets

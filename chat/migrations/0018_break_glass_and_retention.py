@@ -23,7 +23,7 @@ def forget_texts(apps: Any, schema_editor: Any) -> None:
     told.exclude(object_id=None).update(object_repr=F("object_id"))
 
 
-def person(on_delete: Any, name: str, *, null: bool = False) -> models.ForeignKey:
+def person(on_delete: Any, name: str, *, null: bool = False) -> Any:
     return models.ForeignKey(
         null=null,
         on_delete=on_delete,

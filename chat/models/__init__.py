@@ -10,7 +10,7 @@ from chat.models.generation import Event, Generation, can_continue
 from chat.models.operations import AuditEntry, OperatorRights
 from chat.models.oversight import BreakGlass, Retention
 from chat.models.people import SetupToken, User
-from chat.models.preset import Preset
+from chat.models.preset import Preset, PresetVersion
 from chat.models.settings import SiteSetting
 from chat.models.sharing import ShareLink
 from chat.models.usage import Quota, Usage
@@ -30,6 +30,7 @@ __all__ = [
     "MessageReading",
     "OperatorRights",
     "Preset",
+    "PresetVersion",
     "Quota",
     "Retention",
     "SearchText",

@@ -60,7 +60,7 @@ def kept_for(*, owner_id: uuid.UUID) -> Kept:
 def rules(*, now: datetime) -> Iterator[Rule]:
     """Those of groups, the shortest first, then the site's. Each is found by an index: a group's by
     its members, the site's by age."""
-    memberships = get_user_model().groups.through.objects  # type: ignore[attr-defined]
+    memberships = get_user_model().groups.through.objects
     names: dict[int, list[str]] = {}
     for days, name in Retention.objects.values_list("days", "group__name").order_by("days"):
         names.setdefault(days, []).append(name)
