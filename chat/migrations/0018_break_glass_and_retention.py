@@ -92,7 +92,7 @@ class Migration(migrations.Migration):
                 (
                     "days",
                     models.PositiveIntegerField(
-                        help_text="After the last message. 0: for ever. Where a person is in several groups, the shortest counts.",
+                        help_text="After the last message. 0: for ever. Where a person is in several groups, the shortest counts. What is older is deleted for good, within a minute.",
                         validators=[django.core.validators.MaxValueValidator(36500)],
                         verbose_name="days",
                     ),

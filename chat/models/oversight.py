@@ -65,7 +65,7 @@ class Retention(models.Model):
         validators=[MaxValueValidator(MAX_DAYS)],
         help_text=_(
             "After the last message. 0: for ever. Where a person is in several groups, the "
-            "shortest counts."
+            "shortest counts. What is older is deleted for good, within a minute."
         ),
     )
 

@@ -98,6 +98,22 @@ def test_a_preset_is_kept_replaced_renamed_and_begins_new_sessions(chat: Chat) -
     button(page, "Use “Terse”").click()
     assert field(page, "temperature") == "0.4"
 
+    give_back_versions(page)
+    button(page, "Begin new sessions with “Terse”").click()
+    expect(page.get_by_text("New sessions begin with “Terse”.")).to_be_visible()
+    button(page, "Rename “Terse”").click()
+    page.keyboard.type("Short")
+    page.keyboard.press("Enter")
+    expect(button(page, "Use “Short”")).to_be_visible()
+    button(page, "Delete “Short”").click()
+    button(page, "Undo").click()
+    expect(button(page, "Use “Short”")).to_be_focused()
+    page.goto(f"{chat.site.url}/")
+    open_panel(page)
+    assert field(page, "temperature") == "0.4"
+
+
+def give_back_versions(page: Page) -> None:
     button(page, "Versions of “Terse”").click()
     earlier = page.locator("#presets ol li")
     expect(earlier).to_have_count(2)
@@ -111,18 +127,6 @@ def test_a_preset_is_kept_replaced_renamed_and_begins_new_sessions(chat: Chat) -
     assert field(page, "temperature") == "0.4"
     earlier.nth(1).get_by_role("button", name="Restore").click()
     expect(page.get_by_text("“Terse” is what it was in version 2.")).to_be_visible()
-    button(page, "Begin new sessions with “Terse”").click()
-    expect(page.get_by_text("New sessions begin with “Terse”.")).to_be_visible()
-    button(page, "Rename “Terse”").click()
-    page.keyboard.type("Short")
-    page.keyboard.press("Enter")
-    expect(button(page, "Use “Short”")).to_be_visible()
-    button(page, "Delete “Short”").click()
-    button(page, "Undo").click()
-    expect(button(page, "Use “Short”")).to_be_focused()
-    page.goto(f"{chat.site.url}/")
-    open_panel(page)
-    assert field(page, "temperature") == "0.4"
 
 
 def keep(page: Page, name: str) -> None:
