@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.utils.http import content_disposition_header
 from ninja import NinjaAPI, Status
 
-from chat import engine, operator_key, selectors
+from chat import engine, live_settings, operator_key, selectors
 from chat.accounts.callers import caller_of, check_again, owner_of
 from chat.accounts.tokens import Scope
 from chat.addresses import API
@@ -78,9 +78,10 @@ async def chat(request: HttpRequest, body: ChatIn) -> ChatOut | HttpResponse:
     """Say something and wait for the whole answer. If the caller leaves, and nobody else reads the
     session's events, the answer is stopped after TINYLLM_DISCONNECT_GRACE_S; its text is kept."""
     given = body.model_dump(exclude={"input", "model", "session_id", "files"}, exclude_none=True)
+    model = body.model or live_settings.value("TINYLLM_DEFAULT_MODEL")
     submission = Submission(
         text=body.input,
-        model=body.model,
+        model=model,
         session_id=body.session_id,
         newest=True,
         attended=True,
@@ -97,7 +98,7 @@ async def chat(request: HttpRequest, body: ChatIn) -> ChatOut | HttpResponse:
     return ChatOut(
         session_id=accepted.session_id,
         response=turn.own_text,
-        model=body.model,
+        model=model,
         message_id=turn.started.message_id,
         finish_reason=end["finish_reason"],
         usage=UsageOut(**end["usage"]),

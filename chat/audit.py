@@ -6,18 +6,22 @@ from __future__ import annotations
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
+from functools import reduce
+from operator import or_
 from typing import Any, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.contrib.auth import get_user_model
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponseBase
 
-from chat.models import AuditEntry
+from chat.models import AuditEntry, User
 from chat.user_keys import as_uuid
 
 NOBODY = "command line"
 """Who acts where there is no request: whoever has a shell on the server."""
+THE_SITE = "the site itself"
+"""Who does what an operator's setting asks for, when it is time."""
 
 ERASED = "(erased)"
 
@@ -32,10 +36,11 @@ def record(
     target: str = "",
     before: Mapping[str, Any] | None = None,
     after: Mapping[str, Any] | None = None,
+    by: User | str | None = None,
 ) -> None:
-    """before, after: plain values, without secrets and texts. In a database thread; the actor is
-    the person whose request this is."""
-    actor_id, actor = _actor()
+    """before, after: plain values, without secrets and texts. by: who acts, where that is not the
+    person whose request this is. In a database thread."""
+    actor_id, actor = _named(by) if by is not None else _actor()
     AuditEntry.objects.create(
         actor_id=actor_id,
         actor=actor,
@@ -48,14 +53,22 @@ def record(
     )
 
 
-def forget(*, user_id: uuid.UUID) -> None:
+def forget(*, user_id: uuid.UUID, username: str) -> None:
     """A person who is erased has no name here either: the one change to what is written. What they
-    did stays, and when."""
+    did stays, and what was done to what was theirs, and when."""
     entries: QuerySet[AuditEntry] = QuerySet(AuditEntry)  # the model's own only adds
     entries.filter(actor_id=as_uuid(user_id)).update(actor=ERASED, actor_id=None)
-    account = get_user_model()._meta.model_name
-    about = entries.filter(target_type=account, target_id=str(user_id))
-    about.update(target=ERASED, target_id="", before=None, after=None)
+    names = [f"{side}__{name}" for side in ("before", "after") for name in ("owner", "user")]
+    theirs = entries.filter(reduce(or_, (Q(**{name: username}) for name in names)))
+    things = list(theirs.values_list("target_type", "target_id").distinct())
+    account = str(get_user_model()._meta.model_name)
+    for target_type, target_id in [(account, str(user_id)), *things]:
+        about = entries.filter(target_type=target_type, target_id=target_id)
+        about.update(target=ERASED, target_id="", before=None, after=None)
+
+
+def _named(by: User | str) -> tuple[uuid.UUID | None, str]:
+    return (None, by) if isinstance(by, str) else (as_uuid(by.pk), by.get_username())
 
 
 def _actor() -> tuple[uuid.UUID | None, str]:

@@ -1,4 +1,5 @@
-"""What the audit log hears of by itself: accounts, their rights and quotas, and the admin.
+"""What the audit log hears of by itself: accounts, their rights, tokens and
+quotas, how long conversations are kept, and the admin.
 
 Changes of a row are seen as it is saved, whoever saves it: the admin, a page, a command. Of
 conversations only that an administrator did something to them is recorded, never what they say.
@@ -7,6 +8,7 @@ conversations only that an administrator did something to them is recorded, neve
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
@@ -17,14 +19,16 @@ from django.db.models.signals import m2m_changed, post_delete, post_save, pre_sa
 from django.dispatch import receiver
 
 from chat import audit
-from chat.models import Quota
+from chat.models import ApiToken, Quota, Retention
 
 _User = get_user_model()
 
 WATCHED: dict[type[Model], tuple[str, ...]] = {
     _User: ("username", "email", "is_active", "is_staff", "is_superuser"),
     Group: ("name",),
+    ApiToken: ("owner", "name", "prefix", "scopes", "expires_at", "revoked_at"),
     Quota: ("user", "group", "tokens_per_day", "concurrent_turns"),
+    Retention: ("group", "days"),
 }
 """Models, and the fields that are told."""
 _HIDDEN: dict[type[Model], tuple[str, ...]] = {_User: ("password",)}
@@ -115,7 +119,7 @@ def _told(instance: Model | None) -> dict[str, Any]:
     found = {}
     for name in WATCHED[type(instance)]:
         value = getattr(instance, name)
-        found[name] = str(value) if isinstance(value, Model) else value
+        found[name] = str(value) if isinstance(value, Model | datetime) else value
     return found
 
 

@@ -14,6 +14,7 @@ from django.db import DatabaseError
 from chat.encryption.keys import NAME, keys
 from chat.filtering import filters
 from chat.host_checks import with_settings
+from chat.live_settings import SIGNUP
 
 
 @register()
@@ -53,11 +54,11 @@ def allowed_hosts(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> lis
 @with_settings
 def signing_in(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
-    if settings.TINYLLM_SIGNUP not in ("closed", "oidc", "open"):
+    if settings.TINYLLM_SIGNUP not in SIGNUP:
         found.append(
             Error(
                 f"TINYLLM_SIGNUP = {settings.TINYLLM_SIGNUP} is not allowed.",
-                hint="It must be closed, oidc or open.",
+                hint=f"It must be one of {', '.join(SIGNUP)}.",
                 id="chat.E004",
             )
         )
@@ -89,6 +90,7 @@ def engine_numbers(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
             ("TINYLLM_DEADLINE_S", 0),
             ("TINYLLM_TOKENS_PER_DAY", 0),
             ("TINYLLM_CONCURRENT_TURNS", 0),
+            ("TINYLLM_RETENTION_DAYS", 0),
             ("TINYLLM_MEMORY_GB", 0.1),
             ("TINYLLM_KEEP_ALIVE_S", 0),
         )

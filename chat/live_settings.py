@@ -8,6 +8,7 @@ what is set in this process holds at once, in others of the same database within
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,34 +18,96 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from chat import audit
+from chat import audit, engine
 from chat.errors import ChatError, InvalidRequest
 from chat.models import SiteSetting
+from chat.models.oversight import MAX_DAYS
+from inference.errors import EngineStopped
+
+SIGNUP = ("closed", "invitation", "oidc", "open")
 
 
 @dataclass(frozen=True, slots=True)
-class Live:
-    """A number of at least 0. whole: without a fraction. most: a bound that only catches slips."""
+class Number:
+    """At least 0. whole: without a fraction. most: a bound that only catches slips."""
 
     help: Any
     whole: bool = True
     most: int = 10**12
 
+    def choices(self) -> tuple[str, ...]:
+        return ()
+
+    def parsed(self, name: str, text: str) -> int | float:
+        """Raises InvalidRequest."""
+        try:
+            number = int(text) if self.whole else float(text)
+        except ValueError:
+            number = math.nan
+        if 0 <= number <= self.most:
+            return number
+        words = _("%(name)s must be a whole number from 0 to %(most)d, not %(text)s.")
+        if not self.whole:
+            words = _("%(name)s must be a number from 0 to %(most)d, not %(text)s.")
+        said = {"name": name, "most": self.most, "text": repr(text[:40])}
+        raise InvalidRequest(words % said, param=name)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of a few words."""
+
+    help: Any
+    choices: Callable[[], tuple[str, ...]]
+
+    def parsed(self, name: str, text: str) -> str:
+        """Raises InvalidRequest."""
+        known = self.choices()
+        if text in known:
+            return text
+        words = _("%(name)s must be one of %(known)s, not %(text)s.")
+        said = {"name": name, "known": ", ".join(known), "text": repr(text[:40])}
+        raise InvalidRequest(words % said, param=name)
+
+
+def _ready_models() -> tuple[str, ...]:
+    try:
+        return tuple(each.name for each in engine.client().models() if each.state == "ready")
+    except EngineStopped:
+        return ()
+
 
 _DAY = 24 * 3600
-LIVE = {
-    "TINYLLM_DEADLINE_S": Live(
+LIVE: dict[str, Number | Choice] = {
+    "TINYLLM_DEFAULT_MODEL": Choice(
+        gettext_lazy("For new sessions of people who have not chosen one."), _ready_models
+    ),
+    "TINYLLM_SIGNUP": Choice(
+        gettext_lazy(
+            "Who may make an account. closed: nobody, invitations do not work either; invitation: "
+            "who was invited; oidc: whoever the provider lets in too; open: anybody."
+        ),
+        lambda: SIGNUP,
+    ),
+    "TINYLLM_DEADLINE_S": Number(
         gettext_lazy("Seconds; 0: never. For answers that begin."), most=_DAY
     ),
-    "TINYLLM_DISCONNECT_GRACE_S": Live(gettext_lazy("Seconds; 0: at once."), most=_DAY),
-    "TINYLLM_KEEP_ALIVE_S": Live(
+    "TINYLLM_DISCONNECT_GRACE_S": Number(gettext_lazy("Seconds; 0: at once."), most=_DAY),
+    "TINYLLM_KEEP_ALIVE_S": Number(
         gettext_lazy("Seconds; 0: never unloaded."), whole=False, most=365 * _DAY
     ),
-    "TINYLLM_TOKENS_PER_DAY": Live(gettext_lazy("0: no limit.")),
-    "TINYLLM_CONCURRENT_TURNS": Live(gettext_lazy("0: no limit.")),
+    "TINYLLM_TOKENS_PER_DAY": Number(gettext_lazy("0: no limit.")),
+    "TINYLLM_CONCURRENT_TURNS": Number(gettext_lazy("0: no limit.")),
+    "TINYLLM_RETENTION_DAYS": Number(
+        gettext_lazy(
+            "Days after the last message; 0: for ever. Older conversations are deleted for good, "
+            "within a minute."
+        ),
+        most=MAX_DAYS,
+    ),
 }
 
-_chosen: dict[str, int | float] = {}
+_chosen: dict[str, int | float | str] = {}
 
 
 class SettingLocked(ChatError):
@@ -59,7 +122,7 @@ class SettingLocked(ChatError):
 @dataclass(frozen=True, slots=True)
 class SettingRow:
     """source: default, file, environment or admin. is_locked: it could be changed here, were it not
-    set by the environment."""
+    set by the environment. choices: the words that it may be, where those are few."""
 
     name: str
     value: str
@@ -67,6 +130,7 @@ class SettingRow:
     is_live: bool
     is_locked: bool
     help: str = ""
+    choices: tuple[str, ...] = ()
 
 
 def value(name: str) -> Any:
@@ -83,32 +147,33 @@ def refresh() -> None:
 
 
 def setting_change(*, name: str, text: str) -> None:
-    """text: a number; empty takes the admin's value away. Raises InvalidRequest, SettingLocked."""
+    """text: a number or a word; empty takes the admin's value away. Raises InvalidRequest,
+    SettingLocked."""
     if name not in LIVE:
         raise InvalidRequest(
             _("%(name)s cannot be changed while the site runs.") % {"name": name[:64]}, param=name
         )
     if _is_locked(name):
         raise SettingLocked(name)
-    number = _parsed(name, text.strip()) if text.strip() else None
+    chosen = LIVE[name].parsed(name, text.strip()) if text.strip() else None
     with transaction.atomic():
         row = SiteSetting.objects.filter(name=name).first()
         before = row.value if row else None
-        if number is None:
+        if chosen is None:
             SiteSetting.objects.filter(name=name).delete()
         else:
             now = timezone.now()
             SiteSetting.objects.update_or_create(
-                name=name, defaults={"value": number, "changed_at": now}
+                name=name, defaults={"value": chosen, "changed_at": now}
             )
-        if before != number:
+        if before != chosen:
             audit.record(
                 "setting.change",
                 target_type="setting",
                 target_id=name,
                 target=name,
                 before={"value": before},
-                after={"value": number},
+                after={"value": chosen},
             )
     refresh()
 
@@ -128,26 +193,10 @@ def _row(name: str) -> SettingRow:
         shown, source = str(_chosen[name]), "admin"
     else:
         shown, source = read.value, read.source
-    is_locked = live is not None and _is_locked(name)
-    about = str(live.help) if live else ""
-    return SettingRow(name, shown, source, live is not None, is_locked, about)
+    if live is None:
+        return SettingRow(name, shown, source, is_live=False, is_locked=False)
+    return SettingRow(name, shown, source, True, _is_locked(name), str(live.help), live.choices())
 
 
 def _is_locked(name: str) -> bool:
     return bool(settings.TINYLLM_READ[name].source == "environment")
-
-
-def _parsed(name: str, text: str) -> int | float:
-    live = LIVE[name]
-    try:
-        number = int(text) if live.whole else float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 <= number <= live.most:
-        words = _("%(name)s must be a whole number from 0 to %(most)d, not %(text)s.")
-        if not live.whole:
-            words = _("%(name)s must be a number from 0 to %(most)d, not %(text)s.")
-        raise InvalidRequest(
-            words % {"name": name, "most": live.most, "text": repr(text[:40])}, param=name
-        )
-    return number

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from chat.context.count import MemoryState
 from chat.files.schemas import FileOut, PassageOut
 from chat.frames import MAX_CLIENT_ID, MAX_LIST, MAX_SEQ, VERSION, ClientFrame
 from chat.schemas import UsageOut
@@ -141,6 +142,9 @@ class ContextCounted(_FromSite):
     parts: dict[str, Count]
     left_out: Count
     when_full: Literal["refuse", "slide", "summarise"]
+    memory: MemoryState
+    summary: str
+    begins: UUID | None
 
 
 class SessionsChanged(_FromSite):

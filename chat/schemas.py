@@ -47,7 +47,10 @@ class SamplingIn(Schema):
 
 class ChatIn(SamplingIn):
     input: str = Field(description="What to say to the model; at most 1,000,000 characters.")
-    model: str = Field("chat", description='A model of the catalogue, such as "chat" or "story".')
+    model: str | None = Field(
+        None,
+        description='A model of the catalogue, such as "chat" or "story"; else the default one.',
+    )
     session_id: uuid.UUID | None = Field(None, description="Go on with this session.")
     files: list[uuid.UUID] = Field(
         [], max_length=100, description="Files of POST /api/files, to be read with it."

@@ -18,6 +18,7 @@ from chat.outcome import Outcome, end_payload
 from chat.packing import pack
 from chat.rows import insert
 from chat.search_index import index_turn
+from chat.session_settings.versions import version_of
 from chat.turn_records import StartedTurn, TurnPlan
 from chat.usage import Charge, reserve, settle, settle_row
 
@@ -171,6 +172,7 @@ def _generation(session: Session, answer: Message, plan: TurnPlan, charge: Charg
         reserved_tokens=charge.reserved,
         created_at=charge.at,
         context=plan.context,
+        preset_version_id=version_of(owner_id=session.owner_id, settings=session.settings),
         seed=plan.sampling.get("seed"),
         prompt_ids=pack(plan.prompt_ids),
         prefix_offsets=pack(plan.prefix_offsets),

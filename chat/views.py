@@ -27,7 +27,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET, require_http_methods
 
-from chat import engine, identity, message_window, selectors
+from chat import engine, identity, live_settings, message_window, selectors
 from chat import setup as first_setup
 from chat.branches import branch_show
 from chat.encryption import keys
@@ -37,6 +37,7 @@ from chat.files.page_state import file_limits, file_strings
 from chat.forks import fork_origin
 from chat.models import Session
 from chat.page_strings import page_strings
+from chat.privacy.break_glass import opened_last
 from chat.rendering import render_blocks
 from chat.session_pages import PAGE, session_page
 from chat.session_settings.panel import defaults_of, panel
@@ -148,10 +149,12 @@ def _context(
     return {
         "session": current,
         "origin": fork_origin(session=current) if current else None,
+        "opened": opened_last(session=current) if current else None,
         "sessions": session_page(owner_id=owner),
         "page_size": PAGE,
         "searched": NEWEST if keys.is_on() else 0,
         "models": [each for each in models if _is_offered(each)],
+        "default_model": live_settings.value("TINYLLM_DEFAULT_MODEL"),
         "several_models": _several(models),
         "kind": kind if current else "",
         "messages": [_row(message, kind) for message in messages],

@@ -43,6 +43,7 @@ ANSWERS: dict[str, tuple[int | str, ...]] = {
     "GET /sessions/{session}/": MINE,
     "GET /sessions/{session}/earlier/": (IN, 404, 404, 404, 404),
     "GET /my-data/": ALL,
+    "GET /my-data/archive/": ALL,
     "GET /learn/": ALL,
     "GET /learn/source/inference/sampler.py": ALL,
     "GET /shared/nothing/": (404,) * 5,

@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, Permission
+from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 
 from chat import audit
+from chat.accounts.errors import TokenScopeMissing
+from chat.accounts.tokens import Scope, token_create, token_revoke, token_use
 from chat.models import AuditEntry, Message, Quota, Session, User
 
 pytestmark = pytest.mark.django_db
@@ -121,3 +124,42 @@ def test_nobody_changes_it(boss: Client) -> None:
     assert boss.post(f"{path}delete/", {"post": "yes"}).status_code == 403
     assert boss.get("/admin/chat/auditentry/add/").status_code == 403
     assert AuditEntry.objects.get(pk=entry.pk).actor == audit.NOBODY
+
+
+def test_tokens_are_told_without_what_opens_them(boss: Client, make_user: Any) -> None:
+    ada = make_user("ada")
+    AuditEntry.objects.all()._raw_delete("default")
+    row, text = token_create(owner=ada, name="notebook", scopes=[Scope.READ])
+    other, _text = token_create(owner=ada, name="robot", scopes=[Scope.READ])
+    token_use(text=text, scope=Scope.READ)
+    assert token_revoke(owner=ada, token_id=row.pk)
+    assert not token_revoke(owner=ada, token_id=row.pk)
+    chosen = {"action": "revoke", "_selected_action": [row.pk, other.pk]}
+    boss.post("/admin/chat/apitoken/", chosen)
+    assert [action for action, *_ in log()] == [
+        "apitoken.add", "apitoken.add", "apitoken.change", "apitoken.change",
+    ]  # fmt: skip
+    added, _added, revoked, by_boss = AuditEntry.objects.order_by("id")
+    assert added.target == f"notebook ({row.prefix}…)"
+    assert added.after == {
+        "owner": "ada", "name": "notebook", "prefix": row.prefix, "scopes": ["read"],
+        "expires_at": None, "revoked_at": None,
+    }  # fmt: skip
+    assert (revoked.before, list(revoked.after or {})) == ({"revoked_at": None}, ["revoked_at"])
+    assert (by_boss.actor, by_boss.target_id) == ("boss", str(other.pk))
+    assert text not in str(AuditEntry.objects.values())
+    assert row.digest not in str(AuditEntry.objects.values())
+
+
+def test_a_token_that_tries_what_it_may_not_is_told_once(make_user: Any) -> None:
+    cache.clear()
+    ada = make_user("ada")
+    row, text = token_create(owner=ada, name="notebook", scopes=[Scope.READ])
+    for scope in (Scope.CHAT, Scope.CHAT, Scope.ADMIN):
+        with pytest.raises(TokenScopeMissing):
+            token_use(text=text, scope=scope)
+    refused = AuditEntry.objects.filter(action="apitoken.refused").order_by("id")
+    assert [(e.actor_id, e.target_id, e.after) for e in refused] == [
+        (ada.pk, str(row.pk), {"owner": "ada", "scope": scope, "scopes": ["read"]})
+        for scope in ("chat", "admin")
+    ]

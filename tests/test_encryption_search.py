@@ -1,16 +1,15 @@
-"""Where texts are encrypted: a search of the newest in memory, and none in the admin."""
+"""Where texts are encrypted: a search of the newest in memory, and nothing in the index."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from django.test import Client
 
 from chat.encryption import search as looking
 from chat.models import Message, Session, User
 from chat.search import search
-from tests.test_encryption import SECRET, TOLD, encrypted, fill
+from tests.test_encryption import encrypted
 
 __all__ = ["encrypted"]
 
@@ -44,25 +43,3 @@ def test_a_search_reads_the_newest_of_its_owner(
     assert finds("面条") == ["second 面条 with RYE"]
     monkeypatch.setattr(looking, "NEWEST", 1)
     assert finds("first") == []
-
-
-def test_the_admin_neither_searches_nor_sorts_by_what_is_encrypted(
-    encrypted: Any, make_user: Any
-) -> None:
-    client = Client()
-    client.force_login(make_user("boss", is_staff=True, is_superuser=True))
-    fill(make_user("ada"))
-    for name, query, found in (
-        ("session", SECRET, 0),
-        ("session", "ada", 1),
-        ("message", SECRET, 0),
-        ("generation", SECRET, 0),
-        ("generation", "chat", 1),
-    ):
-        shown = client.get(f"/admin/chat/{name}/", {"q": query}).context["cl"]
-        assert (name, query, shown.result_count) == (name, query, found)
-        assert "Texts are encrypted" in shown.search_help_text
-    shown = client.get("/admin/chat/message/").context["cl"]
-    assert "preview" not in shown.sortable_by
-    assert "role" in shown.sortable_by
-    assert TOLD in client.get("/admin/chat/session/").content.decode()

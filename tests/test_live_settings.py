@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.test import AsyncClient, Client
 
 from chat import live_settings
+from chat.accounts.links import invitation_create
 from chat.database import in_database
 from chat.errors import InvalidRequest
 from chat.generation import turns
 from chat.live_settings import LIVE, SettingLocked, setting_change, setting_rows, value
-from chat.models import AuditEntry, SiteSetting
+from chat.models import AuditEntry, SiteSetting, User
 from chat.submission import Submission
+from tests.account_people import PASSWORD
 from tests.fake_engine import FakeEngine
 from tests.server_process import ServerProcess
 from tests.test_operations_engine import client_of, person
@@ -65,6 +69,9 @@ def test_a_change_holds_at_once_is_audited_and_can_be_taken_back() -> None:
         ("TINYLLM_KEEP_ALIVE_S", "-0.5"),
         ("SECRET_KEY", "x"),
         ("NOTHING", "1"),
+        ("TINYLLM_SIGNUP", "maybe"),
+        ("TINYLLM_SIGNUP", "1"),
+        ("TINYLLM_DEFAULT_MODEL", "nothing"),
     ],
 )
 def test_what_is_wrong_changes_nothing_and_is_named(name: str, text: str) -> None:
@@ -85,6 +92,49 @@ def test_the_environment_goes_first_and_locks(settings: Any) -> None:
     settings.TINYLLM_READ = read | {DEADLINE: Read(DEADLINE, "7", "file")}
     row = rows()[DEADLINE]
     assert (row.value, row.source, row.is_locked, value(DEADLINE)) == ("5", "admin", False, 5)
+
+
+@pytest.mark.usefixtures("fake_engine")
+def test_a_word_is_one_of_those_that_are_known() -> None:
+    assert rows()["TINYLLM_SIGNUP"].choices == ("closed", "invitation", "oidc", "open")
+    assert set(rows()["TINYLLM_DEFAULT_MODEL"].choices) == {"chat", "story"}
+    setting_change(name="TINYLLM_DEFAULT_MODEL", text="story")
+    assert (value("TINYLLM_DEFAULT_MODEL"), rows()["TINYLLM_DEFAULT_MODEL"].source) == (
+        "story", "admin",
+    )  # fmt: skip
+    with pytest.raises(InvalidRequest, match=r"one of chat, story, not 'nothing'"):
+        setting_change(name="TINYLLM_DEFAULT_MODEL", text="nothing")
+    assert value("TINYLLM_DEFAULT_MODEL") == "story"
+
+
+def test_who_may_sign_up_is_changed_at_once(make_user: Any, with_accounts: None) -> None:
+    client, signup = Client(), "/account/signup/"
+    _row, secret = invitation_create(made_by=make_user("boss"))
+    invited = f"/account/invitation/{secret}/"
+    shown = {}
+    for word in ("invitation", "open", "closed"):
+        setting_change(name="TINYLLM_SIGNUP", text=word)
+        page = client.get(signup).content.decode()
+        shown[word] = (client.get(invited).status_code, 'name="username"' in page)
+    assert shown == {"invitation": (200, False), "open": (200, True), "closed": (404, False)}
+    asked = {"username": "eve", "email": "", "password": PASSWORD}
+    assert client.post(invited, asked).status_code == 404
+    setting_change(name="TINYLLM_SIGNUP", text="")
+    assert client.post(invited, asked).status_code == 302
+    assert User.objects.filter(username="eve").exists()
+
+
+async def test_a_new_session_begins_with_the_default_model(site: FakeEngine) -> None:
+    client = AsyncClient(headers={"host": "localhost"})
+    await in_database(setting_change, name="TINYLLM_DEFAULT_MODEL", text="story")
+    page = (await client.get("/")).content.decode()
+    assert re.search(r'value="story" checked', page)
+    assert not re.search(r'value="chat" checked', page)
+    told = await client.post("/api/chat", {"input": "Hi"}, content_type="application/json")
+    assert told.json()["model"] == "story"
+    own = {"input": "Hi", "model": "chat"}
+    told = await client.post("/api/chat", own, content_type="application/json")
+    assert told.json()["model"] == "chat"
 
 
 def test_every_live_setting_is_read_and_none_is_secret(settings: Any) -> None:
@@ -149,8 +199,11 @@ async def test_the_page_changes_what_the_next_answer_is_asked_with(site: FakeEng
     assert site.kept_alive_s == 60
     wrong = await client.post("/admin/settings/change/", {"name": DEADLINE, "value": "x"})
     assert (wrong.status_code, "whole number" in wrong.json()["error"]) == (400, True)
+    chosen = {"name": "TINYLLM_SIGNUP", "value": "open"}
+    assert (await client.post("/admin/settings/change/", chosen)).json()["value"] == "open"
     page = (await client.get("/admin/settings/")).content.decode()
     assert "77" in page
+    assert "<option selected>open</option>" in page
     assert "TINYLLM_THREADS" in page
     changes = AuditEntry.objects.filter(action="setting.change")
     assert {e.actor for e in await in_database(lambda: list(changes))} == {"boss"}

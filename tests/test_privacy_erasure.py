@@ -13,11 +13,13 @@ from django.db import connection
 from django.db.backends.signals import connection_created
 
 from chat import engine
+from chat.accounts.tokens import Scope, token_create, token_revoke
 from chat.audit import ERASED
 from chat.database import in_database
 from chat.generation import turns
 from chat.identity import local_user
-from chat.models import AuditEntry, Message, User
+from chat.models import AuditEntry, Message, Quota, Session, User
+from chat.privacy.break_glass import break_glass
 from chat.privacy.erasure import Erased, PersonNotFound, erase_person
 from tests.chat_client import Page
 from tests.fake_engine import FakeEngine
@@ -146,10 +148,25 @@ def test_the_command_asks_once_and_erases(
 
 
 def test_the_audit_log_keeps_what_was_done_and_no_name(make_user: Callable[..., User]) -> None:
-    make_user(SECRET, email=f"{SECRET}@example.org")
+    """Neither on what was theirs: tokens, a quota, a conversation that somebody else opened."""
+    owner = make_user(SECRET, email=f"{SECRET}@example.org")
+    token, _text = token_create(owner=owner, name=f"{SECRET}'s", scopes=[Scope.READ])
+    token_revoke(owner=owner, token_id=token.pk)
+    quota = Quota.objects.create(user=owner, tokens_per_day=1)
+    quota.tokens_per_day = 2
+    quota.save()
+    session = Session.objects.create(owner=owner, model="chat")
+    reason = f"What {SECRET} wrote"
+    break_glass(reader=make_user("helper"), session_id=session.pk, reason=reason)
+    other, _text = token_create(owner=make_user("ada"), name="kept", scopes=[Scope.READ])
     call_command("erase_user", SECRET, "--yes")
     entries = AuditEntry.objects.all()
-    assert {entry.action for entry in entries} >= {"user.add", "user.delete"}
+    assert {entry.action for entry in entries} >= {
+        "user.add", "user.delete", "apitoken.add", "apitoken.change", "apitoken.delete",
+        "quota.change", "session.break_glass",
+    }  # fmt: skip
+    assert entries.get(action="session.break_glass").actor == "helper"
+    assert (entries.get(target_id=str(other.pk)).after or {})["name"] == "kept"
     told = str(list(entries.values()))
     assert ERASED in told
     assert SECRET not in told

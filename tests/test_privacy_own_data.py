@@ -17,6 +17,7 @@ from chat.models import (
     EncryptionKey,
     Message,
     OperatorRights,
+    Retention,
     Session,
     SetupToken,
     SiteSetting,
@@ -28,7 +29,7 @@ from tests.fake_engine import FakeEngine
 
 pytestmark = pytest.mark.fake_engine
 
-OF_NOBODY = {SetupToken, SiteSetting, OperatorRights, AuditEntry, EncryptionKey}
+OF_NOBODY = {SetupToken, SiteSetting, OperatorRights, AuditEntry, EncryptionKey, Retention}
 """Tables of the site itself. A new one stands here or belongs to somebody."""
 
 
@@ -38,7 +39,7 @@ def test_every_table_belongs_to_somebody_or_is_known_not_to() -> None:
 
 
 async def fetched(client: AsyncClient) -> tuple[zipfile.ZipFile, dict[str, list[dict[str, Any]]]]:
-    answer: Any = await client.get("/my-data/")
+    answer: Any = await client.get("/my-data/archive/")
     assert answer.status_code == 200
     assert answer["Cache-Control"] == "no-store"
     content = b"".join([part async for part in answer])
@@ -87,6 +88,6 @@ async def test_a_person_gets_all_that_is_theirs(
 @pytest.mark.django_db(transaction=True)
 async def test_others_are_sent_to_the_login(settings: Any) -> None:
     settings.TINYLLM_LOCAL = False
-    answer = await AsyncClient(headers={"host": "localhost"}).get("/my-data/", secure=True)
+    answer = await AsyncClient(headers={"host": "localhost"}).get("/my-data/archive/", secure=True)
     assert answer.status_code == 302
-    assert "next=/my-data/" in answer["Location"]
+    assert "next=/my-data/archive/" in answer["Location"]

@@ -10,8 +10,9 @@ from typing import Any
 
 from tinyllm_site import env
 
-# closed: by invitation, or in the admin. oidc: also whoever the provider below lets in. open: all.
-TINYLLM_SIGNUP = env.text("TINYLLM_SIGNUP", "closed")
+# closed: nobody; accounts are made in the admin. invitation: who was invited. oidc: also whoever
+# the provider below lets in. open: all.
+TINYLLM_SIGNUP = env.text("TINYLLM_SIGNUP", "invitation")
 TINYLLM_OIDC_ISSUER = env.text("TINYLLM_OIDC_ISSUER")
 TINYLLM_OIDC_CLIENT_ID = env.text("TINYLLM_OIDC_CLIENT_ID")
 TINYLLM_OIDC_CLIENT_SECRET = env.text("TINYLLM_OIDC_CLIENT_SECRET")

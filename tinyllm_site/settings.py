@@ -29,6 +29,8 @@ DEBUG = False
 SECRET_KEY = env.secret("SECRET_KEY") or (
     local_secret_key(TINYLLM_DATA_DIR / "secret_key") if TINYLLM_LOCAL else ""
 )
+# Of before: what they signed and encrypted is still read.
+SECRET_KEY_FALLBACKS = env.secrets("SECRET_KEY_FALLBACKS")
 ALLOWED_HOSTS = env.names("ALLOWED_HOSTS")
 if TINYLLM_LOCAL:
     ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]

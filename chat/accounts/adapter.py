@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
+import structlog
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
-from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
+from chat import live_settings
+from chat.accounts.sealing import SealUnreadable, seal, unseal
+
+_log = structlog.get_logger(__name__)
+
 MISMATCH = _("There is no account with this name and this password.")
+UNREADABLE = _(
+    "This second factor cannot be read, since the site's key has changed. Ask an administrator to "
+    "remove it."
+)
 NOT_SAID = ("account/messages/logged_in.txt", "account/messages/logged_out.txt")
 """What a person sees without being told."""
 
@@ -32,7 +42,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     }
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
-        return bool(settings.TINYLLM_SIGNUP == "open")
+        return bool(live_settings.value("TINYLLM_SIGNUP") == "open")
 
     def get_password_change_redirect_url(self, request: HttpRequest) -> str:
         return reverse("account")
@@ -54,7 +64,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
 
 class SocialAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
     def is_open_for_signup(self, request: HttpRequest, sociallogin: Any) -> bool:
-        return settings.TINYLLM_SIGNUP in ("oidc", "open")
+        return live_settings.value("TINYLLM_SIGNUP") in ("oidc", "open")
 
 
 class SecondFactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]
@@ -62,6 +72,17 @@ class SecondFactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]
         "incorrect_code": AccountAdapter.error_messages["incorrect_code"],
         "rate_limited": AccountAdapter.error_messages["rate_limited"],
     }
+
+    def encrypt(self, text: str) -> str:
+        return seal(text)
+
+    def decrypt(self, encrypted_text: str) -> str:
+        """Where the key is lost no code is right, and who shows one is told why."""
+        try:
+            return unseal(encrypted_text)
+        except SealUnreadable:
+            _log.error("second_factor_unreadable", hint="SECRET_KEY_FALLBACKS")
+            raise ValidationError(UNREADABLE) from None
 
     def get_totp_label(self, user: Any) -> str:
         return str(user.get_username())

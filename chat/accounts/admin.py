@@ -17,12 +17,13 @@ from django.contrib.auth.decorators import login_not_required
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 
+from chat import live_settings
 from chat.accounts import links
+from chat.accounts.tokens import tokens_revoke
 from chat.models import AccountLink, ApiToken
 
 for model in (EmailAddress, Authenticator, SocialAccount, SocialApp, SocialToken, UserSession):
@@ -88,7 +89,7 @@ class ApiTokenAdmin(ModelAdmin):  # type: ignore[misc]
 
     @admin.action(description=_("Revoke the selected tokens"), permissions=["revoke"])
     def revoke(self, request: HttpRequest, rows: QuerySet[ApiToken]) -> None:
-        rows.filter(revoked_at=None).update(revoked_at=timezone.now())
+        tokens_revoke(rows)
         messages.success(request, gettext("They no longer work."))
 
 
@@ -107,11 +108,12 @@ class AccountLinkAdmin(ModelAdmin):  # type: ignore[misc]
         return self.list_display if obj else ("group",)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Whoever may put people into groups: an invitation does."""
+        """Whoever may put people into groups: an invitation does. Not where none would work."""
         allowed: bool = super().has_add_permission(request)
         account = get_user_model()._meta
         change = get_permission_codename("change", account)
-        return allowed and request.user.has_perm(f"{account.app_label}.{change}")
+        is_open = live_settings.value("TINYLLM_SIGNUP") != "closed"
+        return allowed and is_open and request.user.has_perm(f"{account.app_label}.{change}")
 
     def save_model(self, request: HttpRequest, obj: AccountLink, form: Any, change: bool) -> None:
         assert isinstance(request.user, get_user_model())

@@ -20,7 +20,6 @@ from allauth.mfa.totp.forms import ActivateTOTPForm
 from allauth.mfa.webauthn.forms import AddWebAuthnForm, EditWebAuthnForm
 from allauth.socialaccount.forms import SignupForm as SocialSignupForm
 from django import forms
-from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.password_validation import password_validators_help_text_html
 from django.core.exceptions import ValidationError
@@ -29,6 +28,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
+from chat import live_settings
 from chat.accounts.tokens import Scope
 from chat.models import User
 
@@ -64,7 +64,7 @@ class SignInForm(Labelled, LoginForm):  # type: ignore[misc]
 
     @property
     def signup_is_open(self) -> bool:
-        return bool(settings.TINYLLM_SIGNUP == "open")
+        return bool(live_settings.value("TINYLLM_SIGNUP") == "open")
 
 
 class SignUpForm(Labelled, SignupForm):  # type: ignore[misc]

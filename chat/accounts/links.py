@@ -11,6 +11,7 @@ from django.contrib.auth.password_validation import validate_password
 from django.db import transaction
 from django.utils import timezone
 
+from chat import live_settings
 from chat.accounts.errors import LinkInvalid
 from chat.accounts.secrets import digest, fresh
 from chat.models import AccountLink, User
@@ -57,7 +58,10 @@ def _create(
 
 
 def link_find(*, kind: AccountLink.Kind, secret: str) -> AccountLink:
-    """A link that can still be used. Raises LinkInvalid."""
+    """A link that can still be used: an invitation not where nobody may make an account. Raises
+    LinkInvalid."""
+    if kind is AccountLink.Kind.INVITATION and live_settings.value("TINYLLM_SIGNUP") == "closed":
+        raise LinkInvalid
     links = AccountLink.objects.select_related("user", "group")
     found = links.filter(
         kind=kind, digest=digest(secret), used_at=None, expires_at__gt=timezone.now()

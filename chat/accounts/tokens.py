@@ -11,9 +11,12 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from django.core.cache import cache
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from chat import audit
 from chat.accounts import access
 from chat.accounts.errors import TokenExpired, TokenRevoked, TokenScopeMissing, TokenUnknown
 from chat.accounts.secrets import digest, fresh
@@ -23,6 +26,7 @@ START = "tl-"
 PREFIX_LENGTH = len(START) + 6
 """Characters of a token that are kept to know it by. The other 37 hold 222 random bits."""
 USE_NOTED_EVERY = timedelta(minutes=1)
+REFUSAL_NOTED_EVERY = timedelta(minutes=10)
 
 
 class Scope(StrEnum):
@@ -66,9 +70,24 @@ def token_use(*, text: str, scope: Scope) -> ApiToken:
     if token.expires_at is not None and token.expires_at <= now:
         raise TokenExpired(token.prefix, token.expires_at)
     if scope not in token.scopes:
+        _note_refusal(token, scope)
         raise TokenScopeMissing(token.prefix, scope, token.scopes)
     _note_use(token, now)
     return token
+
+
+def _note_refusal(token: ApiToken, scope: Scope) -> None:
+    """A program that tries what it may not, or a token in other hands: its administrator is to
+    know. Once a while, since such programs try again."""
+    if cache.add(f"token.refused.{token.pk}.{scope}", True, REFUSAL_NOTED_EVERY.total_seconds()):
+        audit.record(
+            "apitoken.refused",
+            target_type="apitoken",
+            target_id=token.pk,
+            target=str(token),
+            after={"owner": str(token.owner), "scope": scope, "scopes": token.scopes},
+            by=token.owner,
+        )
 
 
 def _note_use(token: ApiToken, now: datetime) -> None:
@@ -84,8 +103,17 @@ def tokens_of(*, owner: User) -> QuerySet[ApiToken]:
 
 
 def token_revoke(*, owner: User, token_id: uuid.UUID) -> bool:
-    """Whether there was one of this owner's to revoke. What it had open ends."""
-    mine = ApiToken.objects.filter(pk=token_id, owner=owner, revoked_at=None)
-    is_revoked = mine.update(revoked_at=timezone.now()) == 1
-    access.changed(owner.pk)
-    return is_revoked
+    """Whether there was one of this owner's to revoke."""
+    return tokens_revoke(ApiToken.objects.filter(pk=token_id, owner=owner)) == 1
+
+
+@transaction.atomic
+def tokens_revoke(tokens: QuerySet[ApiToken]) -> int:
+    """Returns how many were not revoked before. What they had open ends. One by one, so that the
+    audit log hears of each."""
+    valid = list(tokens.filter(revoked_at=None).select_for_update())
+    for token in valid:
+        token.revoked_at = timezone.now()
+        token.save(update_fields=["revoked_at"])
+        access.changed(token.owner_id)
+    return len(valid)

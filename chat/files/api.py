@@ -13,6 +13,7 @@ from django.http.multipartparser import MultiPartParserError
 from django.utils.translation import gettext as _
 from ninja import Router, Status
 
+from chat import live_settings
 from chat.accounts.callers import owner_of
 from chat.database import in_database, write_database
 from chat.errors import InvalidRequest
@@ -44,9 +45,10 @@ router = Router()
 
 # The body is not read by the router, which would do so on the event loop.
 @router.post("", response={200: UploadOut, **_REFUSALS}, openapi_extra=_BODY)
-async def upload(request: HttpRequest, model: str = "chat") -> Any:
+async def upload(request: HttpRequest, model: str | None = None) -> Any:
     """Take in one file, in the field `file`. Its text is kept, the file is not. The same file twice
     has one id. Who does not send it in a message within a day uploads it again."""
+    model = model or live_settings.value("TINYLLM_DEFAULT_MODEL")
     name, data = await asyncio.to_thread(_received, request)
     file = await take_in(owner_id=owner_of(request), name=name, data=data, model=model)
     return {**described(file), "in_use": await in_database(file.attached.exists)}

@@ -14,13 +14,13 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from chat import live_settings
 from chat.imports.shapes import ImportedMessage, ImportedSession, Unreadable, time_of
 from chat.models import Feedback, Generation, Message, Session
 from chat.search_index import index_new
 from chat.services import title_of
 from chat.user_keys import as_uuid
 
-DEFAULT_MODEL = "chat"
 ROWS = 200
 """Rows of a statement."""
 _TIMES = ("created_at", "finished_at")
@@ -50,7 +50,7 @@ def session_import(
         owner_id=owner_id,
         title=_title(told),
         is_named=True,
-        model=told.model if told.model in models else DEFAULT_MODEL,
+        model=told.model if told.model in models else live_settings.value("TINYLLM_DEFAULT_MODEL"),
         pinned=told.pinned and not told.archived,
         archived=told.archived,
         settings=told.settings,

@@ -49,7 +49,7 @@ def altered(model: str, name: str, field: models.Field) -> migrations.AlterField
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("chat", "0016_site_setting"),
+        ("chat", "0019_versions_and_sealed_factors"),
     ]
 
     operations = [

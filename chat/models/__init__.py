@@ -9,8 +9,9 @@ from chat.models.files import File, MessageFile, MessageReading
 from chat.models.folders import Folder
 from chat.models.generation import Event, Generation, can_continue
 from chat.models.operations import AuditEntry, OperatorRights
+from chat.models.oversight import BreakGlass, Retention
 from chat.models.people import SetupToken, User
-from chat.models.preset import Preset
+from chat.models.preset import Preset, PresetVersion
 from chat.models.settings import SiteSetting
 from chat.models.sharing import ShareLink
 from chat.models.summary import Summary
@@ -20,6 +21,7 @@ __all__ = [
     "AccountLink",
     "ApiToken",
     "AuditEntry",
+    "BreakGlass",
     "EncryptionKey",
     "Event",
     "Feedback",
@@ -31,7 +33,9 @@ __all__ = [
     "MessageReading",
     "OperatorRights",
     "Preset",
+    "PresetVersion",
     "Quota",
+    "Retention",
     "SearchText",
     "Session",
     "SetupToken",

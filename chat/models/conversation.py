@@ -90,10 +90,11 @@ class Session(models.Model):
             models.Index(
                 fields=["deleted_at"], condition=Q(deleted_at__isnull=False), name="session_deleted"
             ),
+            models.Index(fields=["updated_at"], name="session_by_age"),
         ]
 
     def __str__(self) -> str:
-        return self.title or str(self.id)
+        return str(self.id)  # a name for lists and logs of the admin, which tell no text
 
     @property
     def position(self) -> str:
@@ -153,7 +154,7 @@ class Message(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.role}: {self.content[:60]}"
+        return f"{self.role} {self.id}"
 
 
 class SearchText(models.Model):
@@ -166,4 +167,4 @@ class SearchText(models.Model):
     text = models.TextField()
 
     def __str__(self) -> str:
-        return self.text[:60]
+        return str(self.message_id)

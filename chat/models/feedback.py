@@ -44,7 +44,7 @@ class Feedback(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_value_display()}: {self.comment[:60]}"
+        return f"{self.get_value_display()} {self.message_id}"
 
 
 def rating_of(message: Message) -> tuple[int, str]:

@@ -50,7 +50,7 @@ class File(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.name
+        return str(self.id)
 
 
 class MessageFile(models.Model):
@@ -82,4 +82,4 @@ class MessageReading(models.Model):
     passages = EncryptedJSONField(default=list)
 
     def __str__(self) -> str:
-        return self.prompt_text[:60]
+        return str(self.message_id)

@@ -33,4 +33,4 @@ class Folder(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.name
+        return str(self.id)

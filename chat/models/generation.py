@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from chat.encryption.fields import EncryptedBinaryField, EncryptedJSONField
 from chat.models.conversation import Message, Session
+from chat.models.preset import PresetVersion
 from chat.packing import NUMBER_SIZE
 
 
@@ -25,8 +26,9 @@ class Generation(models.Model):
     had an influence on the tokens, and engine: what computed them (`inference.types.EngineSetup`),
     both as the engine says with its first token; False and empty before. context: what was put in
     front of the conversation and what was left out (`chat.context.reading`); None: of before it was
-    recorded. reserved_tokens: of its owner's allowance (`chat.usage`). owner and heartbeat_at
-    say which process is at work, so that only a dead process's rows are failed.
+    recorded. preset_version: whose settings the session had, if a preset's. reserved_tokens: of its
+    owner's allowance (`chat.usage`). owner and heartbeat_at say which process is at work, so that
+    only a dead process's rows are failed.
     """
 
     class Status(models.TextChoices):
@@ -48,6 +50,14 @@ class Generation(models.Model):
     model = models.CharField(_("model"), max_length=200)
     fingerprint = models.JSONField(_("fingerprint"), default=dict)
     sampling = EncryptedJSONField(_("sampling"), default=dict)
+    preset_version = models.ForeignKey(
+        PresetVersion,
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        verbose_name=_("version of a preset"),
+    )
     context = EncryptedJSONField(_("context"), null=True, blank=True)
     seed = models.BigIntegerField(_("seed"), null=True, blank=True)
     deterministic = models.BooleanField(_("deterministic"), default=False)

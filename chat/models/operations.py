@@ -10,7 +10,8 @@ from django.utils.translation import gettext_lazy as _
 
 
 class OperatorRights(models.Model):
-    """No table: the rights of those who run the site and need not read what is said on it."""
+    """No table: the rights of those who run the site. None but `break_glass` lets them read what
+    is said on it."""
 
     class Meta:
         managed = False
@@ -18,6 +19,7 @@ class OperatorRights(models.Model):
         permissions: ClassVar[list[tuple[str, Any]]] = [
             ("view_engine", "Can look at the engine, its requests and models"),
             ("operate_engine", "Can cancel requests, and fetch, load, unload and remove models"),
+            ("break_glass", "Can read one conversation for a while, after saying why"),
         ]
 
     def __str__(self) -> str:

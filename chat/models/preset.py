@@ -42,4 +42,31 @@ class Preset(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.name
+        return str(self.id)
+
+
+class PresetVersion(models.Model):
+    """A preset's settings as they were from `created_at` on, under the name that it had then.
+    digest: by which a turn finds the version whose settings it runs with
+    (`chat.session_settings.versions`)."""
+
+    preset = models.ForeignKey(
+        Preset, on_delete=models.CASCADE, related_name="versions", verbose_name=_("preset")
+    )
+    number = models.PositiveIntegerField(_("version"))
+    name = models.CharField(_("name"), max_length=80)
+    settings = EncryptedJSONField(_("settings"), default=dict, blank=True)
+    digest = models.CharField(max_length=64, db_index=True, editable=False)
+    created_at = models.DateTimeField(_("created"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("version")
+        verbose_name_plural = _("versions")
+        default_permissions = ()
+        ordering: ClassVar[list[str]] = ["-number"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["preset", "number"], name="one_version_per_number")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.preset_id}, {self.number}"

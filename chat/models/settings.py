@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class SiteSetting(models.Model):
-    """One of `chat.live_settings.LIVE` that was set in the admin. value: a number."""
+    """One of `chat.live_settings.LIVE` that was set in the admin. value: a number or a word."""
 
     name = models.CharField(_("name"), max_length=64, primary_key=True)
     value = models.JSONField(_("value"))

@@ -43,4 +43,4 @@ class ShareLink(models.Model):
         ordering: ClassVar[list[str]] = ["-created_at"]
 
     def __str__(self) -> str:
-        return self.title
+        return str(self.id)

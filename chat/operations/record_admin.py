@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 
-from chat.models import AuditEntry, Quota, Usage
+from chat.models import AuditEntry, Quota, Retention, Usage
 
 
 class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]
@@ -66,6 +66,17 @@ class QuotaAdmin(ModelAdmin):  # type: ignore[misc]
     list_select_related = ("user", "group")
     search_fields = ("user__username", "group__name")
     autocomplete_fields = ("user", "group")
+    show_full_result_count = False
+
+
+@admin.register(Retention)
+class RetentionAdmin(ModelAdmin):  # type: ignore[misc]
+    """Conversations of a group's members that are older are deleted within a minute."""
+
+    list_display = ("group", "days")
+    list_select_related = ("group",)
+    search_fields = ("group__name",)
+    autocomplete_fields = ("group",)
     show_full_result_count = False
 
 

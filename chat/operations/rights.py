@@ -16,6 +16,7 @@ from chat.database import in_database
 
 P = ParamSpec("P")
 VIEW, OPERATE = "chat.view_engine", "chat.operate_engine"
+BREAK_GLASS = "chat.break_glass"
 
 Page = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 Answer = Callable[Concatenate[HttpRequest, P], Coroutine[Any, Any, HttpResponseBase]]

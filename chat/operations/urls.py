@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from chat.operations import engine_page, models_page, settings_page
+from chat.operations import conversation_page, engine_page, models_page, settings_page
 
 app_name = "operations"
 
@@ -16,6 +16,7 @@ urlpatterns: list[URLPattern] = [
         engine_page.cancel_generation,
         name="cancel_generation",
     ),
+    path("conversations/<uuid:session_id>/", conversation_page.conversation, name="conversation"),
     path("settings/", settings_page.settings_page, name="settings"),
     path("settings/change/", settings_page.change_setting, name="change_setting"),
     path("models/", models_page.models_page, name="models"),

@@ -64,6 +64,8 @@ def _delete(*, user_id: uuid.UUID) -> tuple[int, int]:
     """The account, and with it whatever has it as its owner; the audit log keeps what was done, and
     no name. One transaction."""
     messages = Message.objects.filter(session__owner_id=user_id).count()
-    _, by_model = get_user_model().objects.filter(pk=user_id).delete()
-    audit.forget(user_id=user_id)
+    user = get_user_model().objects.get(pk=user_id)
+    username = user.get_username()
+    _, by_model = user.delete()
+    audit.forget(user_id=user_id, username=username)
     return by_model.get(Session._meta.label, 0), messages

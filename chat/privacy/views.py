@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from chat import identity
 from chat.database import in_database
+from chat.privacy.break_glass import opened_sessions
 from chat.privacy.own_data import archive
+from chat.privacy.retention import kept_for
+
+MOST = 100
+"""Accesses that are listed; all of them are in the archive."""
 
 
 @require_GET
-async def own_data(request: HttpRequest) -> HttpResponseBase:
+def own_data(request: HttpRequest) -> HttpResponse:
+    """How long what is kept of a person is kept, who else read it, and the way to have it."""
+    owner = identity.owner_id(request.user)
+    shown = {
+        "kept": kept_for(owner_id=owner),
+        "opened": opened_sessions(owner_id=owner)[:MOST],
+        "has_accounts": not settings.TINYLLM_LOCAL,
+    }
+    answer = render(request, "chat/my_data.html", shown)
+    answer["Cache-Control"] = "no-store"
+    return answer
+
+
+@require_GET
+async def own_archive(request: HttpRequest) -> HttpResponseBase:
     """All of it, as a zip file."""
     owner = await in_database(identity.owner_id, await request.auser())
     name = f"tinyllm-{timezone.now():%Y-%m-%d}.zip"

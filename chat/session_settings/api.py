@@ -17,6 +17,7 @@ from chat.session_settings.schemas import (
     PresetEditIn,
     PresetIn,
     PresetOut,
+    PresetVersionOut,
     SessionSettingsOut,
     SettingsIn,
     SettingsOut,
@@ -69,6 +70,24 @@ async def change_preset(request: HttpRequest, preset_id: uuid.UUID, body: Preset
     """Rename it, give it other settings, or let new sessions begin with it."""
     its: dict[str, Any] = {"owner_id": owner_of(request), "preset_id": preset_id}
     return await write_database(store.preset_change, **its, **body.model_dump())
+
+
+@router.get(
+    "/presets/{uuid:preset_id}/versions", response={200: list[PresetVersionOut], **_REFUSALS}
+)
+async def preset_versions(request: HttpRequest, preset_id: uuid.UUID) -> Any:
+    """What it was, the newest first, which is what it is; the last 50."""
+    return await in_database(store.versions, owner_id=owner_of(request), preset_id=preset_id)
+
+
+@router.post(
+    "/presets/{uuid:preset_id}/versions/{int:number}/restore",
+    response={200: PresetOut, **_REFUSALS},
+)
+async def restore_version(request: HttpRequest, preset_id: uuid.UUID, number: int) -> Any:
+    """Give it the settings that it had, as a new version."""
+    its: dict[str, Any] = {"owner_id": owner_of(request), "preset_id": preset_id}
+    return await write_database(store.version_restore, **its, number=number)
 
 
 @router.delete("/presets/{uuid:preset_id}", response={204: None, **_REFUSALS})

@@ -38,6 +38,14 @@ class PresetNotFound(ChatError):
         super().__init__(_("This preset is no longer there."), preset_id=str(preset_id))
 
 
+class VersionNotFound(ChatError):
+    code = "version_not_found"
+    status = 404
+
+    def __init__(self, number: int) -> None:
+        super().__init__(_("The preset has no version %(n)d.") % {"n": number}, version=number)
+
+
 class PresetNameTaken(ChatError):
     code = "preset_name_taken"
     status = 409

@@ -14,9 +14,10 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from chat.errors import InvalidRequest, SessionNotFound, check_unicode
-from chat.models import Preset, sessions_of
-from chat.session_settings.errors import PresetNameTaken, PresetNotFound
+from chat.models import Preset, PresetVersion, sessions_of
+from chat.session_settings.errors import PresetNameTaken, PresetNotFound, VersionNotFound
 from chat.session_settings.values import checked
+from chat.session_settings.versions import version_keep
 
 MAX_NAME = 80
 
@@ -43,6 +44,7 @@ def default_settings(*, owner_id: uuid.UUID) -> dict[str, Any]:
     return chosen.values_list("settings", flat=True).first() or {}
 
 
+@transaction.atomic
 def preset_create(*, owner_id: uuid.UUID, name: str, settings: Mapping[str, Any]) -> Preset:
     """Raises PresetNameTaken, InvalidRequest."""
     made = Preset(owner_id=owner_id, name=_name(name), settings=checked(settings))
@@ -58,13 +60,15 @@ def preset_change(
     settings: Mapping[str, Any] | None = None,
     is_default: bool | None = None,
 ) -> Preset:
-    """What is None stays. The one that becomes the default takes the place of the one before.
+    """What is None stays; what was is kept as a version. The one that becomes the default takes the
+    place of the one before.
     Raises PresetNotFound, PresetNameTaken, InvalidRequest."""
     mine = Preset.objects.filter(owner_id=owner_id)
     # All of them are locked: of two that become the default at once, one comes after the other.
     preset = next((each for each in mine.select_for_update() if each.id == preset_id), None)
     if preset is None:
         raise PresetNotFound(preset_id)
+    version_keep(preset)
     if name is not None:
         preset.name = _name(name)
     if settings is not None:
@@ -75,8 +79,27 @@ def preset_change(
     return _saved(preset)
 
 
+def versions(*, owner_id: uuid.UUID, preset_id: uuid.UUID) -> list[PresetVersion]:
+    """The newest first. Raises PresetNotFound."""
+    if not Preset.objects.filter(id=preset_id, owner_id=owner_id).exists():
+        raise PresetNotFound(preset_id)
+    return list(PresetVersion.objects.filter(preset_id=preset_id))
+
+
+@transaction.atomic
+def version_restore(*, owner_id: uuid.UUID, preset_id: uuid.UUID, number: int) -> Preset:
+    """Give the preset the settings of a version, which makes a new one; its name stays. Raises
+    PresetNotFound, VersionNotFound."""
+    mine = PresetVersion.objects.filter(preset__owner_id=owner_id, preset_id=preset_id)
+    version = mine.filter(number=number).first()
+    if version is None:
+        versions(owner_id=owner_id, preset_id=preset_id)
+        raise VersionNotFound(number)
+    return preset_change(owner_id=owner_id, preset_id=preset_id, settings=version.settings)
+
+
 def preset_delete(*, owner_id: uuid.UUID, preset_id: uuid.UUID) -> None:
-    """Raises PresetNotFound."""
+    """With its versions. Raises PresetNotFound."""
     deleted, _rows = Preset.objects.filter(id=preset_id, owner_id=owner_id).delete()
     if not deleted:
         raise PresetNotFound(preset_id)
@@ -88,6 +111,7 @@ def _saved(preset: Preset) -> Preset:
             preset.save()
     except IntegrityError:
         raise PresetNameTaken(preset.name) from None
+    version_keep(preset)
     return preset
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 from typing import Any
 
 from ninja import Schema
@@ -49,3 +50,10 @@ class PresetOut(Schema):
     name: str
     settings: Values
     is_default: bool
+
+
+class PresetVersionOut(Schema):
+    number: int
+    name: str = Field(description="That the preset had then.")
+    settings: Values
+    created_at: datetime

@@ -62,7 +62,7 @@ export class Models {
 
   #choose(name) {
     const inputs = [...this.fieldset.querySelectorAll("input:enabled")];
-    const input = inputs.find((each) => each.value === name) ?? inputs[0];
+    const input = inputs.find((each) => each.value === name) ?? inputs.find((each) => each.checked) ?? inputs[0];
     if (input) input.checked = true;
   }
 }

@@ -1,5 +1,6 @@
 // Settings under a name: kept, used, renamed, chosen for new sessions, deleted and brought back.
 
+import { toggleVersions } from "./preset_versions.js";
 import { rest } from "./rest.js";
 import { say } from "./strings.js";
 
@@ -39,12 +40,13 @@ export class Presets {
 
   #press(button) {
     const preset = this.presets.find(({ id }) => id === button?.closest("li").dataset.preset);
-    if (!preset) return;
+    if (!preset || button.closest("ol")) return;
     if (button.matches(".use")) {
       this.handlers.use(preset.settings);
       this.#say(say("preset_used", preset));
     }
     if (button.matches(".star")) this.#do(() => this.#star(preset));
+    if (button.matches(".history")) this.#do(() => this.#versions(button.closest("li"), preset));
     if (button.matches(".rename")) this.#rename(button.closest("li"), preset);
     if (button.matches(".delete")) this.#do(() => this.#delete(preset));
   }
@@ -91,6 +93,24 @@ export class Presets {
     await this.#read();
     this.#say(is_default ? say("preset_default", preset) : say("preset_no_default"));
     this.#focus(preset.id, ".star");
+  }
+
+  #versions(item, preset) {
+    const address = `presets/${preset.id}/versions`;
+    return toggleVersions(item, {
+      read: () => ask("GET", address),
+      use: ({ settings }) => {
+        this.handlers.use(settings);
+        this.#say(say("preset_used", preset));
+      },
+      restore: ({ number }) => this.#do(async () => {
+        const { settings } = await ask("POST", `${address}/${number}/restore`, {});
+        await this.#read();
+        this.handlers.use(settings);
+        this.#say(say("preset_restored", { name: preset.name, n: number }));
+        this.#focus(preset.id, ".history");
+      }),
+    });
   }
 
   async #delete(preset) {
@@ -152,7 +172,7 @@ export class Presets {
     item.dataset.preset = id;
     item.querySelector(".use").textContent = name;
     item.querySelector(".star").setAttribute("aria-pressed", String(is_default));
-    for (const act of ["use", "star", "rename", "delete"]) {
+    for (const act of ["use", "star", "history", "rename", "delete"]) {
       const button = item.querySelector(`.${act}`);
       button.title = say(`preset_${act}`, { name });
       button.setAttribute("aria-label", button.title);

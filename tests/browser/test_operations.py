@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from playwright.sync_api import BrowserContext, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser.conftest import OUTPUT, Chat, Site
 from tests.browser.test_content_policy import PASSWORD, manage, sign_in
@@ -46,3 +46,28 @@ def test_an_operator_runs_the_site(context: BrowserContext, site: Site) -> None:
     expect(deadline.locator("[data-is=source]")).to_have_text("default")
     page.emulate_media(color_scheme="dark")
     page.screenshot(path=OUTPUT / "operations-settings.png")
+    read_after_saying_why(page, chat)
+
+
+def read_after_saying_why(page: Page, chat: Chat) -> None:
+    """And its owner sees it."""
+    name = chat.page.url.rstrip("/").rpartition("/")[2]
+    page.goto(f"{chat.site.url}/admin/conversations/{name}/")
+    page.get_by_label("Reason").fill("A fault in this answer")
+    page.screenshot(path=OUTPUT / "conversation-asked.png")
+    page.get_by_role("button", name="Open it for 30 minutes").click()
+    expect(page.get_by_text("a fox who counts all the stars")).to_have_count(1)
+    page.emulate_media(color_scheme="light")
+    page.screenshot(path=OUTPUT / "conversation-read.png")
+    chat.page.bring_to_front()
+    chat.page.reload()
+    expect(chat.page.locator("#opened")).to_contain_text("A fault in this answer")
+    chat.page.screenshot(path=OUTPUT / "conversation-opened.png")
+    chat.page.get_by_role("link", name="Who reads what is yours").click()
+    expect(chat.page.locator("#openings li")).to_have_count(1)
+    chat.page.screenshot(path=OUTPUT / "my-data.png", full_page=True)
+    for each, shot in ((page, "read"), (chat.page, "my-data")):
+        each.set_viewport_size({"width": 390, "height": 800})
+        each.screenshot(path=OUTPUT / f"narrow-{shot}.png", full_page=True)
+    chat.page.goto(f"{chat.site.url}/sessions/{name}/")
+    chat.page.screenshot(path=OUTPUT / "narrow-opened.png")

@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
-from tests.browser.conftest import REFUSING, Chat, Site
+from tests.browser.conftest import OUTPUT, REFUSING, Chat, Site
 from tests.browser.test_layout import LOW_CONTRAST, overflow
 from tests.session_rows import connected
 
@@ -20,6 +20,8 @@ def no_presets(site: Site) -> Iterator[None]:
     """What a test keeps is of no concern to the next one: the default preset least of all."""
     yield
     with closing(connected(site.database)) as connection:
+        connection.execute("UPDATE chat_generation SET preset_version_id = NULL")
+        connection.execute("DELETE FROM chat_presetversion")
         connection.execute("DELETE FROM chat_preset")
         connection.commit()
 
@@ -97,6 +99,7 @@ def test_a_preset_is_kept_replaced_renamed_and_begins_new_sessions(chat: Chat) -
     button(page, "Use “Terse”").click()
     assert field(page, "temperature") == "0.4"
 
+    give_back_versions(page)
     button(page, "Begin new sessions with “Terse”").click()
     expect(page.get_by_text("New sessions begin with “Terse”.")).to_be_visible()
     button(page, "Rename “Terse”").click()
@@ -109,6 +112,22 @@ def test_a_preset_is_kept_replaced_renamed_and_begins_new_sessions(chat: Chat) -
     page.goto(f"{chat.site.url}/")
     open_panel(page)
     assert field(page, "temperature") == "0.4"
+
+
+def give_back_versions(page: Page) -> None:
+    button(page, "Versions of “Terse”").click()
+    earlier = page.locator("#presets ol li")
+    expect(earlier).to_have_count(2)
+    expect(earlier.last).to_contain_text("temperature: 0.3")
+    page.screenshot(path=OUTPUT / "preset-versions.png")
+    earlier.last.get_by_role("button", name="Restore").click()
+    expect(page.get_by_text("“Terse” is what it was in version 1.")).to_be_visible()
+    assert field(page, "temperature") == "0.3"
+    button(page, "Versions of “Terse”").click()
+    earlier.nth(1).get_by_role("button", name="Fill in").click()
+    assert field(page, "temperature") == "0.4"
+    earlier.nth(1).get_by_role("button", name="Restore").click()
+    expect(page.get_by_text("“Terse” is what it was in version 2.")).to_be_visible()
 
 
 def keep(page: Page, name: str) -> None:

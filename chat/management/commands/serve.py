@@ -26,6 +26,7 @@ from chat.generation import turns
 from chat.guard import is_loopback
 from chat.listening import DEFAULT_PORT
 from chat.operations.load_history import keep_sampling
+from chat.privacy.retention import sweep as sweep_by_age
 from chat.recovery import recover
 from chat.server import PortTaken, SiteServer, listen
 from chat.session_edits import purge_deleted
@@ -152,8 +153,9 @@ def _tell_cpu_used() -> None:
 
 async def _keep_recovering() -> None:
     """Rows whose process died elsewhere, and our own that a full database would not let end; and
-    what is kept of sessions that are gone, and files that nobody sent."""
+    what is kept of sessions that are gone or old enough to go, and files that nobody sent."""
     while True:
+        await sweep_by_age()
         await purge_deleted()
         await forgetting.sweep()
         await sweep_files()
