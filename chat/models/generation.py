@@ -25,7 +25,8 @@ class Generation(models.Model):
     both as the engine says with its first token; False and empty before. context: what was put in
     front of the conversation and what was left out (`chat.context.reading`); None: of before it was
     recorded. reserved_tokens: of its owner's allowance (`chat.usage`). owner and heartbeat_at
-    say which process is at work, so that only a dead process's rows are failed.
+    say which process is at work, so that only a dead process's rows are failed. request: what the
+    call of a program that asked for it is to be told again (`chat.v1.stored`); None: a person's.
     """
 
     class Status(models.TextChoices):
@@ -65,6 +66,7 @@ class Generation(models.Model):
     owner = models.CharField(_("process"), max_length=64)
     heartbeat_at = models.DateTimeField(_("heartbeat"), default=timezone.now)
     request_id = models.CharField(_("request id"), max_length=64)
+    request = models.JSONField(_("request"), null=True, blank=True)
     created_at = models.DateTimeField(_("created"), default=timezone.now)
     finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
 

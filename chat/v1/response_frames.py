@@ -6,25 +6,38 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
 from chat.v1.errors import envelope, on_the_wire
 from chat.v1.replies import Answer
-from chat.v1.running import Asked, Said
+from chat.v1.running import Said
 from chat.v1.sse import PING, Frames, frame
 
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
-class ResponseShape:
-    """echoed: fields of the request that its response repeats."""
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a response says beside its answer. name: of both in their ids. params: of its sampling.
+    previous: the id of the response that it goes on from. told_again: fields of the request."""
 
-    def __init__(self, asked: Asked, **echoed: Any) -> None:
-        self._asked, self._echoed = asked, echoed
-        self._created = int(time.time())
+    name: str
+    model: str
+    params: dict[str, Any]
+    input_tokens: int
+    told_again: dict[str, Any]
+    created: int = field(default_factory=lambda: int(time.time()))
+    previous: str | None = None
+    store: bool = False
+
+
+class ResponseShape:
+    def __init__(self, head: Head) -> None:
+        self._head = head
         self._numbers = count()
-        self.place = {"item_id": f"msg_{asked.name}", "output_index": 0, "content_index": 0}
+        self.place = {"item_id": f"msg_{head.name}", "output_index": 0, "content_index": 0}
 
     def event(self, kind: str, **fields: Any) -> bytes:
         return frame({"type": kind, "sequence_number": next(self._numbers), **fields}, kind)
@@ -35,40 +48,42 @@ class ResponseShape:
         short = {name: told[name] for name in ("code", "message", "param")}
         return self.event("error", **short, error=told)
 
-    def response(self, answer: Answer | None) -> dict[str, Any]:
-        """answer: when it is over."""
-        params = self._asked.sampling
+    def response(
+        self, answer: Answer | None, error: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """answer: when it is over. error: why it failed."""
+        head = self._head
         reason = _INCOMPLETE.get(answer.finish_reason) if answer else None
         return {
-            "id": f"resp_{self._asked.name}",
+            "id": f"resp_{head.name}",
             "object": "response",
-            "created_at": self._created,
-            "status": _status(answer),
-            "error": None,
+            "created_at": head.created,
+            "status": "failed" if error else status_of(answer),
+            "error": {"code": "server_error", "message": error["message"]} if error else None,
             "incomplete_details": {"reason": reason} if reason else None,
-            "model": self._asked.model,
+            "model": head.model,
             "output": [self.item(answer)] if answer else [],
             "parallel_tool_calls": False,
-            "previous_response_id": None,
+            "previous_response_id": head.previous,
             "reasoning": {"effort": None, "summary": None},
-            "store": False,
-            "temperature": params.temperature,
+            "store": head.store,
+            "temperature": head.params["temperature"],
             "text": {"format": {"type": "text"}},
             "tool_choice": "auto",
             "tools": [],
-            "top_p": params.top_p,
+            "top_p": head.params["top_p"],
             "truncation": "disabled",
             "usage": self._usage(answer) if answer else None,
-            **self._echoed,
+            **head.told_again,
         }
 
     def item(self, answer: Answer | None) -> dict[str, Any]:
         content = [part(answer.text)] if answer else []
-        name = {"type": "message", "id": self.place["item_id"], "status": _status(answer)}
+        name = {"type": "message", "id": self.place["item_id"], "status": status_of(answer)}
         return {**name, "role": "assistant", "content": content}
 
     def _usage(self, answer: Answer) -> dict[str, Any]:
-        read = len(self._asked.prompts[0])
+        read = self._head.input_tokens
         cached = answer.finished.cached_tokens if answer.finished else 0
         return {
             "input_tokens": read,
@@ -96,14 +111,18 @@ async def events(said: AsyncGenerator[Said, None], shape: ResponseShape) -> Fram
     yield shape.event("response.output_text.done", **shape.place, text=text, logprobs=[])
     yield shape.event("response.content_part.done", **shape.place, part=part(text))
     yield shape.event("response.output_item.done", output_index=0, item=shape.item(answer))
-    yield shape.event(f"response.{_status(answer)}", response=shape.response(answer))
+    kind = "completed" if status_of(answer) == "completed" else "incomplete"
+    yield shape.event(f"response.{kind}", response=shape.response(answer))
 
 
 def part(text: str) -> dict[str, Any]:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
-def _status(answer: Answer | None) -> str:
+def status_of(answer: Answer | None) -> str:
+    """As the API calls it. answer: when it is over."""
     if answer is None:
         return "in_progress"
+    if answer.finished and answer.finished.reason == "cancelled":
+        return "cancelled"
     return "incomplete" if answer.finish_reason in _INCOMPLETE else "completed"

@@ -9,15 +9,10 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-import structlog
-from django.db import DatabaseError
-from django.db.transaction import atomic
-
 from chat import engine, live_settings
-from chat.database import write_database
 from chat.filtering.stream import AnswerRefused, allowed
 from chat.middleware import request_id as new_request_id
-from chat.usage import Charge, reserve, settle
+from chat.unwritten import held_places, paid, reserved
 from inference.types import (
     MAX_SEED,
     Began,
@@ -34,8 +29,6 @@ PING_S = 15.0
 SETTLE_POLL_S = 0.05
 ENDLESS = 1_000_000
 """Tokens that an answer without a limit may have, for whoever has one."""
-
-_log = structlog.get_logger(__name__)
 
 _in_use: set[str] = set()
 
@@ -104,9 +97,16 @@ async def answers(asked: Asked) -> AsyncGenerator[Said, None]:
     """
     requests = asked.requests()
     company = _Company(requests, asked.copies)
+    heard = _heard(asked, company)
+    async with held_places(uuid.UUID(asked.tenant), len(requests)), aclosing(heard) as said:
+        async for each in said:
+            yield each
+
+
+async def _heard(asked: Asked, company: _Company) -> AsyncGenerator[Said, None]:
     _in_use.add(asked.name)
     try:
-        for first in range(0, len(requests), asked.copies):
+        for first in range(0, len(company.requests), asked.copies):
             company.begin(first)
         spoke = time.monotonic()
         while company.pending:
@@ -132,12 +132,12 @@ class _Company:
     """The streams of one call. pending: the next event of each, with the stream's index."""
 
     def __init__(self, requests: Sequence[GenerateRequest], copies: int) -> None:
-        self._requests, self._copies = requests, copies
+        self.requests, self._copies = requests, copies
         self._streams: dict[int, AsyncGenerator[EngineEvent, None]] = {}
         self.pending: dict[asyncio.Future[EngineEvent], int] = {}
 
     def begin(self, index: int) -> None:
-        self._streams[index] = _events(self._requests[index])
+        self._streams[index] = _events(self.requests[index])
         self._ask(index)
 
     def heard(self, done: set[asyncio.Future[EngineEvent]]) -> list[Heard]:
@@ -171,10 +171,9 @@ class _Company:
 
 
 async def _events(request: GenerateRequest) -> AsyncGenerator[EngineEvent, None]:
-    """Charged to its caller. Raises QuotaExceeded, TooManyTurns, before the engine is asked."""
+    """Charged to its caller. Raises QuotaExceeded, before the engine is asked."""
     params, length, written = request.sampling, len(request.prompt_ids), 0
-    charge = await write_database(
-        atomic(reserve),
+    charge = await reserved(
         owner_id=uuid.UUID(request.tenant),
         prompt_tokens=length,
         wanted=params.max_tokens or ENDLESS,
@@ -187,14 +186,7 @@ async def _events(request: GenerateRequest) -> AsyncGenerator[EngineEvent, None]
                     written += len(event.token_ids)
                 yield event
     finally:
-        await _settle(charge, length if written else 0, written)
-
-
-async def _settle(charge: Charge, prompt_tokens: int, output_tokens: int) -> None:
-    try:
-        await asyncio.shield(write_database(settle, charge, prompt_tokens, output_tokens))
-    except DatabaseError as error:
-        _log.error("call_not_charged", reason=str(error), tokens=output_tokens)
+        await asyncio.shield(paid(charge, length if written else 0, written))
 
 
 def _sampling(params: SamplingParams, copy: int) -> SamplingParams:

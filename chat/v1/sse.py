@@ -30,9 +30,13 @@ def error_frame(error: BaseException) -> bytes:
 
 
 async def begun(asked: Asked) -> AsyncGenerator[Said, None]:
-    """The engine's answers, once one has begun or nothing has come for as long as a ping: so what
-    it refuses at once is an error of the reply and none in its midst. Raises EngineError."""
-    said = answers(asked)
+    """The engine's answers, as `first_heard` has them. Raises EngineError."""
+    return await first_heard(answers(asked))
+
+
+async def first_heard(said: AsyncGenerator[Said, None]) -> AsyncGenerator[Said, None]:
+    """The same answers, once one has begun or nothing has come for as long as a ping: so what is
+    refused at once is an error of the reply and none in its midst. Raises what that raises."""
     first = await anext(said)
 
     async def all_of_them() -> AsyncGenerator[Said, None]:
