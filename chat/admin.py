@@ -22,6 +22,7 @@ from chat.accounts import people_admin as _people  # noqa: F401
 from chat.generation import turns
 from chat.models import Feedback, File, Generation, Message, Session
 from chat.operations import record_admin as _records  # noqa: F401
+from chat.operations.traces_page import trace_link
 from chat.packing import unpack
 
 EXPORT_CHUNK = 500
@@ -196,6 +197,7 @@ class GenerationAdmin(RecordAdmin):
         "token_offsets",
         "prompt_token_ids",
         "output_token_ids",
+        "request",
     )
     actions = (
         "export_json",
@@ -231,7 +233,9 @@ class GenerationAdmin(RecordAdmin):
     readonly_fields = (
         "prompt_token_ids",
         "output_token_ids",
+        "trace",
     )
+    trace = trace_link
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Generation]:
         rows: QuerySet[Generation] = super().get_queryset(request)

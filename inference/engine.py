@@ -12,6 +12,7 @@ from itertools import takewhile
 
 import structlog
 
+from inference import step_names
 from inference.client import PromptCodec
 from inference.detokenizer import Detokenizer
 from inference.drafting import Drafting
@@ -112,10 +113,9 @@ class Engine:
         seed = secrets.randbits(32) if request.sampling.seed is None else request.sampling.seed
         self._arrivals += 1
         sequence = Sequence(request, limit, self._arrivals, seed)
-        begin = request.answer_start
+        codec, begin = self._codec, request.answer_start
         prefix = () if begin is None else request.prompt_ids[begin:]
-        codec, stop = self._codec, request.sampling.stop
-        detokenizer = Detokenizer(codec.decode, prefix, stop, codec.token_bytes)
+        detokenizer = Detokenizer(codec.decode, prefix, request.sampling.stop, codec.token_bytes)
         # last, so that a request that is refused leaves nothing behind
         self._scheduler.add(sequence)
         active = Active(request.request_id, sequence, detokenizer, ends_of(request, codec))
@@ -164,7 +164,7 @@ class Engine:
             pieces.append(Piece.of(of[chunk.sequence], chunk, tokens))
             tokens += chunk.rows
         try:
-            step = self._runner.launch(chunks)
+            step = step_names.launch(self._runner, chunks)
         except Exception as error:
             log.exception("step.failed", requests=[c.sequence.request.request_id for c in chunks])
             events += [self._fail(of[chunk.sequence], error) for chunk in chunks]

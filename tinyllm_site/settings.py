@@ -58,6 +58,7 @@ TINYLLM_DETERMINISTIC = env.flag("TINYLLM_DETERMINISTIC", default=False)
 # CuPy asks for it when it is imported; its own default is the home folder.
 env.hand_on("CUPY_CACHE_DIR", env.directory("CUPY_CACHE_DIR", TINYLLM_DATA_DIR / "kernels"))
 TINYLLM_ENGINE_FACTORY = env.text("TINYLLM_ENGINE_FACTORY", "chat.engine.build")
+TINYLLM_LOG_STEPS = env.flag("TINYLLM_LOG_STEPS", default=False)
 # Set it only where every request passes a proxy that writes X-Forwarded-Proto itself.
 TINYLLM_BEHIND_PROXY = env.flag("TINYLLM_BEHIND_PROXY", default=False)
 
@@ -209,4 +210,4 @@ TINYLLM_READ = env.READ
 TINYLLM_SETTING_ROWS = "chat.live_settings.setting_rows"
 
 LOGGING_CONFIG = None
-configure()
+configure(steps=TINYLLM_LOG_STEPS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from chat.operations import engine_page, models_page, settings_page
+from chat.operations import engine_page, models_page, settings_page, traces_page
 
 app_name = "operations"
 
@@ -15,6 +15,19 @@ urlpatterns: list[URLPattern] = [
         "engine/cancel/<uuid:generation_id>/",
         engine_page.cancel_generation,
         name="cancel_generation",
+    ),
+    path("traces/", traces_page.traces_page, name="traces"),
+    path("traces/<str:trace_id>/", traces_page.trace_page, name="trace"),
+    path("traces/<str:trace_id>/chrome.json", traces_page.trace_file, name="trace_file"),
+    path(
+        "generation-trace/<uuid:generation_id>/",
+        traces_page.generation_trace,
+        name="generation_trace",
+    ),
+    path(
+        "generation-trace/<uuid:generation_id>/chrome.json",
+        traces_page.generation_trace_file,
+        name="generation_trace_file",
     ),
     path("settings/", settings_page.settings_page, name="settings"),
     path("settings/change/", settings_page.change_setting, name="change_setting"),

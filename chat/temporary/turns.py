@@ -32,6 +32,7 @@ from chat.replay import started_frame
 from chat.session_settings.values import checked, merged, system_prompt, when_full
 from chat.submission import Submission, check_text, default_sampling
 from chat.temporary.sessions import TemporarySession, temporary_sessions
+from chat.tracing.recorder import finish
 from chat.turn_records import StartedTurn
 from chat.unwritten import paid, reserved, take_place
 from chat.usage import Charge
@@ -151,13 +152,14 @@ async def _end(
     assert turn.started.charge is not None
     await paid(turn.started.charge, *outcome.charged)  # the one thing that is written
     places.give(session.owner_id)
+    finish(outcome.status)
     session.before = replace(before, output_ids=[*outcome.output_ids])
     session.messages.append({"role": "assistant", "content": outcome.content})
     _keep(session, turn, outcome)
 
 
 async def _stream(turn: LiveTurn, request: GenerateRequest) -> None:
-    async with aclosing(engine.client().stream(request)) as events:
+    async with aclosing(engine.stream(request)) as events:
         async for event in allowed(events, before=turn.text):
             if isinstance(event, Delta):
                 turn.grow(event)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from chat import engine, live_settings
 from chat.filtering.stream import AnswerRefused, allowed
 from chat.middleware import request_id as new_request_id
+from chat.tracing.recorder import finish
 from chat.unwritten import held_places, paid, reserved
 from inference.types import (
     MAX_SEED,
@@ -104,6 +105,7 @@ async def answers(asked: Asked) -> AsyncGenerator[Said, None]:
 
 
 async def _heard(asked: Asked, company: _Company) -> AsyncGenerator[Said, None]:
+    status = "ABORTED"
     _in_use.add(asked.name)
     try:
         for first in range(0, len(company.requests), asked.copies):
@@ -123,9 +125,14 @@ async def _heard(asked: Asked, company: _Company) -> AsyncGenerator[Said, None]:
             if time.monotonic() - spoke >= PING_S:
                 spoke = time.monotonic()
                 yield None
+        status = "DONE"
+    except Exception:
+        status = "FAILED"
+        raise
     finally:
         _in_use.discard(asked.name)
         await company.leave()
+        finish(status)
 
 
 class _Company:

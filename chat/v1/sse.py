@@ -9,6 +9,7 @@ from typing import Any
 
 from django.http import StreamingHttpResponse
 
+from chat.tracing.recorder import mark
 from chat.v1.errors import envelope, on_the_wire
 from chat.v1.replies import Answers
 from chat.v1.running import Asked, Refused, Said, answers
@@ -52,9 +53,13 @@ def event_stream(frames: Frames, failed: Callable[[BaseException], bytes]) -> St
     """A reply of these frames; an error ends it with the frame that `failed` makes."""
 
     async def whole() -> Frames:
+        is_first = True
         async with aclosing(frames):
             try:
                 async for each in frames:
+                    if is_first:
+                        is_first = False
+                        mark("first frame out")
                     yield each
             except Exception as error:
                 yield failed(error)

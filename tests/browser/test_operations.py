@@ -28,6 +28,11 @@ def test_an_operator_runs_the_site(context: BrowserContext, site: Site) -> None:
     cancel.click()
     chat.wait_end("STOPPED")
     expect(page.locator("#requests tr")).to_have_count(0)
+    page.get_by_role("link", name="Traces").click()
+    page.locator("table a").first.click()
+    expect(page.get_by_role("rowheader", name="queue")).to_be_visible()
+    assert page.locator("rect").count() > 8
+    page.screenshot(path=OUTPUT / "operations-trace.png", full_page=True)
     page.get_by_role("link", name="Models").click()
     row = page.locator("tr[data-key=chat]")
     row.get_by_role("button", name="Unload").click()
