@@ -44,7 +44,7 @@ class EngineSpans:
         self._whole(now, reason=reason)
         read = self._pieces[0][0] if self._pieces else self._began
         self._add("queue", self._asked, read or now)
-        if read:
+        if self._pieces:
             self._prefill(read, self._began or now)
         if self._began:
             self._decode(self._began, now, None)

@@ -58,6 +58,8 @@ class Trace:
     def add(
         self, name: str, start: float, end: float, track: str = SITE, **attributes: Any
     ) -> None:
+        if self.ended is not None:
+            return  # a reader's, who follows the session
         if len(self.spans) < MOST_SPANS:
             self.spans.append(Span(name, start, end, track, attributes))
         else:
