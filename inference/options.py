@@ -39,7 +39,8 @@ class EngineOptions:
     that was computed before, and is still in the cache, is taken from there. kv_folder: where the
     cache of sessions is kept between starts, None for nowhere; kv_disk_mb: the most megabytes of
     it; kv_idle_s: how many seconds a session rests before it is saved. tuning_file: where measured
-    choices are kept, None for defaults."""
+    choices are kept, None for defaults. sampler: a plugin that draws tokens in place of our own, on
+    the CPU; plugins: architectures that may be loaded (`inference.plugins`)."""
 
     device: str = "auto"
     dtype: str = "auto"
@@ -59,6 +60,8 @@ class EngineOptions:
     kv_disk_mb: int = 2048
     kv_idle_s: float = 30
     tuning_file: Path | None = None
+    sampler: str = ""
+    plugins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         words = {"device": DEVICES, "dtype": DTYPES, "backend": BACKENDS, "compute": COMPUTE}
@@ -69,6 +72,8 @@ class EngineOptions:
         if self.compute == "fp16" and cannot_be_half:
             only = "fp32, except for float16 weights on a GPU"
             raise InvalidParameter("compute", self.compute, only)
+        if self.sampler and self.device == "cuda":
+            raise InvalidParameter("sampler", self.sampler, "none where a GPU computes")
         for name in ("threads", "queue_limit"):
             if getattr(self, name) < 1:
                 raise InvalidParameter(name, getattr(self, name), "at least 1")
@@ -107,4 +112,6 @@ def site_options(settings: Any, device: str) -> EngineOptions:
         kv_disk_mb=settings.TINYLLM_KV_DISK_MB,
         kv_idle_s=settings.TINYLLM_KV_IDLE_S,
         tuning_file=settings.TINYLLM_DATA_DIR / "product_rows.json",
+        sampler=settings.TINYLLM_SAMPLER,
+        plugins=tuple(settings.TINYLLM_PLUGINS),
     )

@@ -16,6 +16,7 @@ from django.core.management import get_commands
 from httpx_sse import connect_sse
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
 
 from tests.nginx_process import NginxProcess, program
 from tests.server_process import ROOT, ServerProcess
@@ -119,7 +120,7 @@ def socket_of(nginx: NginxProcess, client: httpx.Client, origin: str) -> ClientC
     return connect(
         f"{nginx.url.replace('https', 'wss')}/ws/chat/",
         ssl=nginx.trust,
-        origin=origin,  # type: ignore[arg-type]
+        origin=Origin(origin),
         additional_headers={"Cookie": cookies},
         open_timeout=PATIENCE_S,
     )

@@ -20,6 +20,7 @@ from chat.tracing.recorder import MOST_SPANS, Recent, Trace, recent
 from inference.errors import RequestFailed
 from inference.types import (
     Began,
+    EngineEvent,
     EngineSetup,
     Finished,
     GenerateRequest,
@@ -123,11 +124,12 @@ def test_pieces_of_a_prompt_and_first_steps(monkeypatch: pytest.MonkeyPatch) -> 
     trace = Trace("r", "POST /")
     spans = EngineSpans(trace, GenerateRequest("r", "chat", (1, 2, 3)))
     started = EngineSetup("cpu", "ours", "float32", "fp32")
-    for event in (
+    events: tuple[EngineEvent, ...] = (
         Queued(1), PromptProgress(10, 30), PromptProgress(20, 30), Began(started, False),
         *[text_delta(letter, at) for at, letter in enumerate("abcdefg")],
         Finished("stop", 30, 7, 0, 1, Timings(0.5, 2.5, 5.5)),
-    ):  # fmt: skip
+    )  # fmt: skip
+    for event in events:
         spans.take(event)
     told = [(span.name, span.start, span.end) for span in trace.spans]
     assert told == [

@@ -186,7 +186,7 @@ async def test_answers_at_once_are_counted_whether_kept_or_not(
     settings.TINYLLM_CONCURRENT_TURNS = 2
     gate = asyncio.Event()
     site.script = lambda request: ["words ", gate]
-    chat = {"model": "chat", "messages": [{"role": "user", "content": "Hi"}]}
+    chat: Any = {"model": "chat", "messages": [{"role": "user", "content": "Hi"}]}
     held = [asyncio.create_task(post("chat/completions", chat))]
     await arrived(site, 1)
     for path, body in (
@@ -199,12 +199,13 @@ async def test_answers_at_once_are_counted_whether_kept_or_not(
     await arrived(site, 2)
     usage = (await AsyncClient().get("/api/usage")).json()
     assert (usage["running"], usage["concurrent_turns"]) == (2, 2)
-    for path, body in (
+    asked: tuple[tuple[str, Any], ...] = (
         ("chat/completions", chat),
         ("responses", {"model": "chat", "input": "Hi"}),
         ("responses", {"model": "chat", "input": "Hi", "store": False}),
         ("/api/chat", {"input": "Hi", "model": "chat"}),
-    ):
+    )
+    for path, body in asked:
         answer = await post(path, body)
         assert (answer.status_code, answer.json()["error"]["code"]) == (429, "too_many_turns")
         assert answer["Retry-After"] == "5"

@@ -85,13 +85,15 @@ class Stored:
     def _answer(self) -> Answer:
         its = self.generation
         stopped = its.status == Generation.Status.STOPPED
-        numbers = {
-            "prompt_tokens": its.prompt_tokens,
-            "output_tokens": its.output_tokens,
-            "cached_tokens": its.cached_tokens,
-        }
         reason: Any = "cancelled" if stopped else its.finish_reason
-        finished = Finished(reason, **numbers, seed=its.seed or 0, timings=Timings())
+        finished = Finished(
+            reason=reason,
+            prompt_tokens=its.prompt_tokens,
+            output_tokens=its.output_tokens,
+            cached_tokens=its.cached_tokens,
+            seed=its.seed or 0,
+            timings=Timings(),
+        )
         refused = its.finish_reason == "content_filter"
         return Answer(self.message.content, its.output_tokens, finished, refused)
 

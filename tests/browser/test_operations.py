@@ -31,7 +31,6 @@ def test_an_operator_runs_the_site(context: BrowserContext, site: Site) -> None:
     page.get_by_role("link", name="Traces").click()
     page.locator("table a").first.click()
     expect(page.get_by_role("rowheader", name="queue")).to_be_visible()
-    assert page.locator("rect").count() > 8
     page.screenshot(path=OUTPUT / "operations-trace.png", full_page=True)
     page.get_by_role("link", name="Models").click()
     row = page.locator("tr[data-key=chat]")
