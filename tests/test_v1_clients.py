@@ -151,7 +151,8 @@ def test_responses_that_are_kept(client: openai.OpenAI) -> None:
         assert (got.output_text, got.status) == (each.output_text, "incomplete")
         assert got.previous_response_id == (None if each is first else first.id)
     listed = client.responses.input_items.list(second.id).data
-    assert [item.content[0].text for item in listed] == ["And then?"]  # type: ignore[union-attr]
+    told = [item.model_dump()["content"][0]["text"] for item in listed]
+    assert told == ["And then?"]
     client.responses.delete(first.id)
     with pytest.raises(openai.NotFoundError):
         client.responses.retrieve(second.id)

@@ -62,6 +62,7 @@ TINYLLM_DETERMINISTIC = env.flag("TINYLLM_DETERMINISTIC", default=False)
 env.hand_on("CUPY_CACHE_DIR", env.directory("CUPY_CACHE_DIR", TINYLLM_DATA_DIR / "kernels"))
 TINYLLM_ENGINE_FACTORY = env.text("TINYLLM_ENGINE_FACTORY", "chat.engine.build")
 TINYLLM_LOG_STEPS = env.flag("TINYLLM_LOG_STEPS", default=False)
+TINYLLM_OTLP_ENDPOINT = env.text("OTEL_EXPORTER_OTLP_ENDPOINT")
 # Set it only where every request passes a proxy that writes X-Forwarded-Proto itself.
 TINYLLM_BEHIND_PROXY = env.flag("TINYLLM_BEHIND_PROXY", default=False)
 

@@ -25,7 +25,7 @@ MOST_SPANS = 200
 SITE, DATABASE = "site", "database"
 """Tracks: what overlaps is drawn apart. The engine's are named after its requests."""
 
-_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
+_TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
 
 
 class Span(NamedTuple):
@@ -41,13 +41,15 @@ class Span(NamedTuple):
 @dataclass(slots=True, eq=False)
 class Trace:
     """what: came in. at: when, in seconds since 1970; began: the same on the monotonic clock.
-    parent: the caller's span, as its traceparent names it. ended: when all was done; None: it
+    parent: the caller's span, as its traceparent names it; is_sampled: whether that wants it told
+    elsewhere. ended: when all was done; None: it
     goes on. status: how it ended."""
 
     request_id: str
     what: str
     trace_id: str = field(default_factory=lambda: secrets.token_hex(16))
     parent: str = ""
+    is_sampled: bool = True
     at: float = field(default_factory=time.time)
     began: float = field(default_factory=time.monotonic)
     ended: float | None = None
@@ -110,6 +112,7 @@ def arrived(request_id: str, what: str, traceparent: str = "") -> Trace:
     trace = Trace(request_id, what)
     if found := _TRACEPARENT.fullmatch(traceparent):
         trace.trace_id, trace.parent = found[1], found[2]
+        trace.is_sampled = bool(int(found[3], 16) & 1)
     _current.set(trace)
     return trace
 
