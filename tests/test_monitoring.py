@@ -166,8 +166,9 @@ async def test_metrics_are_for_staff_where_there_are_accounts(
         await client.aforce_login(user)
         assert (await client.get("/metrics")).status_code == status
     for scope, status in {Scope.READ: 403, Scope.ADMIN: 200}.items():  # of boss
-        its = {"owner": user, "name": scope, "scopes": [scope]}
-        _, token = await in_database(tokens.token_create, **its)
+        _, token = await in_database(
+            tokens.token_create, owner=user, name=str(scope), scopes=[scope]
+        )
         bearer = {"authorization": f"Bearer {token}"}
         assert (await AsyncClient().get("/metrics", headers=bearer)).status_code == status
     assert (await AsyncClient().get("/readyz")).status_code == 200

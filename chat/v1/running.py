@@ -98,17 +98,20 @@ async def answers(asked: Asked) -> AsyncGenerator[Said, None]:
     """
     requests = asked.requests()
     company = _Company(requests, asked.copies)
-    heard = _heard(asked, company)
-    async with held_places(uuid.UUID(asked.tenant), len(requests)), aclosing(heard) as said:
-        async for each in said:
-            yield each
-
-
-async def _heard(asked: Asked, company: _Company) -> AsyncGenerator[Said, None]:
-    status = "ABORTED"
-    _in_use.add(asked.name)
+    heard = _heard(company)
+    _in_use.add(asked.name)  # before anything is waited for: the next call looks for it
     try:
-        for first in range(0, len(company.requests), asked.copies):
+        async with held_places(uuid.UUID(asked.tenant), len(requests)), aclosing(heard) as said:
+            async for each in said:
+                yield each
+    finally:
+        _in_use.discard(asked.name)
+
+
+async def _heard(company: _Company) -> AsyncGenerator[Said, None]:
+    status = "ABORTED"
+    try:
+        for first in range(0, len(company.requests), company.copies):
             company.begin(first)
         spoke = time.monotonic()
         while company.pending:
@@ -130,7 +133,6 @@ async def _heard(asked: Asked, company: _Company) -> AsyncGenerator[Said, None]:
         status = "FAILED"
         raise
     finally:
-        _in_use.discard(asked.name)
         await company.leave()
         finish(status)
 
@@ -139,7 +141,7 @@ class _Company:
     """The streams of one call. pending: the next event of each, with the stream's index."""
 
     def __init__(self, requests: Sequence[GenerateRequest], copies: int) -> None:
-        self.requests, self._copies = requests, copies
+        self.requests, self.copies = requests, copies
         self._streams: dict[int, AsyncGenerator[EngineEvent, None]] = {}
         self.pending: dict[asyncio.Future[EngineEvent], int] = {}
 
@@ -159,8 +161,8 @@ class _Company:
                 said.append((index, Refused()))
                 continue
             self._ask(index)
-            if isinstance(event, Began) and index % self._copies == 0:
-                for other in range(index + 1, index + self._copies):
+            if isinstance(event, Began) and index % self.copies == 0:
+                for other in range(index + 1, index + self.copies):
                     self.begin(other)
             said.append((index, event))
         return said
