@@ -151,6 +151,18 @@ async def test_a_refusal_of_the_engine_is_a_status_and_a_failed_response(site: F
     assert (told["status"], told["error"]["code"]) == ("failed", "server_error")
 
 
+async def test_an_answer_of_the_page_is_a_response_too(site: FakeEngine) -> None:
+    said = {"input": "Hello", "model": "chat"}
+    answer = (await post("/api/chat", said)).json()
+    name = f"resp_{uuid.UUID(answer['message_id']).hex}"
+    got = (await call("get", name)).json()
+    assert (got["output"][0]["content"][0]["text"], got["metadata"]) == ("You said: Hello", {})
+    await respond("More", previous_response_id=name)
+    exported = (await AsyncClient().get(f"/api/sessions/{answer['session_id']}/export")).json()
+    requests = [g["request"] for m in exported["messages"] for g in m["generations"]]
+    assert [each and each["metadata"] for each in requests] == [None, {}]
+
+
 async def test_another_callers_response_is_not_there(site: FakeEngine) -> None:
     mine = await respond()
 

@@ -34,6 +34,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "fingerprint": dict,
     "engine": dict,
     "context": dict,
+    "request": dict,
 }
 
 

@@ -22,7 +22,7 @@ from chat.v1.response_frames import Head, ResponseShape, events
 from chat.v1.response_prompt import prompt_of, submission_of
 from chat.v1.running import Asked, unique
 from chat.v1.sse import begun, event_stream, first_heard, whole
-from chat.v1.stored import stored
+from chat.v1.stored import TOLD_AGAIN, stored
 
 
 class Item(Body):
@@ -97,8 +97,10 @@ class ResponseRequest(Body):
 
     def told_again(self) -> dict[str, Any]:
         """What the response repeats of the request."""
-        names = ("instructions", "max_output_tokens", "user")
-        return {**{name: getattr(self, name) for name in names}, "metadata": self.metadata or {}}
+        return {
+            **{name: getattr(self, name) for name in TOLD_AGAIN},
+            "metadata": self.metadata or {},
+        }
 
 
 @endpoint("POST")

@@ -19,6 +19,10 @@ from chat.v1.response_frames import Head, ResponseShape
 from inference.types import Finished, Timings
 
 PREFIX = "resp_"
+TOLD_AGAIN = ("instructions", "max_output_tokens", "user", "metadata")
+"""What a response repeats of its request, which the generation keeps."""
+NOTHING: dict[str, Any] = {"metadata": {}}
+"""Of an answer that a page asked for."""
 
 
 class ResponseNotFound(ChatError):
@@ -55,7 +59,7 @@ class Stored:
             input_tokens=its.prompt_tokens,
             previous=name_of(self.previous) if self.previous else None,
             store=True,
-            told_again=its.request or {"instructions": None, "metadata": {}},
+            told_again={name: (its.request or NOTHING).get(name) for name in TOLD_AGAIN},
         )
 
     def response(self) -> dict[str, Any]:
