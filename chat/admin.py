@@ -31,6 +31,7 @@ from chat.models import (
 )
 from chat.operations import record_admin as _records  # noqa: F401
 from chat.operations.rights import BREAK_GLASS
+from chat.operations.traces_page import trace_link
 from chat.textless_admin import RecordAdmin
 
 
@@ -185,6 +186,7 @@ class GenerationAdmin(RecordAdmin):
         "prefix_offsets",
         "sampling",
         "context",
+        "request",
         "error",
     )
     actions = (
@@ -222,7 +224,9 @@ class GenerationAdmin(RecordAdmin):
     readonly_fields = (
         "sampled",
         "failure",
+        "trace",
     )
+    trace = trace_link
 
     def has_stop_permission(self, request: HttpRequest) -> bool:
         """The right to change generations, which serves for nothing else: nobody edits them."""

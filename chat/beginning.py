@@ -60,13 +60,16 @@ def begin_turn(run: Run, *, owner_id: uuid.UUID, submission: Submission) -> Begu
             return Begun(*known)
     context = _context(owner_id, submission)
     how, params = _asked(run, submission, context)
+    system = "\n\n".join(filter(None, [submission.system, how.system_prompt]))
+    how = replace(how, system_prompt=system)
     shown = shown_with(how, owner_id=owner_id, submission=submission, context=context)
     said = shown.prompt_text if shown else submission.text
-    messages = [*context.messages, {"role": "user", "content": said}]
-    reading, task = _read(how, context, messages)
+    new = [*submission.history, {"role": "user", "content": said}]
+    reading, task = _read(how, context, [*context.messages, *new])
     plan = _planned(
         plan_of(run, submission.model, reading.ids, params, reading.record, shown), task
     )
+    plan = replace(plan, request=submission.request)
     started = services.turn_start(
         owner_id=owner_id,
         session_id=submission.session_id,
@@ -75,6 +78,7 @@ def begin_turn(run: Run, *, owner_id: uuid.UUID, submission: Submission) -> Begu
         text=submission.text,
         plan=plan,
         settings=dict(context.settings),
+        history=submission.history,
     )
     return replace(begun(owner_id, started, plan, params, None), summary=task)
 

@@ -4,6 +4,7 @@ its handler is deaf to `turn.stop` and to a disconnect."""
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Coroutine
 from contextlib import aclosing
@@ -44,6 +45,7 @@ from chat.submission import Regeneration, Submission
 from chat.temporary.reading import follow_temporary
 from chat.temporary.sessions import temporary_sessions
 from chat.temporary.turns import submit as submit_temporary
+from chat.tracing.recorder import arrived
 
 GOING_AWAY = 1001
 """The code with which a browser closes the socket of a page that is left."""
@@ -114,7 +116,9 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         if not self._is_heard:  # it was on its way when the socket was closed
             return
-        structlog.contextvars.bind_contextvars(request_id=request_id())
+        name = request_id()
+        structlog.contextvars.bind_contextvars(request_id=name)
+        trace = arrived(name, "websocket", _header(self.scope, b"traceparent"))
         try:
             if text_data is None:
                 raise InvalidRequest(_("A frame must be text, not binary."))
@@ -124,6 +128,8 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         except InvalidRequest as error:
             await self._send_error(error, frames.client_id(text_data or ""))
             return
+        trace.what = f"websocket {type(parsed).__name__}"
+        trace.add("frame in", trace.began, time.monotonic(), bytes=len(text_data))
         name = (
             parsed.client_id
             if isinstance(parsed, TurnSubmit | TurnRewrite | ContextCount)
@@ -258,6 +264,9 @@ def _language(scope: dict[str, Any]) -> str:
     """The language that the page was shown in: by cookie, then by what the browser accepts."""
     request = HttpRequest()
     request.COOKIES = scope.get("cookies", {})
-    accepted = dict(scope["headers"]).get(b"accept-language", b"").decode("latin-1")
-    request.META["HTTP_ACCEPT_LANGUAGE"] = accepted
+    request.META["HTTP_ACCEPT_LANGUAGE"] = _header(scope, b"accept-language")
     return translation.get_language_from_request(request)
+
+
+def _header(scope: dict[str, Any], name: bytes) -> str:
+    return str(dict(scope["headers"]).get(name, b"").decode("latin-1"))

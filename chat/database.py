@@ -16,6 +16,8 @@ from django.db import connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import translation
 
+from chat.tracing.recorder import DATABASE, span
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -38,16 +40,18 @@ async def in_database(function: Callable[P, R], *args: P.args, **kwargs: P.kwarg
     The threads keep their connections: opening one costs more than most queries. One that
     reported an error is closed, and the next call opens it afresh.
     """
-    return await _run(_readers(), lambda: function(*args, **kwargs))
+    return await _run(_readers(), function, *args, **kwargs)
 
 
 async def write_database(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Run a service likewise. Its threads are others: while the database is locked they all may
     wait, and whoever only reads must not wait behind them."""
-    return await _run(_writers(), lambda: function(*args, **kwargs))
+    return await _run(_writers(), function, *args, **kwargs)
 
 
-async def _run(pool: ThreadPoolExecutor, function: Callable[[], R]) -> R:
+async def _run(
+    pool: ThreadPoolExecutor, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+) -> R:
     # The language is in a variable that asgiref shows to its own threads only.
     language = translation.get_language()
 
@@ -55,14 +59,15 @@ async def _run(pool: ThreadPoolExecutor, function: Callable[[], R]) -> R:
         _opened.add(connections["default"])
         try:
             with translation.override(language):
-                return function()
+                return function(*args, **kwargs)
         finally:
             if connection.errors_occurred:
                 connection.close()
 
     # asgiref's own hop also brings changed variables back, which nobody here needs.
     context = contextvars.copy_context()
-    return await asyncio.get_running_loop().run_in_executor(pool, context.run, call)
+    with span(getattr(function, "__name__", "query").strip("<>"), DATABASE):
+        return await asyncio.get_running_loop().run_in_executor(pool, context.run, call)
 
 
 def close() -> None:

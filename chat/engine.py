@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
@@ -101,7 +102,8 @@ def build() -> EngineClient:
         from inference.engine_process import EngineProcess
         from tinyllm_site.logging import configure
 
-        return EngineProcess(_store(), options, configure)
+        logging = partial(configure, steps=settings.TINYLLM_LOG_STEPS)
+        return EngineProcess(_store(), options, logging)
     from inference.engine_thread import EngineThread
 
     return EngineThread(_store(), options)

@@ -30,6 +30,7 @@ NUMBERS = (
     "context",
     "fingerprint",
     "engine",
+    "request",
     "error",
     "created_at",
     "finished_at",

@@ -39,6 +39,7 @@ from chat.process_mark import ProcessMark
 from chat.pulse import Pulse
 from chat.signals import announce
 from chat.submission import Regeneration, Submission, check_text, default_sampling
+from chat.tracing.recorder import finish, span
 from inference.types import Began, Delta, Finished, GenerateRequest
 
 READERS_S = 1.0
@@ -96,8 +97,9 @@ class Turns:
         """Begin a turn. Nothing is written unless it can begin. Raises ChatError, EngineError."""
         if not self._accepting:
             raise ShuttingDown
-        check_text(submission.text, with_files=bool(submission.files))
-        submission = replace(submission, text=filtering.incoming(submission.text))
+        with span("checks", characters=len(submission.text)):
+            check_text(submission.text, with_files=bool(submission.files))
+            submission = replace(submission, text=filtering.incoming(submission.text))
         run = await self._run_with(submission.model)
         start = write_database(begin_turn, run, owner_id=owner_id, submission=submission)
         return await self._launch(start, attended=submission.attended)
@@ -272,6 +274,7 @@ class Turns:
             payload, seq = await end_turn(self.log, turn, request, self.process, ending)
             del self._live[session_id]
             turn.end(payload, seq)
+            finish(payload["status"])
             await announce(session_id)
 
     async def _stream(

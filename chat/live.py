@@ -19,6 +19,7 @@ from chat.live_blocks import LiveBlocks
 from chat.outlet import Composed, Frame, Outlet, composed, encode, frame
 from chat.pulse import Pulse
 from chat.readers import Readers
+from chat.tracing.recorder import mark
 from chat.turn_records import StartedTurn
 from inference.types import Began, Delta, Finished, GenerateRequest, Loading, Queued, Waiting
 
@@ -125,6 +126,7 @@ class LiveTurn:
         if is_first:
             self.first_text_at = time.monotonic()
             self._pulse.now(self._tell)
+            mark("first text out")
         else:
             self._notify()
         payload = f'{{"message_id":"{self._ids["message_id"]}","offset":{offset},'

@@ -15,6 +15,7 @@ from django.utils.functional import SimpleLazyObject
 
 from chat.addresses import in_admin
 from chat.identity import local_user
+from chat.tracing.recorder import arrived
 
 _ACCEPTED = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -44,8 +45,14 @@ class RequestIdMiddleware:
 
     async def _answer(self, request: HttpRequest) -> HttpResponseBase:
         with structlog.contextvars.bound_contextvars(request_id=self._id(request)):
+            what = f"{request.method} {request.path_info}"
+            arrived(self._id_of(request), what, request.headers.get("traceparent", ""))
             answer = cast(Awaitable[HttpResponseBase], self.get_response(request))
             return self._marked(request, await answer)
+
+    @staticmethod
+    def _id_of(request: HttpRequest) -> str:
+        return cast(str, request.request_id)  # type: ignore[attr-defined]
 
     @staticmethod
     def _id(request: HttpRequest) -> str:

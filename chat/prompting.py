@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from chat.tracing.recorder import span
 from inference.errors import ContextLengthExceeded
 from inference.types import ModelKind
 
@@ -50,10 +51,11 @@ def first_prompt(codec: Codec, messages: Sequence[Message]) -> list[int]:
     messages: [{role, content}, ...], the new user message last. Raises ContextLengthExceeded, and
     InvalidParameter for text or roles that the model cannot take.
     """
-    if codec.kind is ModelKind.COMPLETION:
-        text = "".join(message["content"] for message in messages)
-        return _fitting(codec, codec.encode(text, add_special_tokens=True))
-    return _fitting(codec, codec.encode(codec.render(messages, add_generation_prompt=True)))
+    with span("prompt", messages=len(messages)):
+        if codec.kind is ModelKind.COMPLETION:
+            text = "".join(message["content"] for message in messages)
+            return _fitting(codec, codec.encode(text, add_special_tokens=True))
+        return _fitting(codec, codec.encode(codec.render(messages, add_generation_prompt=True)))
 
 
 def next_prompt(
@@ -64,7 +66,8 @@ def next_prompt(
 ) -> list[int]:
     """The prompt of a later turn. messages: the whole branch, with the previous answer and the new
     user message at its end. Raises what `first_prompt` raises."""
-    return splice(codec, previous_prompt_ids, previous_output_ids, messages).ids
+    with span("prompt spliced", messages=len(messages)):
+        return splice(codec, previous_prompt_ids, previous_output_ids, messages).ids
 
 
 def splice(

@@ -6,6 +6,7 @@ Events are written with what they record: a reader of the log never sees one wit
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -13,6 +14,7 @@ from django.utils import timezone
 
 from chat.errors import MessageNotFound, SessionNotFound, TurnInProgress, TurnLost
 from chat.files.services import names_of, passages_told, write_shown
+from chat.history import keep_history
 from chat.models import Event, Generation, Message, Session, sessions_of
 from chat.outcome import Outcome, end_payload
 from chat.packing import pack
@@ -38,10 +40,12 @@ def turn_start(
     text: str,
     plan: TurnPlan,
     settings: dict[str, Any] | None = None,
+    history: Sequence[dict[str, str]] = (),
 ) -> StartedTurn:
     """The user's message, an empty answer, its RUNNING generation and the event that tells of them.
 
-    session_id None makes a session, with `settings`. Raises SessionNotFound, MessageNotFound,
+    session_id None makes a session, with `settings`. history: messages to be kept in front of the
+    user's. Raises SessionNotFound, MessageNotFound,
     TurnInProgress.
     """
     if session_id is None:
@@ -57,7 +61,7 @@ def turn_start(
     _advance(session)
     user = Message(
         session=session,
-        parent_id=parent_id,
+        parent_id=keep_history(session=session, parent_id=parent_id, said=history),
         role=Message.Role.USER,
         content=text,
         client_id=client_id,
@@ -179,6 +183,7 @@ def _generation(session: Session, answer: Message, plan: TurnPlan, charge: Charg
         prompt_tokens=len(plan.prompt_ids),
         owner=plan.process,
         request_id=plan.request_id,
+        request=dict(plan.request) if plan.request is not None else None,
     )
 
 

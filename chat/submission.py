@@ -17,7 +17,9 @@ class Submission:
     """A message on its way in. newest: answer the end of what is shown instead of
     `parent_id`. attended: the answer is for a caller who waits for it, and is not written on for
     nobody. files: ids of files that are attached to it. settings: of a session that begins with it;
-    None: as the owner's default preset says."""
+    None: as the owner's default preset says. history: messages in front of it that come with it,
+    [{role, content}, ...]. system: said to the model for this turn alone, before the session's own
+    system prompt. request: what the caller wants to be told again of its call."""
 
     text: str
     model: str
@@ -29,6 +31,9 @@ class Submission:
     files: tuple[uuid.UUID, ...] = ()
     sampling: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] | None = None
+    history: tuple[dict[str, str], ...] = ()
+    system: str = ""
+    request: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

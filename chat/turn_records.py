@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ class TurnPlan:
     """What a turn will run, decided before anything is written. shown: of files. content: the text
     that a new answer begins with, whose tokens (at prefix_offsets in it) are the last of
     prompt_ids. wanted: tokens that its answer may have at most, first: that a summary may cost
-    before it."""
+    before it. request: what the call is told again that asked for it."""
 
     model: str
     prompt_ids: Sequence[int]
@@ -30,6 +30,7 @@ class TurnPlan:
     prefix_offsets: Sequence[int] = ()
     wanted: int = 0
     first: int = 0
+    request: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from math import ceil
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.formats import localize
@@ -24,6 +24,7 @@ from django.utils.translation import gettext as _
 from chat import live_settings
 from chat.errors import ChatError, WireError
 from chat.models import Generation, Quota, Usage
+from chat.places import places
 from chat.user_keys import in_sql
 
 HELD_RETRY_S = 30
@@ -116,17 +117,30 @@ def _limit(quotas: list[Quota], name: str, default: int) -> int | None:
     return value or None
 
 
-def reserve(*, owner_id: uuid.UUID, prompt_tokens: int, wanted: int) -> Charge:
+def take_places(*, owner_id: uuid.UUID, answers: int) -> None:
+    """Places among the answers that are written at once, for some that have no row; whoever takes
+    them gives them back to `chat.places`. Raises TooManyTurns."""
+    if not limits_of(owner_id=owner_id).concurrent_turns:
+        places.take(owner_id, answers)
+        return
+    with transaction.atomic():
+        _lock(owner_id)
+        _check_places(owner_id, limits_of(owner_id=owner_id), answers)
+        places.take(owner_id, answers)
+
+
+def reserve(
+    *, owner_id: uuid.UUID, prompt_tokens: int, wanted: int, has_place: bool = False
+) -> Charge:
     """Within the transaction that writes the generation. wanted: tokens that the answer may have.
-    Raises QuotaExceeded, TooManyTurns."""
+    has_place: by `take_places`. Raises QuotaExceeded, TooManyTurns."""
     at = timezone.now()
     limits = limits_of(owner_id=owner_id)
     if limits == Limits(None, None):
         return Charge(owner_id, at)
-    if connection.features.has_select_for_update:  # else only one transaction writes at a time
-        get_user_model().objects.select_for_update(no_key=True).only("pk").get(pk=owner_id)
-    if limits.concurrent_turns and _running(owner_id) >= limits.concurrent_turns:
-        raise TooManyTurns(limits.concurrent_turns)
+    _lock(owner_id)
+    if not has_place:
+        _check_places(owner_id, limits)
     if not limits.tokens_per_day:
         return Charge(owner_id, at)
     used, reserved = _today(owner_id, at)
@@ -137,6 +151,18 @@ def reserve(*, owner_id: uuid.UUID, prompt_tokens: int, wanted: int) -> Charge:
     charge = Charge(owner_id, at, prompt_tokens + min(left, wanted), cut)
     _add(owner_id, at, reserved=charge.reserved)
     return charge
+
+
+def _lock(owner_id: uuid.UUID) -> None:
+    """Until the end of the transaction nobody else reserves for this owner."""
+    if connection.features.has_select_for_update:  # else only one transaction writes at a time
+        get_user_model().objects.select_for_update(no_key=True).only("pk").get(pk=owner_id)
+
+
+def _check_places(owner_id: uuid.UUID, limits: Limits, answers: int = 1) -> None:
+    limit = limits.concurrent_turns
+    if limit and _running(owner_id) + answers > limit:
+        raise TooManyTurns(limit)
 
 
 def settle(charge: Charge | None, prompt_tokens: int, output_tokens: int) -> None:
@@ -209,7 +235,7 @@ def _today(owner_id: uuid.UUID, at: datetime) -> tuple[int, int]:
 
 def _running(owner_id: uuid.UUID) -> int:
     running = Generation.objects.filter(status=Generation.Status.RUNNING)
-    return running.filter(session__owner_id=owner_id).count()
+    return running.filter(session__owner_id=owner_id).count() + places.held(owner_id)
 
 
 def _next_day(at: datetime) -> datetime:

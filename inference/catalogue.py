@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from inference.errors import InvalidParameter, ModelNotFound
+from inference.plugins import MODEL_SOURCES, installed
 from inference.types import ModelKind, SamplingParams
 
 DEFAULT_PATH = Path(__file__).with_name("catalogue.toml")
@@ -60,8 +61,19 @@ class UrlSource:
         return f"url {self.base}"
 
 
-Source = HubSource | WheelSource | UrlSource
-_SOURCE_TYPES: dict[str, type[Source]] = {
+@dataclass(frozen=True, slots=True)
+class PluginSource:
+    """Of a plugin: its name, and what the catalogue gives it."""
+
+    kind: str
+    fields: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {', '.join(map(str, self.fields.values()))}"
+
+
+Source = HubSource | WheelSource | UrlSource | PluginSource
+_SOURCE_TYPES: dict[str, type[HubSource | WheelSource | UrlSource]] = {
     "hub": HubSource,
     "wheel": WheelSource,
     "url": UrlSource,
@@ -150,6 +162,8 @@ def _dtype(value: object) -> StoredDType | None:
 def _source(table: Mapping[str, Any]) -> Source:
     fields = dict(table)
     kind = fields.pop("type")
+    if kind not in _SOURCE_TYPES and kind in installed(MODEL_SOURCES):
+        return PluginSource(kind, fields)
     if kind not in _SOURCE_TYPES:
         raise ValueError(f"source type {kind!r} is not one of {', '.join(_SOURCE_TYPES)}")
     source = _SOURCE_TYPES[kind](**fields)

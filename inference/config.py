@@ -15,6 +15,7 @@ from inference.errors import (
     ModelUnavailable,
     UnsupportedArchitecture,
 )
+from inference.plugins import ARCHITECTURES, installed
 
 SUPPORTED_ARCHITECTURES = ("LlamaForCausalLM",)
 # The numbers that each kind of rope scaling cannot do without, and those that it may have.
@@ -186,8 +187,10 @@ class _Fields:
 def _architecture(raw: dict[str, Any], path: Path) -> str:
     named = raw.get("architectures")
     named = named if isinstance(named, list) else []
+    # their code is loaded where the settings name them
+    others = [] if {*SUPPORTED_ARCHITECTURES} & {*map(str, named)} else installed(ARCHITECTURES)
     for architecture in named:
-        if architecture in SUPPORTED_ARCHITECTURES:
+        if architecture in SUPPORTED_ARCHITECTURES or architecture in others:
             return str(architecture)
     found = ", ".join(map(str, named)) or f"model_type {raw.get('model_type')!r}"
     raise UnsupportedArchitecture(

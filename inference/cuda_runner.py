@@ -71,7 +71,7 @@ class CudaRunner(TextReader):
         check_compute(options, self.dtype, "cuda")
         self._memory = MemoryLedger()
         with self._memory.entry("weights"):
-            self._architecture = architectures.build(config, weights, self._device)
+            self._architecture = architectures.build(config, weights, self._device, options.plugins)
         with self._memory.entry("cache"):
             self._caches = [self._layer_cache() for _ in range(config.layers)]
         seats = options.max_batch

@@ -11,6 +11,7 @@ from itertools import takewhile
 
 import structlog
 
+from inference import step_names
 from inference.client import PromptCodec
 from inference.constraints.grammars import Grammars
 from inference.drafting import Drafting
@@ -163,7 +164,7 @@ class Engine:
             pieces.append(Piece.of(of[chunk.sequence], chunk, tokens))
             tokens += chunk.rows
         try:
-            step = self._runner.launch(chunks)
+            step = step_names.launch(self._runner, chunks)
         except Exception as error:
             log.exception("step.failed", requests=[c.sequence.request.request_id for c in chunks])
             events += [self._fail(of[chunk.sequence], error) for chunk in chunks]

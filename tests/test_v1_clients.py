@@ -166,11 +166,44 @@ def test_langchains_errors_are_openais(server: ServerProcess) -> None:
 
 def test_responses(client: openai.OpenAI) -> None:
     asked: Any = {"model": "tiny", "input": "Hello!", "max_output_tokens": 8, "temperature": 0}
+    asked["store"] = False
     whole = client.responses.create(**asked)
     assert (whole.status, whole.usage and whole.usage.output_tokens) == ("incomplete", 8)
     with client.responses.stream(**asked) as stream:
         deltas = [event.delta for event in stream if event.type == "response.output_text.delta"]
     assert "".join(deltas) == whole.output_text
+
+
+def test_responses_that_are_kept(client: openai.OpenAI) -> None:
+    asked: Any = {"model": "tiny", "max_output_tokens": 8, "temperature": 0}
+    first = client.responses.create(**asked, input="Hello! What a time it was, what a time.")
+    on: Any = {**asked, "input": "And then?", "previous_response_id": first.id}
+    second = client.responses.create(**on)
+    assert first.usage is not None
+    assert second.usage is not None
+    # the first call's prompt and answer stand in front, and are not computed again
+    known = first.usage.input_tokens + first.usage.output_tokens
+    assert second.usage.input_tokens > known
+    assert second.usage.input_tokens_details.cached_tokens >= (known - 1) // 16 * 16 > 0
+    with client.responses.stream(**on) as stream:
+        final = next(event.response for event in stream if event.type == "response.incomplete")
+    assert final.output_text == second.output_text
+    assert final.id != second.id
+    for each in (first, second, final):
+        got = client.responses.retrieve(each.id)
+        assert (got.output_text, got.status) == (each.output_text, "incomplete")
+        assert got.previous_response_id == (None if each is first else first.id)
+    listed = client.responses.input_items.list(second.id).data
+    told = [item.model_dump()["content"][0]["text"] for item in listed]
+    assert told == ["And then?"]
+    client.responses.delete(first.id)
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(second.id)
+    with pytest.raises(openai.NotFoundError):
+        client.responses.create(**on)
+    passing = client.responses.create(**asked, input="Hello!", store=False)
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(passing.id)
 
 
 def test_anthropics_client(server: ServerProcess) -> None:

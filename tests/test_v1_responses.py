@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from chat.database import in_database
+from chat.models import Message
 from inference.errors import RequestFailed
 from tests.fake_engine import FakeEngine, prompt_text
 from tests.v1_client import error_of, post
@@ -28,8 +30,9 @@ async def events(answer: Any) -> list[dict[str, Any]]:
 async def test_a_response(site: FakeEngine) -> None:
     answer = await respond(instructions="Be kind.", metadata={"a": "b"}, temperature=0.25)
     body = answer.json()
-    assert body["id"] == f"resp_{answer['x-request-id']}"
-    assert (body["object"], body["status"], body["store"]) == ("response", "completed", False)
+    row = await in_database(Message.objects.get, role="assistant")
+    assert body["id"] == f"resp_{row.id.hex}"
+    assert (body["object"], body["status"], body["store"]) == ("response", "completed", True)
     assert (body["metadata"], body["instructions"]) == ({"a": "b"}, "Be kind.")
     (item,) = body["output"]
     assert (item["role"], item["content"][0]["text"]) == ("assistant", "You said: Hello")
@@ -40,12 +43,15 @@ async def test_a_response(site: FakeEngine) -> None:
     assert body["usage"]["output_tokens"] == 16
 
 
-async def test_a_conversation_comes_back_with_our_own_answer(site: FakeEngine) -> None:
+@pytest.mark.parametrize("store", [True, False])
+async def test_a_conversation_comes_back_with_our_own_answer(site: FakeEngine, store: bool) -> None:
     first = (await respond()).json()
     part = {"type": "input_text", "text": "More"}
     question = {"role": "user", "content": [part]}
     start = {"type": "message", "role": "user", "content": "Hello"}
-    answer = await respond(input=[start, *first["output"], question], max_output_tokens=4)
+    answer = await respond(
+        input=[start, *first["output"], question], max_output_tokens=4, store=store
+    )
     assert "warnings" not in answer
     assert prompt_text(site.requests[1]) == (
         "user\nHello\nassistant\nYou said: Hello\nuser\nMore\nassistant\n"
@@ -55,8 +61,9 @@ async def test_a_conversation_comes_back_with_our_own_answer(site: FakeEngine) -
     assert body["incomplete_details"] == {"reason": "max_output_tokens"}
 
 
-async def test_the_events_of_a_stream(site: FakeEngine) -> None:
-    told = await events(await respond(stream=True))
+@pytest.mark.parametrize("store", [True, False])
+async def test_the_events_of_a_stream(site: FakeEngine, store: bool) -> None:
+    told = await events(await respond(stream=True, store=store))
     kinds = [data["type"].removeprefix("response.") for data in told]
     assert kinds[:4] == ["created", "in_progress", "output_item.added", "content_part.added"]
     assert kinds[-4:] == ["output_text.done", "content_part.done", "output_item.done", "completed"]
@@ -66,16 +73,23 @@ async def test_the_events_of_a_stream(site: FakeEngine) -> None:
     assert told[-1]["response"]["output"][0]["content"][0]["text"] == "You said: Hello"
 
 
-async def test_a_failure_in_the_midst_is_an_event(site: FakeEngine) -> None:
+@pytest.mark.parametrize("store", [True, False])
+async def test_a_failure_in_the_midst_is_an_event(site: FakeEngine, store: bool) -> None:
     site.script = lambda request: ["Some ", RequestFailed("Numbers.", request_id="r")]
-    last = (await events(await respond(stream=True)))[-1]
+    last = (await events(await respond(stream=True, store=store)))[-1]
     assert (last["type"], last["code"]) == ("error", "request_failed")
     assert last["error"]["type"] == "server_error"
 
 
+USER, ANSWER, SYSTEM = ({"role": r, "content": "Hi"} for r in ("user", "assistant", "system"))
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
-    ({"store": True}, "unsupported_parameter", "store"),
-    ({"previous_response_id": "resp_1"}, "unsupported_parameter", "previous_response_id"),
+    ({"conversation": "conv_1"}, "unsupported_parameter", "conversation"),
+    ({"background": True}, "unsupported_parameter", "background"),
+    ({"input": [ANSWER]}, "invalid_request", "input"),
+    ({"input": [USER, SYSTEM, USER]}, "invalid_request", "input[1].role"),
+    ({"input": "a\x00b"}, "invalid_request", "input"),
+    ({"metadata": {"a": "\x00"}}, "invalid_request", "metadata"),
+    ({"instructions": "\x00"}, "invalid_request", "instructions"),
     ({"tools": [{"type": "web_search"}]}, "unsupported_parameter", "tools"),
     ({"text": {"format": {"type": "xml"}}}, "invalid_request", "text.format.type"),
     ({"input": [{"type": "function_call_output"}]}, "unsupported_content", "input[0]"),
@@ -93,3 +107,4 @@ async def test_what_is_refused_is_named(
     error = error_of(await respond(**fields), 400)
     assert (error["code"], error["param"]) == (code, param)
     assert site.requests == []
+    assert await in_database(Message.objects.count) == 0

@@ -34,6 +34,9 @@ TINYLLM_KV_IDLE_S = env.integer("TINYLLM_KV_IDLE_S", 30)
 TINYLLM_ENCRYPTION_KEYS = env.secrets("TINYLLM_ENCRYPTION_KEYS")
 TINYLLM_FILTERS = env.names("TINYLLM_FILTERS")
 TINYLLM_FILTER_WORDS = env.text("TINYLLM_FILTER_WORDS")
+# Code of other projects, which runs only where it is named here, in the filters or the catalogue.
+TINYLLM_PLUGINS = env.names("TINYLLM_PLUGINS")
+TINYLLM_SAMPLER = env.text("TINYLLM_SAMPLER")
 TINYLLM_DEFAULT_MODEL = env.text("TINYLLM_DEFAULT_MODEL", "chat")
 TINYLLM_DEADLINE_S = env.integer("TINYLLM_DEADLINE_S", 0)
 TINYLLM_DISCONNECT_GRACE_S = env.integer("TINYLLM_DISCONNECT_GRACE_S", 30)
@@ -56,6 +59,8 @@ TINYLLM_COMPUTE = env.text("TINYLLM_COMPUTE", "fp32")
 TINYLLM_DETERMINISTIC = env.flag("TINYLLM_DETERMINISTIC", default=False)
 # CuPy asks for it when it is imported; its own default is the home folder.
 env.hand_on("CUPY_CACHE_DIR", env.directory("CUPY_CACHE_DIR", TINYLLM_DATA_DIR / "kernels"))
+TINYLLM_LOG_STEPS = env.flag("TINYLLM_LOG_STEPS", default=False)
+TINYLLM_OTLP_ENDPOINT = env.text("OTEL_EXPORTER_OTLP_ENDPOINT")
 TINYLLM_ENGINE_FACTORY = env.text("TINYLLM_ENGINE_FACTORY", "chat.engine.build")
 # Set it only where every request passes a proxy that writes X-Forwarded-Proto itself.
 TINYLLM_BEHIND_PROXY = env.flag("TINYLLM_BEHIND_PROXY", default=False)
@@ -133,4 +138,4 @@ TINYLLM_SETTING_ROWS = "chat.live_settings.setting_rows"
 
 # Logs as JSON lines. A project with a way of its own says LOGGING_CONFIG and LOGGING again.
 LOGGING_CONFIG = None
-configure()
+configure(steps=TINYLLM_LOG_STEPS)

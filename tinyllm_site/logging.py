@@ -20,8 +20,9 @@ def _processors() -> list[Any]:
     ]
 
 
-def configure() -> None:
-    """Send structlog and the standard library's loggers through the same JSON formatter."""
+def configure(*, steps: bool = False) -> None:
+    """Send structlog and the standard library's loggers through the same JSON formatter. steps: a
+    line for each step of the engine too."""
     structlog.configure(
         processors=[*_processors(), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -43,6 +44,8 @@ def configure() -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)
+    if steps:
+        logging.getLogger("inference.step_names").setLevel(logging.DEBUG)
     for noisy in ("daphne", "asyncio", "httpx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 

@@ -18,6 +18,7 @@ from chat.errors import MessageRefused
 from chat.filtering.kinds import ContentFilter, Match
 from chat.filtering.personal import PersonalData
 from chat.filtering.words import WordList
+from chat.plugins import FILTERS, installed, load
 
 BUILT_IN: dict[str, Callable[[], ContentFilter]] = {
     "words": WordList.configured,
@@ -28,7 +29,8 @@ BUILT_IN: dict[str, Callable[[], ContentFilter]] = {
 @cache
 def filters() -> tuple[ContentFilter, ...]:
     """Those that are set, in their order. A name with a dot is a class or function of somebody
-    else's, called without arguments. Raises ImproperlyConfigured."""
+    else's, called without arguments, and so is the name of a plugin. Raises
+    ImproperlyConfigured."""
     return tuple(_made(name) for name in settings.TINYLLM_FILTERS)
 
 
@@ -62,10 +64,14 @@ def replaced(text: str, found: Iterable[Match]) -> str:
 
 
 def _made(name: str) -> ContentFilter:
+    plugins = installed(FILTERS)
     try:
-        factory = BUILT_IN[name] if name in BUILT_IN else import_string(name)
+        if name in plugins and name not in BUILT_IN:
+            factory = load(FILTERS, name)
+        else:
+            factory = BUILT_IN[name] if name in BUILT_IN else import_string(name)
     except ImportError as error:
-        known = ", ".join(BUILT_IN)
+        known = ", ".join([*BUILT_IN, *plugins])
         raise ImproperlyConfigured(
             f"TINYLLM_FILTERS names {name!r}, which is none of {known} and cannot be imported: "
             f"{error}"

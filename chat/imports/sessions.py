@@ -36,6 +36,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "fingerprint": dict,
     "engine": dict,
     "context": dict,
+    "request": dict,
 }
 
 

@@ -28,7 +28,8 @@ class Generation(models.Model):
     front of the conversation and what was left out (`chat.context.reading`); None: of before it was
     recorded. preset_version: whose settings the session had, if a preset's. reserved_tokens: of its
     owner's allowance (`chat.usage`). owner and heartbeat_at say which process is at work, so that
-    only a dead process's rows are failed.
+    only a dead process's rows are failed. request: what the call of a program that asked for it is
+    to be told again (`chat.v1.stored`); None: a person's.
     """
 
     class Status(models.TextChoices):
@@ -76,6 +77,7 @@ class Generation(models.Model):
     owner = models.CharField(_("process"), max_length=64)
     heartbeat_at = models.DateTimeField(_("heartbeat"), default=timezone.now)
     request_id = models.CharField(_("request id"), max_length=64)
+    request = EncryptedJSONField(_("request"), null=True, blank=True)
     created_at = models.DateTimeField(_("created"), default=timezone.now)
     finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
 

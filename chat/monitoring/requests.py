@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from chat.monitoring import registry
+from chat.tracing.engine_spans import engine_spans
 from inference.types import Began, Delta, EngineEvent, Finished, GenerateRequest
 
 
@@ -15,11 +16,13 @@ async def measured(
     request: GenerateRequest, events: AsyncGenerator[EngineEvent, None]
 ) -> AsyncGenerator[EngineEvent, None]:
     """The same events. Closing it closes them."""
-    meter = _Meter(request)
+    meter, spans = _Meter(request), engine_spans(request)
     async with aclosing(events):
         try:
             async for event in events:
                 meter.take(event)
+                if spans is not None:
+                    spans.take(event)
                 yield event
         except (asyncio.CancelledError, GeneratorExit):
             meter.end("abort")
@@ -27,6 +30,9 @@ async def measured(
         except Exception:
             meter.end("error")
             raise
+        finally:
+            if spans is not None:
+                spans.end(meter.ended)
 
 
 class _Meter:
@@ -37,7 +43,9 @@ class _Meter:
         self._began = self._last = time.monotonic()
         self._tokens = registry.GENERATION_TOKENS.labels(request.model)
         self._between = registry.BETWEEN_TOKENS.labels(request.model)
-        self._has_first = self._over = False
+        self._has_first = False
+        self.ended = ""
+        """How, once it is over."""
 
     def take(self, event: EngineEvent) -> None:
         if isinstance(event, Delta):
@@ -70,6 +78,6 @@ class _Meter:
 
     def end(self, reason: str) -> None:
         """Once: a reader may leave after the last event."""
-        if not self._over:
-            self._over = True
+        if not self.ended:
+            self.ended = reason
             registry.SUCCESSES.labels(self._model, reason).inc()

@@ -14,6 +14,9 @@ from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from chat import engine, operator_key
+from chat.accounts.callers import caller_of
+from chat.accounts.tokens import Scope
+from chat.errors import ChatError
 from chat.generation import turns
 from chat.monitoring.engine_state import EngineState
 from chat.monitoring.registry import REGISTRY
@@ -54,7 +57,8 @@ async def version(request: HttpRequest) -> HttpResponse:
 @require_safe
 @login_not_required
 async def metrics(request: HttpRequest) -> HttpResponse:
-    """In Prometheus' format. Where there are accounts, for staff and commands of this machine."""
+    """In Prometheus' format. Where there are accounts, for staff, tokens of theirs with the scope
+    admin, and commands of this machine."""
     if not await _may_look(request):
         return HttpResponse("Only staff may look at the metrics.\n", "text/plain", status=403)
     told = generate_latest(REGISTRY)
@@ -90,7 +94,11 @@ async def _status() -> EngineStatus | str:
 async def _may_look(request: HttpRequest) -> bool:
     if settings.TINYLLM_LOCAL or operator_key.is_valid(request.headers.get("authorization", "")):
         return True
-    return bool((await request.auser()).is_staff)
+    try:
+        await caller_of(request, scope=Scope.ADMIN)
+    except ChatError:
+        return False
+    return True
 
 
 @cache

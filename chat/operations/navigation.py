@@ -20,6 +20,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     links = [
         (VIEW, _("Engine"), "monitoring", "operations:engine"),
         (VIEW, _("Models"), "deployed_code", "operations:models"),
+        (VIEW, _("Traces"), "timeline", "operations:traces"),
         (LOOK, _("Settings"), "tune", "operations:settings"),
     ]
     items = [

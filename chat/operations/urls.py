@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from chat.operations import conversation_page, engine_page, models_page, settings_page
+from chat.operations import (
+    conversation_page,
+    engine_page,
+    models_page,
+    settings_page,
+    traces_page,
+)
 
 app_name = "operations"
 
@@ -17,6 +23,19 @@ urlpatterns: list[URLPattern] = [
         name="cancel_generation",
     ),
     path("conversations/<uuid:session_id>/", conversation_page.conversation, name="conversation"),
+    path("traces/", traces_page.traces_page, name="traces"),
+    path("traces/<str:trace_id>/", traces_page.trace_page, name="trace"),
+    path("traces/<str:trace_id>/chrome.json", traces_page.trace_file, name="trace_file"),
+    path(
+        "generation-trace/<uuid:generation_id>/",
+        traces_page.generation_trace,
+        name="generation_trace",
+    ),
+    path(
+        "generation-trace/<uuid:generation_id>/chrome.json",
+        traces_page.generation_trace_file,
+        name="generation_trace_file",
+    ),
     path("settings/", settings_page.settings_page, name="settings"),
     path("settings/change/", settings_page.change_setting, name="change_setting"),
     path("models/", models_page.models_page, name="models"),

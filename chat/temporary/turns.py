@@ -13,14 +13,10 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-import structlog
-from django.db import DatabaseError
-from django.db.transaction import atomic
 from django.utils.translation import gettext as _
 
 from chat import engine, filtering, live_settings, sampling
 from chat.context.reading import Asked, read
-from chat.database import write_database
 from chat.ending import Ending, outcome_of
 from chat.errors import InvalidRequest, TurnInProgress, wire
 from chat.filtering.stream import AnswerRefused, allowed
@@ -28,6 +24,7 @@ from chat.live import LiveTurn
 from chat.middleware import request_id
 from chat.outcome import Outcome, end_payload
 from chat.outlet import frame
+from chat.places import places
 from chat.prompt_selectors import PreviousTurn, PromptContext
 from chat.pulse import Pulse
 from chat.rendering import render_blocks
@@ -35,11 +32,11 @@ from chat.replay import started_frame
 from chat.session_settings.values import WhenFull, checked, merged, system_prompt, when_full
 from chat.submission import Submission, check_text, default_sampling
 from chat.temporary.sessions import TemporarySession, temporary_sessions
+from chat.tracing.recorder import finish
 from chat.turn_records import StartedTurn
-from chat.usage import Charge, reserve, settle
+from chat.unwritten import paid, reserved, take_place
+from chat.usage import Charge
 from inference.types import Began, Delta, Finished, GenerateRequest
-
-_log = structlog.get_logger(__name__)
 
 
 async def submit(*, owner_id: uuid.UUID, submission: Submission) -> tuple[TemporarySession, int]:
@@ -59,11 +56,16 @@ async def submit(*, owner_id: uuid.UUID, submission: Submission) -> tuple[Tempor
     else:
         session = known.get(owner_id=owner_id, session_id=submission.session_id)
     _refuse_second_turn(session)
-    request, before, charge = await _request(session, submission)
+    await take_place(owner_id)
     try:
-        _refuse_second_turn(session)  # two at once
-    except TurnInProgress:
-        await write_database(settle, charge, 0, 0)
+        request, before, charge = await _request(session, submission)
+        try:
+            _refuse_second_turn(session)  # two at once
+        except TurnInProgress:
+            await paid(charge, 0, 0)
+            raise
+    except BaseException:
+        places.give(owner_id)
         raise
     if not known.knows(session.id):
         known.add(session)
@@ -93,8 +95,7 @@ async def _request(
     reading = await asyncio.to_thread(read, how, context, [*session.messages, said])
     length = len(reading.ids)
     room = max(1, codec.context_length - length)
-    charge = await write_database(
-        atomic(reserve),
+    charge = await reserved(
         owner_id=session.owner_id,
         prompt_tokens=length,
         wanted=min(room, params.max_tokens or room),
@@ -149,22 +150,17 @@ async def _end(
     except Exception as error:
         ending, turn.failure = Ending("FAILED", error), wire(error)
     outcome = outcome_of(turn, request, ending)
-    await _settle(turn, outcome)
+    assert turn.started.charge is not None
+    await paid(turn.started.charge, *outcome.charged)  # the one thing that is written
+    places.give(session.owner_id)
+    finish(outcome.status)
     session.before = replace(before, output_ids=[*outcome.output_ids])
     session.messages.append({"role": "assistant", "content": outcome.content})
     _keep(session, turn, outcome)
 
 
-async def _settle(turn: LiveTurn, outcome: Outcome) -> None:
-    """How much was used is the one thing that is written."""
-    try:
-        await write_database(settle, turn.started.charge, *outcome.charged)
-    except DatabaseError as error:
-        _log.error("temporary_turn_not_charged", reason=str(error))
-
-
 async def _stream(turn: LiveTurn, request: GenerateRequest) -> None:
-    async with aclosing(engine.client().stream(request)) as events:
+    async with aclosing(engine.stream(request)) as events:
         async for event in allowed(events, before=turn.text):
             if isinstance(event, Delta):
                 turn.grow(event)

@@ -49,6 +49,22 @@ def endpoint(method: str, told: Envelope = envelope) -> Callable[[View], View]:
     return decorate
 
 
+def by_method(**views: View) -> View:
+    """One address that answers several methods, each with an endpoint of its own. Another method
+    is answered by the first one, which refuses it."""
+    first = next(iter(views.values()))
+
+    @csrf_exempt
+    async def view(request: HttpRequest, **path: Any) -> HttpResponseBase:
+        chosen = views.get(request.method or "", first)
+        response = await chosen(request, **path)
+        if response.status_code == 405:
+            response["Allow"] = ", ".join(views)
+        return response
+
+    return view
+
+
 def named(response: HttpResponseBase, unknown: list[str]) -> HttpResponseBase:
     """The response, with the fields that were ignored in its header."""
     if unknown:

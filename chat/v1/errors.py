@@ -65,6 +65,14 @@ class WrongMethod(ChatError):
         super().__init__(_("This address answers %(method)s only.") % {"method": method})
 
 
+class TurnFailed(Exception):
+    """A turn that was begun for a call has failed, and its row says so. told: how."""
+
+    def __init__(self, told: WireError) -> None:
+        super().__init__(told.message)
+        self.told = told
+
+
 class NoSuchAddress(ChatError):
     code = "not_found"
     status = 404
@@ -74,7 +82,9 @@ class NoSuchAddress(ChatError):
 
 
 def on_the_wire(error: BaseException) -> WireError:
-    """As `chat.errors.wire`, and a body that is too large."""
+    """As `chat.errors.wire`, and a body that is too large, and what a turn was told already."""
+    if isinstance(error, TurnFailed):
+        return error.told
     if isinstance(error, RequestDataTooBig):
         message = _("The body is too large: at most %(limit)d bytes are read.") % {
             "limit": settings.DATA_UPLOAD_MAX_MEMORY_SIZE

@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 
 from chat import filtering
 from chat.errors import MAX_TEXT, InputTooLong, InvalidRequest
+from chat.tracing.recorder import span
 from chat.v1.bodies import Body
 from chat.v1.errors import UnsupportedContent
 
@@ -104,7 +105,8 @@ def allowed(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     length = sum(len(message["content"]) for message in messages)
     if length > MAX_TEXT:
         raise InputTooLong("messages", length)
-    return [{**each, "content": filtering.incoming(each["content"])} for each in messages]
+    with span("checks", characters=length):
+        return [{**each, "content": filtering.incoming(each["content"])} for each in messages]
 
 
 def text_of(content: Any, where: str) -> str:

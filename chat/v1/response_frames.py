@@ -3,9 +3,9 @@ by."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -13,21 +13,26 @@ from chat import engine
 from chat.v1.errors import envelope, on_the_wire
 from chat.v1.logprobs import of_chat
 from chat.v1.replies import Answer
-from chat.v1.running import Asked, Said
+from chat.v1.running import Said
 from chat.v1.sse import PING, Frames, frame
 from inference.types import Delta, TokenLogprobs
 
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
-class ResponseShape:
-    """echoed: fields of the request that its response repeats."""
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a response says beside its answer. name: of both in their ids. params: of its sampling.
+    previous: the id of the response that it goes on from. told_again: fields of the request."""
 
-    def __init__(self, asked: Asked, codec: engine.PromptCodec, **echoed: Any) -> None:
-        self._asked, self._codec, self._echoed = asked, codec, echoed
-        self._created = int(time.time())
+
+class ResponseShape:
+    """codec: of the model, where log probabilities are told."""
+
+    def __init__(self, head: Head, codec: engine.PromptCodec | None = None) -> None:
+        self._head, self._codec = head, codec
         self._numbers = count()
-        self.place = {"item_id": f"msg_{asked.name}", "output_index": 0, "content_index": 0}
+        self.place = {"item_id": f"msg_{head.name}", "output_index": 0, "content_index": 0}
 
     def event(self, kind: str, **fields: Any) -> bytes:
         return frame({"type": kind, "sequence_number": next(self._numbers), **fields}, kind)
@@ -38,35 +43,37 @@ class ResponseShape:
         short = {name: told[name] for name in ("code", "message", "param")}
         return self.event("error", **short, error=told)
 
-    def response(self, answer: Answer | None) -> dict[str, Any]:
-        """answer: when it is over."""
-        params = self._asked.sampling
+    def response(
+        self, answer: Answer | None, error: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """answer: when it is over. error: why it failed."""
+        head = self._head
         reason = _INCOMPLETE.get(answer.finish_reason) if answer else None
         return {
-            "id": f"resp_{self._asked.name}",
+            "id": f"resp_{head.name}",
             "object": "response",
-            "created_at": self._created,
-            "status": _status(answer),
-            "error": None,
+            "created_at": head.created,
+            "status": "failed" if error else status_of(answer),
+            "error": {"code": "server_error", "message": error["message"]} if error else None,
             "incomplete_details": {"reason": reason} if reason else None,
-            "model": self._asked.model,
+            "model": head.model,
             "output": [self.item(answer)] if answer else [],
             "parallel_tool_calls": False,
-            "previous_response_id": None,
+            "previous_response_id": head.previous,
             "reasoning": {"effort": None, "summary": None},
-            "store": False,
-            "temperature": params.temperature,
+            "store": head.store,
+            "temperature": head.params["temperature"],
             "tool_choice": "auto",
             "tools": [],
-            "top_p": params.top_p,
+            "top_p": head.params["top_p"],
             "truncation": "disabled",
             "usage": self._usage(answer) if answer else None,
-            **self._echoed,
+            **head.told_again,
         }
 
     def item(self, answer: Answer | None) -> dict[str, Any]:
         content = [self.part(answer)] if answer else []
-        name = {"type": "message", "id": self.place["item_id"], "status": _status(answer)}
+        name = {"type": "message", "id": self.place["item_id"], "status": status_of(answer)}
         return {**name, "role": "assistant", "content": content}
 
     def part(self, answer: Answer) -> dict[str, Any]:
@@ -74,10 +81,10 @@ class ResponseShape:
         return {"type": "output_text", "text": answer.text, "annotations": [], "logprobs": told}
 
     def told(self, logprobs: Sequence[TokenLogprobs]) -> list[dict[str, Any]]:
-        return of_chat(self._codec, logprobs)
+        return of_chat(self._codec, logprobs) if self._codec else []
 
     def _usage(self, answer: Answer) -> dict[str, Any]:
-        read = len(self._asked.prompts[0])
+        read = self._head.input_tokens
         cached = answer.finished.cached_tokens if answer.finished else 0
         return {
             "input_tokens": read,
@@ -109,10 +116,14 @@ async def events(said: AsyncGenerator[Said, None], shape: ResponseShape) -> Fram
     yield shape.event("response.output_text.done", **shape.place, text=text, logprobs=told)
     yield shape.event("response.content_part.done", **shape.place, part=shape.part(answer))
     yield shape.event("response.output_item.done", output_index=0, item=shape.item(answer))
-    yield shape.event(f"response.{_status(answer)}", response=shape.response(answer))
+    kind = "completed" if status_of(answer) == "completed" else "incomplete"
+    yield shape.event(f"response.{kind}", response=shape.response(answer))
 
 
-def _status(answer: Answer | None) -> str:
+def status_of(answer: Answer | None) -> str:
+    """As the API calls it. answer: when it is over."""
     if answer is None:
         return "in_progress"
+    if answer.finished and answer.finished.reason == "cancelled":
+        return "cancelled"
     return "incomplete" if answer.finish_reason in _INCOMPLETE else "completed"

@@ -1,26 +1,32 @@
-"""POST /v1/responses, as OpenAI's newer clients ask. Nothing is kept, so there is nothing to go on
-with: each call brings its whole conversation."""
+"""POST /v1/responses, as OpenAI's newer clients ask. Unless the call says `store: false` it is a
+turn of one of the caller's sessions, and the next call can go on from it."""
 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.utils.translation import gettext as _
 from pydantic import Field
 
 from chat import engine, sampling
-from chat.prompting import first_prompt
+from chat.database import in_database
+from chat.errors import InvalidRequest
 from chat.submission import default_sampling
 from chat.v1 import output_form
 from chat.v1.bodies import Body, read
 from chat.v1.edge import Caller, endpoint, named, request_name
 from chat.v1.errors import UnsupportedContent, UnsupportedField
+from chat.v1.kept_turn import begin, said, whole_turn
 from chat.v1.logprobs import Top, check_filters
 from chat.v1.messages import allowed, text_of
-from chat.v1.response_frames import ResponseShape, events
+from chat.v1.response_frames import Head, ResponseShape, events
+from chat.v1.response_prompt import prompt_of, submission_of
 from chat.v1.running import Asked, unique
-from chat.v1.sse import begun, event_stream, whole
+from chat.v1.sse import begun, event_stream, first_heard, whole
+from chat.v1.stored import TOLD_AGAIN, stored
 
 LOGPROBS = "message.output_text.logprobs"
 
@@ -42,11 +48,13 @@ class TextOptions(Body):
 
 
 class ResponseRequest(Body):
-    """metadata: given back."""
+    """metadata: given back. store: None is true, as OpenAI has it."""
 
     model: str
     input: str | Annotated[list[Item], Field(min_length=1)]
     instructions: str | None = None
+    previous_response_id: str | None = None
+    store: bool | None = None
     max_output_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None
@@ -58,8 +66,6 @@ class ResponseRequest(Body):
     text: TextOptions | None = None
 
     later: ClassVar[dict[str, tuple[Any, ...]]] = {
-        "store": (False,),
-        "previous_response_id": (),
         "conversation": (),
         "background": (False,),
         "prompt": (),
@@ -94,14 +100,16 @@ class ResponseRequest(Body):
             nested += self.text.unknown("text.")
         return super().unknown(prefix) + nested
 
-    def conversation(self) -> list[dict[str, Any]]:
-        """[{role, content}, ...]. Raises InvalidRequest, UnsupportedContent, InputTooLong,
-        MessageRefused."""
-        taken: list[dict[str, Any]] = []
-        if self.instructions:
-            taken.append({"role": "system", "content": self.instructions})
+    @property
+    def _format(self) -> Any:
+        return self.text and self.text.format
+
+    def said(self) -> list[dict[str, Any]]:
+        """The input as [{role, content}, ...]. Raises InvalidRequest, UnsupportedContent,
+        InputTooLong, MessageRefused."""
         if isinstance(self.input, str):
-            return allowed([*taken, {"role": "user", "content": self.input}])
+            return allowed([{"role": "user", "content": self.input}])
+        taken = []
         for index, item in enumerate(self.input):
             where = f"input[{index}]"
             if item.type != "message" or item.role is None:
@@ -110,18 +118,53 @@ class ResponseRequest(Body):
             taken.append({"role": role, "content": text_of(item.content, f"{where}.content")})
         return allowed(taken)
 
+    def sampling(self) -> dict[str, Any]:
+        """Raises InvalidRequest, InvalidConstraint."""
+        given = self.given("temperature", "top_p")
+        given["constraint"] = output_form.of_format(self._format, "text.format")
+        limit = self.max_output_tokens
+        return given if limit is None else {**given, "max_tokens": limit}
+
+    def told_again(self) -> dict[str, Any]:
+        """What the response repeats of the request."""
+        return {
+            **{name: getattr(self, name) for name in TOLD_AGAIN},
+            "metadata": self.metadata or {},
+            "text": {"format": self._format or {"type": "text"}},
+        }
+
 
 @endpoint("POST")
 async def responses(request: HttpRequest, caller: Caller) -> HttpResponseBase:
     body = read(request, ResponseRequest)
     unknown = body.unknown()
-    given = body.given("temperature", "top_p")
-    if body.max_output_tokens is not None:
-        given["max_tokens"] = body.max_output_tokens
-    given["constraint"] = output_form.of_format(body.text and body.text.format, "text.format")
-    params = sampling.merged(default_sampling(body.model), given)
+    answer = _passing if body.store is False else _kept
+    return named(await answer(request, caller, body), unknown)
+
+
+async def _kept(request: HttpRequest, caller: Caller, body: ResponseRequest) -> HttpResponseBase:
+    if body.logprobs is not None:
+        raise InvalidRequest(
+            _("Log probabilities are not kept: ask for them with store: false."), param="include"
+        )
+    its = {"owner_id": caller.owner_id}
+    submission = await in_database(submission_of, body, **its)
+    turn = await begin(submission, **its)
+    if not body.stream:
+        await whole_turn(turn)
+        found = await in_database(stored, turn.started.message_id, **its)
+        return JsonResponse(found.response())
+    frames = await first_heard(said(turn))
+    shape = ResponseShape((await in_database(stored, turn.started.message_id, **its)).head)
+    return event_stream(events(frames, shape), shape.failed)
+
+
+async def _passing(request: HttpRequest, caller: Caller, body: ResponseRequest) -> HttpResponseBase:
+    """Without a row."""
+    params = sampling.merged(default_sampling(body.model), body.sampling())
     codec = await engine.client().codec(body.model)
-    ids = await asyncio.to_thread(lambda: first_prompt(codec, body.conversation()))
+    make = partial(prompt_of, body, codec, owner_id=caller.owner_id)
+    ids = await (in_database(make) if body.previous_response_id else asyncio.to_thread(make))
     asked = Asked(
         name=unique(request_name(request)),
         model=body.model,
@@ -130,17 +173,15 @@ async def responses(request: HttpRequest, caller: Caller) -> HttpResponseBase:
         tenant=str(caller.owner_id),
         logprobs=body.logprobs,
     )
-    shape = ResponseShape(
-        asked,
-        codec,
-        top_logprobs=body.top_logprobs or 0,
-        instructions=body.instructions,
-        max_output_tokens=body.max_output_tokens,
-        metadata=body.metadata or {},
-        user=body.user,
-        text={"format": (body.text and body.text.format) or {"type": "text"}},
+    head = Head(
+        asked.name,
+        model=body.model,
+        params={"temperature": params.temperature, "top_p": params.top_p},
+        input_tokens=len(ids),
+        previous=body.previous_response_id,
+        told_again={**body.told_again(), "top_logprobs": body.top_logprobs or 0},
     )
+    shape = ResponseShape(head, codec)
     if body.stream:
-        frames = events(await begun(asked), shape)
-        return named(event_stream(frames, shape.failed), unknown)
-    return named(JsonResponse(shape.response((await whole(asked)).each[0])), unknown)
+        return event_stream(events(await begun(asked), shape), shape.failed)
+    return JsonResponse(shape.response((await whole(asked)).each[0]))

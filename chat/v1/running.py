@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 
-import structlog
-from django.db import DatabaseError
-from django.db.transaction import atomic
-
 from chat import engine, live_settings
-from chat.database import write_database
 from chat.filtering.stream import AnswerRefused, allowed
 from chat.middleware import request_id as new_request_id
-from chat.usage import Charge, reserve, settle
+from chat.tracing.recorder import finish
+from chat.unwritten import held_places, paid, reserved
 from chat.user_keys import parsed
 from inference.errors import DeadlineExceeded
 from inference.types import (
@@ -37,8 +32,6 @@ PING_S = 15.0
 SETTLE_POLL_S = 0.05
 ENDLESS = 1_000_000
 """Tokens that an answer without a limit may have, for whoever has one."""
-
-_log = structlog.get_logger(__name__)
 
 _in_use: set[str] = set()
 
@@ -115,10 +108,20 @@ async def answers(asked: Asked) -> AsyncGenerator[Said, None]:
     find it in the cache.
     """
     requests = asked.requests()
-    company = _Company(asked, requests)
-    _in_use.add(asked.name)
+    heard = _heard(_Company(asked, requests))
+    _in_use.add(asked.name)  # before anything is waited for: the next call looks for it
     try:
-        for first in range(0, len(requests), asked.copies):
+        async with held_places(parsed(asked.tenant), len(requests)), aclosing(heard) as said:
+            async for each in said:
+                yield each
+    finally:
+        _in_use.discard(asked.name)
+
+
+async def _heard(company: _Company) -> AsyncGenerator[Said, None]:
+    status = "ABORTED"
+    try:
+        for first in range(0, len(company.requests), company.copies):
             company.begin(first)
         spoke = time.monotonic()
         while company.pending:
@@ -135,26 +138,32 @@ async def answers(asked: Asked) -> AsyncGenerator[Said, None]:
             if time.monotonic() - spoke >= PING_S:
                 spoke = time.monotonic()
                 yield None
+        status = "DONE"
+    except Exception:
+        status = "FAILED"
+        raise
     finally:
-        _in_use.discard(asked.name)
         await company.leave()
+        finish(status)
 
 
 @asynccontextmanager
 async def reading(name: str, *, tenant: str, tokens: int) -> AsyncIterator[list[int]]:
     """While texts are read and nothing is written. Charged to their caller is what is put into the
     list: tokens that were read. Raises QuotaExceeded, TooManyTurns, DeadlineExceeded."""
-    charge = await write_database(
-        atomic(reserve), owner_id=uuid.UUID(tenant), prompt_tokens=tokens, wanted=0
-    )
+    owner_id = parsed(tenant)
     name, done = unique(name), list[int]()
     _in_use.add(name)
     try:
-        async with _in_time(live_settings.value("TINYLLM_DEADLINE_S") or None):
-            yield done
+        async with held_places(owner_id, 1):
+            charge = await reserved(owner_id=owner_id, prompt_tokens=tokens, wanted=0)
+            try:
+                async with _in_time(live_settings.value("TINYLLM_DEADLINE_S") or None):
+                    yield done
+            finally:
+                await asyncio.shield(paid(charge, sum(done), 0))
     finally:
         _in_use.discard(name)
-        await _settle(charge, sum(done), 0)
 
 
 @asynccontextmanager
@@ -171,14 +180,14 @@ class _Company:
     """The streams of one call. pending: the next event of each, with the stream's index."""
 
     def __init__(self, asked: Asked, requests: Sequence[GenerateRequest]) -> None:
-        self._asked, self._requests, self._copies = asked, requests, asked.copies
+        self._asked, self.requests, self.copies = asked, requests, asked.copies
         self._streams: dict[int, AsyncGenerator[_Said, None]] = {}
         self.pending: dict[asyncio.Future[_Said], int] = {}
 
     def begin(self, index: int) -> None:
-        is_first = index % self._copies == 0
+        is_first = index % self.copies == 0
         top = self._asked.prompt_logprobs if is_first else None
-        self._streams[index] = _events(self._requests[index], top, writes=self._asked.writes)
+        self._streams[index] = _events(self.requests[index], top, writes=self._asked.writes)
         self._ask(index)
 
     def heard(self, done: set[asyncio.Future[_Said]]) -> list[Heard]:
@@ -193,8 +202,8 @@ class _Company:
                 said.append((index, Refused()))
                 continue
             self._ask(index)
-            if isinstance(event, Began) and index % self._copies == 0:
-                for other in range(index + 1, index + self._copies):
+            if isinstance(event, Began) and index % self.copies == 0:
+                for other in range(index + 1, index + self.copies):
                     self.begin(other)
             said.append((index, event))
         return said
@@ -215,10 +224,9 @@ async def _events(
     request: GenerateRequest, top: int | None, *, writes: bool
 ) -> AsyncGenerator[_Said, None]:
     """Charged to its caller. top: of the prompt's log probabilities, which come first; None: none.
-    Raises QuotaExceeded, TooManyTurns, before the engine is asked."""
+    Raises QuotaExceeded, before the engine is asked."""
     params, length, began, written = request.sampling, len(request.prompt_ids), False, 0
-    charge = await write_database(
-        atomic(reserve),
+    charge = await reserved(
         owner_id=parsed(request.tenant),
         prompt_tokens=length,
         wanted=(params.max_tokens or ENDLESS) if writes else 0,
@@ -236,7 +244,7 @@ async def _events(
                     written += len(event.token_ids)
                 yield event
     finally:
-        await _settle(charge, length if began else 0, written)
+        await asyncio.shield(paid(charge, length if began else 0, written))
 
 
 async def _scored(request: GenerateRequest, top: int) -> engine.Scored:
@@ -255,13 +263,6 @@ async def _unwritten(events: AsyncIterator[EngineEvent]) -> AsyncGenerator[Engin
             yield replace(event, reason="length", output_tokens=0)
         elif not isinstance(event, Delta):
             yield event
-
-
-async def _settle(charge: Charge, prompt_tokens: int, output_tokens: int) -> None:
-    try:
-        await asyncio.shield(write_database(settle, charge, prompt_tokens, output_tokens))
-    except DatabaseError as error:
-        _log.error("call_not_charged", reason=str(error), tokens=output_tokens)
 
 
 def _sampling(params: SamplingParams, copy: int) -> SamplingParams:

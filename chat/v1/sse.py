@@ -9,6 +9,7 @@ from typing import Any
 
 from django.http import StreamingHttpResponse
 
+from chat.tracing.recorder import mark
 from chat.v1.errors import envelope, on_the_wire
 from chat.v1.replies import Answers
 from chat.v1.running import Asked, Refused, Said, answers
@@ -30,9 +31,13 @@ def error_frame(error: BaseException) -> bytes:
 
 
 async def begun(asked: Asked) -> AsyncGenerator[Said, None]:
-    """The engine's answers, once one has begun or nothing has come for as long as a ping: so what
-    it refuses at once is an error of the reply and none in its midst. Raises EngineError."""
-    said = answers(asked)
+    """The engine's answers, as `first_heard` has them. Raises EngineError."""
+    return await first_heard(answers(asked))
+
+
+async def first_heard(said: AsyncGenerator[Said, None]) -> AsyncGenerator[Said, None]:
+    """The same answers, once one has begun or nothing has come for as long as a ping: so what is
+    refused at once is an error of the reply and none in its midst. Raises what that raises."""
     first = await anext(said)
 
     async def all_of_them() -> AsyncGenerator[Said, None]:
@@ -48,9 +53,13 @@ def event_stream(frames: Frames, failed: Callable[[BaseException], bytes]) -> St
     """A reply of these frames; an error ends it with the frame that `failed` makes."""
 
     async def whole() -> Frames:
+        is_first = True
         async with aclosing(frames):
             try:
                 async for each in frames:
+                    if is_first:
+                        is_first = False
+                        mark("first frame out")
                     yield each
             except Exception as error:
                 yield failed(error)

@@ -11,6 +11,7 @@ from chat.v1.embeddings import embeddings
 from chat.v1.model_list import model, models
 from chat.v1.nothing import nothing
 from chat.v1.responses import responses
+from chat.v1.stored_responses import cancel, input_items, response
 from chat.v1.tokens import apply_template, detokenize, tokenize
 
 urlpatterns: list[URLPattern] = [
@@ -20,6 +21,9 @@ urlpatterns: list[URLPattern] = [
     path("v1/completions", completions),
     path("v1/responses", responses),
     path("v1/embeddings", embeddings),
+    path("v1/responses/<str:name>", response),
+    path("v1/responses/<str:name>/cancel", cancel),
+    path("v1/responses/<str:name>/input_items", input_items),
     path("v1/messages", messages),
     path("v1/messages/count_tokens", count_tokens),
     path("tokenize", tokenize),

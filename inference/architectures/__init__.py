@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Protocol
 
 import torch
 
+from inference import plugins
 from inference.architectures.llama import Llama
 from inference.architectures.llama_trace import TracedPass
 from inference.batch import ForwardBatch
 from inference.config import ModelConfig
+from inference.errors import UnsupportedArchitecture
 from inference.weights import TensorSource
 from kernels import CacheLayer, GpuTokenDecoder
 
@@ -40,6 +42,28 @@ class Architecture(Protocol):
         """The model as one kernel for one token, on a GPU and where it fits."""
 
 
-def build(config: ModelConfig, weights: TensorSource, device: torch.device) -> Architecture:
-    """The model that `config.architecture` names, holding its weights on the device."""
-    return {"LlamaForCausalLM": Llama}[config.architecture](config, weights, device)
+BUILT_IN: dict[str, Callable[[ModelConfig, TensorSource, torch.device], Architecture]] = {
+    "LlamaForCausalLM": Llama
+}
+
+
+def build(
+    config: ModelConfig,
+    weights: TensorSource,
+    device: torch.device,
+    named: Collection[str] = (),
+) -> Architecture:
+    """The model that `config.architecture` names, holding its weights on the device. named:
+    plugins that may be loaded; a file that came from elsewhere does not decide that. Raises
+    UnsupportedArchitecture, PluginFailed."""
+    name = config.architecture
+    if name in BUILT_IN:
+        return BUILT_IN[name](config, weights, device)
+    if name not in named:
+        raise UnsupportedArchitecture(
+            f"The architecture {name} is a plugin's. It is loaded where TINYLLM_PLUGINS names it.",
+            architecture=name,
+            supported=list(BUILT_IN),
+        )
+    made: Architecture = plugins.load(plugins.ARCHITECTURES, name)(config, weights, device)
+    return made

@@ -32,6 +32,7 @@ from chat.server import PortTaken, SiteServer, listen
 from chat.session_edits import purge_deleted
 from chat.signals import announce
 from chat.temporary.sessions import temporary_sessions
+from chat.tracing import otel
 from chat.v1.running import settled
 from inference.errors import EngineError
 
@@ -69,6 +70,7 @@ class Command(BaseCommand):
         except EngineError as error:
             raise CommandError(error.message) from error
         engine.install(client)
+        otel.start()
         live_settings.refresh()
         client.keep_alive(live_settings.value("TINYLLM_KEEP_ALIVE_S"))
         recover(process=turns().process)
@@ -141,6 +143,7 @@ async def _live(server: SiteServer, client: engine.EngineClient) -> None:
         await temporary_sessions().close()
         await client.stop()
         await server.say_goodbye()
+        await asyncio.to_thread(otel.stop)
         await asyncio.to_thread(database.close)
     finally:
         server.stop()

@@ -11,6 +11,7 @@ from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
+from inference import plugins
 from inference.backend import Backend, Facts, choose_backend
 from inference.device_memory import MemoryNeed, check_memory
 from inference.errors import DeviceMemoryTooSmall, EngineError
@@ -60,6 +61,7 @@ class Command(BaseCommand):
             backend = choose_backend(facts, wanted.device)
         except EngineError as error:
             raise CommandError(error.message) from error
+        self._write_plugins()
         self._write_backend(backend)
         if backend.name == "cuda":
             self._write_memory(facts, wanted)
@@ -86,6 +88,20 @@ class Command(BaseCommand):
         width = max(map(len, rows))
         for name, value in rows.items():
             self.stdout.write(f"{name.ljust(width)}  {value}")
+
+    def _write_plugins(self) -> None:
+        """What is installed; what the settings name is loaded, to see whether it can be."""
+        named = {*settings.TINYLLM_PLUGINS, *settings.TINYLLM_FILTERS, settings.TINYLLM_SAMPLER}
+        for point in sorted(plugins.all_installed(), key=plugins.described):
+            state = _("not named")
+            if point.name in named:
+                try:
+                    plugins.load(point.group, point.name)
+                    state = _("in use")
+                except plugins.PluginFailed as error:
+                    state = error.message
+            told = {"name": plugins.described(point), "state": state}
+            self.stdout.write(_("Plugin %(name)s: %(state)s") % told)
 
     def _write_backend(self, backend: Backend) -> None:
         fields = {"device": {"cuda": "GPU", "cpu": "CPU"}[backend.name]}

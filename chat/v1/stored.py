@@ -1,0 +1,165 @@
+"""Responses that are kept: an answer of one of the caller's sessions, whoever asked for it. Its id
+is the message's."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from chat.branches import branch
+from chat.errors import ChatError, TurnInProgress
+from chat.models import Generation, Message, Session, sessions_of
+from chat.v1.replies import Answer
+from chat.v1.response_frames import Head, ResponseShape
+from inference.types import Finished, Timings
+
+PREFIX = "resp_"
+TOLD_AGAIN = ("instructions", "max_output_tokens", "user", "metadata", "text")
+"""What a response repeats of its request, which the generation keeps."""
+NOTHING: dict[str, Any] = {"metadata": {}, "text": {"format": {"type": "text"}}}
+"""Of an answer that a page asked for."""
+
+
+class ResponseNotFound(ChatError):
+    """Also said of another person's. Fields: param, response_id."""
+
+    code = "response_not_found"
+    status = 404
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            _("There is no response %(id)s.") % {"id": name[:100]},
+            param="response_id",
+            response_id=name[:100],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """inputs: what was said between the response before it and itself."""
+
+    message: Message
+    generation: Generation
+    inputs: Sequence[Message]
+    previous: uuid.UUID | None
+
+    @property
+    def head(self) -> Head:
+        its = self.generation
+        return Head(
+            self.message.id.hex,
+            model=its.model,
+            created=int(its.created_at.timestamp()),
+            params={name: its.sampling.get(name) for name in ("temperature", "top_p")},
+            input_tokens=its.prompt_tokens,
+            previous=name_of(self.previous) if self.previous else None,
+            store=True,
+            told_again={name: (its.request or NOTHING).get(name) for name in TOLD_AGAIN},
+        )
+
+    def response(self) -> dict[str, Any]:
+        shape, its = ResponseShape(self.head), self.generation
+        if its.status == Generation.Status.RUNNING:
+            return shape.response(None)
+        return shape.response(self._answer(), its.error)
+
+    def items(self) -> list[dict[str, Any]]:
+        """The inputs as OpenAI's clients read them."""
+        return [
+            {
+                "type": "message",
+                "id": f"msg_{each.id.hex}",
+                "status": "completed",
+                "role": each.role,
+                "content": [
+                    {
+                        "type": "input_text" if each.role == "user" else "output_text",
+                        "text": each.content,
+                    }
+                ],
+            }
+            for each in self.inputs
+        ]
+
+    def _answer(self) -> Answer:
+        its = self.generation
+        stopped = its.status == Generation.Status.STOPPED
+        reason: Any = "cancelled" if stopped else its.finish_reason
+        finished = Finished(
+            reason=reason,
+            prompt_tokens=its.prompt_tokens,
+            output_tokens=its.output_tokens,
+            cached_tokens=its.cached_tokens,
+            seed=its.seed or 0,
+            timings=Timings(),
+        )
+        refused = its.finish_reason == "content_filter"
+        said, length = self.message.content, its.output_tokens
+        return Answer(said, length, finished=finished, refused=refused)
+
+
+def name_of(message_id: uuid.UUID) -> str:
+    return PREFIX + message_id.hex
+
+
+def message_id_of(name: str) -> uuid.UUID:
+    """Raises ResponseNotFound."""
+    try:
+        return uuid.UUID(hex=name.removeprefix(PREFIX))
+    except ValueError:
+        raise ResponseNotFound(name) from None
+
+
+def session_of(name: str, *, owner_id: uuid.UUID) -> tuple[uuid.UUID, uuid.UUID]:
+    """The ids of a response's session and message. Raises ResponseNotFound."""
+    message = _message(message_id_of(name), owner_id)
+    return message.session_id, message.id
+
+
+def stored(message_id: uuid.UUID, *, owner_id: uuid.UUID) -> Stored:
+    """Raises ResponseNotFound."""
+    message = _message(message_id, owner_id)
+    generation = message.generations.order_by("created_at").last()
+    if generation is None:  # imported
+        raise ResponseNotFound(name_of(message_id))
+    *before, message = branch(list(Message.objects.filter(session=message.session_id)), message.id)
+    inputs, previous = [], None
+    made = set(Generation.objects.filter(message__in=before).values_list("message_id", flat=True))
+    for each in reversed(before):
+        if each.id in made:
+            previous = each.id
+            break
+        inputs.append(each)
+    return Stored(message, generation, inputs[::-1], previous)
+
+
+@transaction.atomic
+def response_delete(message_id: uuid.UUID, *, owner_id: uuid.UUID) -> None:
+    """Delete the answer with all that was said after it, and what it answers unless that has other
+    answers too. A session of which nothing is left goes with it. Raises ResponseNotFound,
+    TurnInProgress."""
+    found = stored(message_id, owner_id=owner_id)
+    session = Session.objects.select_for_update().get(id=found.message.session_id)
+    if session.generations.filter(status=Generation.Status.RUNNING).exists():
+        raise TurnInProgress(session.id)
+    top = found.message
+    for each in reversed(found.inputs):
+        if each.children.exclude(id=top.id).exists():
+            break
+        top = each
+    top.delete()
+    if not session.messages.exists():
+        session.delete()
+
+
+def _message(message_id: uuid.UUID, owner_id: uuid.UUID) -> Message:
+    answers = Message.objects.filter(role=Message.Role.ASSISTANT, session__in=sessions_of(owner_id))
+    message = answers.filter(id=message_id).first()
+    if message is None:
+        raise ResponseNotFound(name_of(message_id))
+    return message
