@@ -37,7 +37,7 @@ Record = Callable[[str, object], None]
 
 @pytest.fixture(scope="module")
 def model() -> Iterator[OfflineModel]:
-    options = EngineOptions(device="cpu", threads=2, kv_tokens=32 * 1024, max_batch=64)
+    options = EngineOptions(device="cpu", threads=1, kv_tokens=32 * 1024, max_batch=64)
     its = OfflineModel(CHAT, ModelKind.CHAT, options)
     yield its
     its.engine.close()
@@ -71,18 +71,19 @@ def held_to(model: OfflineModel, schemas: list[Schema]) -> Counter[str]:
             seed=index, max_tokens=MAX_TOKENS, constraint=Constraint.of_schema(schema)
         )
         asked.append(GenerateRequest(str(index), "chat", ids, sampling))
-    for index, (text, end) in answers(model, asked).items():
+    checker = jsonschema.FormatChecker()
+    for name, (text, end) in answers(model, asked).items():
         counts[end] += 1
         if end == "stop":
-            checker = jsonschema.FormatChecker()
-            jsonschema.validate(json.loads(text), schemas[int(index)], format_checker=checker)
+            jsonschema.validate(json.loads(text), schemas[int(name)], format_checker=checker)
     return counts
 
 
 def test_answers_to_random_schemas_are_valid(model: OfflineModel) -> None:
-    counts = held_to(model, random_schemas(100, SEED))
-    assert counts["stop"] + counts["length"] == 100
-    assert counts["length"] <= 2, counts
+    """As many as there is time for; a thousand are a long count."""
+    counts = held_to(model, random_schemas(50, SEED))
+    assert counts["stop"] + counts["length"] == 50
+    assert counts["length"] <= 1, counts
 
 
 @pytest.mark.soak
@@ -140,9 +141,9 @@ def test_a_tool_that_is_insisted_on_is_called_fifty_times_of_fifty(model: Offlin
         question = f"What is the weather in city {index}, and what is {index} + 2?"
         ids = tool_prompt(model.codec, [{"role": "user", "content": question}], offer)
         sampling = insisted(SamplingParams(seed=index, max_tokens=64), offer, model.codec)
-        asked.append(GenerateRequest(str(index), "chat", tuple(ids), sampling))
-        offers[str(index)] = offer
-    called = Counter()
+        asked.append(GenerateRequest(f"call-{index}", "chat", tuple(ids), sampling))
+        offers[f"call-{index}"] = offer
+    called: Counter[str] = Counter()
     for name, (text, end) in answers(model, asked).items():
         message = Message.of(reader_of(offers[name], HERMES), text)
         ((_id, tool, arguments),) = message.calls
