@@ -123,7 +123,7 @@ def test_anthropics_client_has_calls_too(server: ServerProcess) -> None:
     own = TOOLS[0]["function"]
     tool = {"name": "one", "description": "x", "input_schema": own["parameters"]}
     asked: Any = {
-        "model": "tiny", "messages": HELLO, "max_tokens": 100, "temperature": 0,
+        "model": "tiny", "messages": HELLO, "max_tokens": 100, "extra_body": {"temperature": 0},
         "tools": [tool], "tool_choice": {"type": "tool", "name": "one"},
     }  # fmt: skip
     with anthropic.Anthropic(base_url=server.url, api_key="none", max_retries=0) as client:
