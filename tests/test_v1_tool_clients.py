@@ -111,7 +111,8 @@ def test_a_call_whole_and_streamed_is_the_same(client: openai.OpenAI) -> None:
     said = [*HELLO, choice.message.model_dump(exclude_none=True), result]
     named: Any = {"type": "function", "function": {"name": "two"}}
     again = client.chat.completions.create(**{**asked, "messages": said, "tool_choice": named})
-    (call,) = again.choices[0].message.tool_calls or ()
+    assert again.choices[0].message.tool_calls
+    (call,) = again.choices[0].message.tool_calls
     assert call.type == "function"
     assert call.function.name == "two"
     free = client.chat.completions.create(**{**asked, "tool_choice": "auto", "max_tokens": 9})
