@@ -130,12 +130,8 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             return
         trace.what = f"websocket {type(parsed).__name__}"
         trace.add("frame in", trace.began, time.monotonic(), bytes=len(text_data))
-        name = (
-            parsed.client_id
-            if isinstance(parsed, TurnSubmit | TurnRewrite | ContextCount)
-            else None
-        )
-        self._start(self._answer(parsed), name)
+        named = parsed if isinstance(parsed, TurnSubmit | TurnRewrite | ContextCount) else None
+        self._start(self._answer(parsed), named and named.client_id)
 
     async def _answer(self, parsed: frames.ClientFrame) -> None:
         match parsed:

@@ -18,11 +18,11 @@ from chat import (
     engine,
     filtering,
     forgetting,
-    live_settings,
     prompt_selectors,
     selectors,
     services,
 )
+from chat.attendance import deserted
 from chat.beginning import Begun, Run, begin_turn, continue_turn, regenerate_turn
 from chat.context.summarising import summarised
 from chat.context.summary_task import SummaryTask
@@ -44,8 +44,6 @@ from inference.types import Began, Delta, Finished, GenerateRequest
 
 READERS_S = 1.0
 """How long the end of the server waits for readers to be told of the end of their turn."""
-ARRIVAL_S = 0.1
-"""How long after the beginning of a turn its caller counts as its reader, wherever it is."""
 
 R = TypeVar("R")
 
@@ -238,15 +236,8 @@ class Turns:
 
     async def _watch(self, turn: LiveTurn) -> None:
         """End an answer that was begun for a caller once nobody reads it any more."""
-        await asyncio.sleep(ARRIVAL_S)
-        grace_s = live_settings.value("TINYLLM_DISCONNECT_GRACE_S")
-        leaving = asyncio.create_task(turn.readers.away(grace_s))
-        ending = asyncio.create_task(turn.wait_end())
-        await asyncio.wait([leaving, ending], return_when=asyncio.FIRST_COMPLETED)
-        if not ending.done():
+        if await deserted(turn):
             self.cancel(turn.started.session_id, "disconnect")
-        for task in (leaving, ending):
-            task.cancel()
 
     def _keep(self, task: asyncio.Task[R]) -> asyncio.Task[R]:
         """The event loop alone would forget a task that nobody waits for; `drain` needs it too."""

@@ -12,6 +12,7 @@ from django.test import AsyncClient
 from chat.database import in_database
 from chat.models import Generation, Message
 from chat.packing import unpack
+from inference.examination import Inspection
 from tests.chat_client import Frame, Page
 from tests.fake_engine import END, FakeEngine
 
@@ -64,9 +65,10 @@ async def test_odds_are_asked_for_with_what_was_recorded(site: FakeEngine) -> No
     }  # fmt: skip
     assert told["tokens"][0]["alternatives"][1]["text"] == "t"
     (question,) = site.questions
+    assert isinstance(question, Inspection)
     prompt = site.requests[0].prompt_ids
     assert question.ids == (*prompt, *b"You sa")
-    assert (question.first, question.answer_start) == (len(prompt) + 4, len(prompt))  # type: ignore[union-attr]
+    assert (question.first, question.answer_start) == (len(prompt) + 4, len(prompt))
     assert question.sampling.temperature == 0.3
     assert question.sampling.top_k == 7
 
@@ -89,7 +91,8 @@ async def test_a_continued_answer_is_one_row_of_tokens(site: FakeEngine) -> None
     status, told = await get(f"/api/messages/{end['message_id']}/tokens/2?count=4")
     assert status == 200
     assert [token["token"]["text"] for token in told["tokens"]] == list("u sa")
-    assert [question.sampling.top_k for question in site.questions] == [3, 0]
+    asked_about = [each for each in site.questions if isinstance(each, Inspection)]
+    assert [question.sampling.top_k for question in asked_about] == [3, 0]
 
 
 async def test_what_cannot_be_looked_at_is_refused(site: FakeEngine) -> None:
@@ -138,7 +141,7 @@ async def test_an_answer_goes_on_from_another_token(site: FakeEngine) -> None:
     status, told = await get(f"/api/messages/{branch['message_id']}/tokens/3?count=3")
     assert status == 200
     assert [token["given"] for token in told["tokens"]] == [True, True, False]
-    assert [question.answer_start for question in site.questions] == [start]  # type: ignore[union-attr]
+    assert [question.answer_start for question in site.questions] == [start]
     old, new = await in_database(
         lambda: list(Message.objects.filter(role="assistant").order_by("created_at")[:2])
     )

@@ -39,7 +39,9 @@ async def test_a_text_is_traced_with_the_values_of_the_page(site: FakeEngine) ->
 async def test_the_next_token_is_appended_by_its_id(site: FakeEngine) -> None:
     status, told = await post(input="ignored", ids=[90, 100])
     assert (status, told["ids"], told["text"]) == (200, [90, 100], "Zd")
-    assert site.questions[0].ids == (90, 100)
+    (question,) = site.questions
+    assert isinstance(question, TraceRequest)
+    assert question.ids == (90, 100)
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,9 @@ PLAIN = {
     "Event": "kind",
     "AuditEntry": "actor action target_type target_id target before after",
     "Preset": "name",
+    "PresetVersion": "name digest",
+    "BreakGlass": "reason",  # the operator's, which the audit log has too
+    "Summary": "model fingerprint sampling",
     "SiteSetting": "name value",
     "ShareLink": "digest author kind",
 }

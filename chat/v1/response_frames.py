@@ -3,9 +3,10 @@ by."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
@@ -24,6 +25,15 @@ _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"
 class Head:
     """What a response says beside its answer. name: of both in their ids. params: of its sampling.
     previous: the id of the response that it goes on from. told_again: fields of the request."""
+
+    name: str
+    model: str
+    params: dict[str, Any]
+    input_tokens: int
+    told_again: dict[str, Any]
+    created: int = field(default_factory=lambda: int(time.time()))
+    previous: str | None = None
+    store: bool = False
 
 
 class ResponseShape:

@@ -40,6 +40,11 @@ def test_an_operator_runs_the_site(context: BrowserContext, site: Site) -> None:
     row.get_by_role("button", name="Load", exact=True).click()
     expect(row.locator("[data-is=state]")).to_have_text(re.compile("in memory"))
     page.screenshot(path=OUTPUT / "operations-models.png")
+    change_a_setting(page)
+    read_after_saying_why(page, chat)
+
+
+def change_a_setting(page: Page) -> None:
     page.locator('a[href="/admin/settings/"]').click()
     deadline = page.locator("tr[data-name=TINYLLM_DEADLINE_S]")
     deadline.get_by_role("textbox").fill("3600")
@@ -50,7 +55,6 @@ def test_an_operator_runs_the_site(context: BrowserContext, site: Site) -> None:
     expect(deadline.locator("[data-is=source]")).to_have_text("default")
     page.emulate_media(color_scheme="dark")
     page.screenshot(path=OUTPUT / "operations-settings.png")
-    read_after_saying_why(page, chat)
 
 
 def read_after_saying_why(page: Page, chat: Chat) -> None:

@@ -138,7 +138,7 @@ def decoded_logits(runner: CudaRunner) -> torch.Tensor:
     rows.fill({0: (tokens, last, len(tokens.blocks))})
     runner._table.sampled[0] = int(PROMPT[-1])
     with torch.inference_mode():
-        return runner._logits(slice(0, 1)).clone()
+        return runner._decodes._logits(slice(0, 1)).clone()
 
 
 SPLITS = [[150], [1, 149], [149, 1], [64, 64, 22], [17] * 8 + [14], [1] * 150]
