@@ -131,7 +131,7 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         trace.what = f"websocket {type(parsed).__name__}"
         trace.add("frame in", trace.began, time.monotonic(), bytes=len(text_data))
         named = parsed if isinstance(parsed, TurnSubmit | TurnRewrite | ContextCount) else None
-        self._start(self._answer(parsed), named and named.client_id)
+        self._start(self._answer(parsed), named.client_id if named else None)
 
     async def _answer(self, parsed: frames.ClientFrame) -> None:
         match parsed:
