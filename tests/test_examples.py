@@ -30,6 +30,7 @@ OFFLINE = {
     "load_and_generate.py": r"\[length: 20 tokens in \d+\.\d\d s\]$",
     "own_kernel.py": r"^error \d\.\de-\d\d \(torch .*ms$",
     "own_sampler.py": r"^Once upon a time.",
+    "structured_output.py": r"^\{'name': .*, 'people': \d+, 'coast': (True|False)\}$",
 }
 
 
