@@ -217,7 +217,7 @@ def test_local_mode_refuses_to_listen_for_others(server: ServerProcess, host: st
 
 def test_without_accounts_nothing_listens_for_others(server: ServerProcess) -> None:
     server.environment |= {
-        "TINYLLM_LOCAL": "0",
+        "TINYLLM_MODE": "production",
         "SECRET_KEY": "k" * 60,
         "ALLOWED_HOSTS": "chat.example.org",
     }

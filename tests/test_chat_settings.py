@@ -17,7 +17,7 @@ from tests.server_process import ServerProcess
 from tinyllm_site.secret import local_secret_key
 
 PRODUCTION = {
-    "TINYLLM_LOCAL": "0",
+    "TINYLLM_MODE": "production",
     "SECRET_KEY": "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
     "ALLOWED_HOSTS": "chat.example.org",
 }
@@ -45,6 +45,20 @@ def test_a_missing_key_in_production_is_named(tmp_path: Path) -> None:
 def test_missing_hosts_in_production_are_named(tmp_path: Path) -> None:
     status, said = check(tmp_path, **{**PRODUCTION, "ALLOWED_HOSTS": ""})
     assert (status, "chat.E002" in said) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"TINYLLM_MODE": "prod"}, "TINYLLM_MODE = 'prod': it must be one of local, production."),
+        ({"TINYLLM_LOCAL": "0"}, "TINYLLM_LOCAL is no longer read. Set TINYLLM_MODE"),
+    ],
+)
+def test_no_site_opens_by_a_slip_of_its_mode(
+    tmp_path: Path, wrong: dict[str, str], told: str
+) -> None:
+    status, said = check(tmp_path, **wrong)
+    assert (status, told in said) == (1, True), said
 
 
 def test_impossible_numbers_are_named(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         DJANGO_SETTINGS_MODULE="tests.proxied_site",
         DJANGO_SUPERUSER_PASSWORD=PASSWORD,
         TINYLLM_ENGINE_FACTORY="tests.gated_engine.build",
-        TINYLLM_LOCAL="0",
+        TINYLLM_MODE="production",
         TINYLLM_BEHIND_PROXY="1",
         SECRET_KEY="of a site behind a proxy " * 3,
         ALLOWED_HOSTS="localhost",

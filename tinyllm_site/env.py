@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar, cast
 from urllib.parse import urlsplit
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 HIDDEN = "•••"
@@ -44,6 +45,21 @@ def use_settings() -> None:
 
 def text(name: str, default: str = "") -> str:
     return _noted(name, cast(str, _env.str(name, default)))
+
+
+def refuse(**instead: str) -> None:
+    """Variables of before, where ignoring one would open a site that was closed. Raises
+    ImproperlyConfigured."""
+    for name in instead.keys() & os.environ.keys():
+        raise ImproperlyConfigured(f"{name} is no longer read. Set {instead[name]}.")
+
+
+def choice(name: str, words: tuple[str, ...]) -> str:
+    """One of these; the first where it is absent. Raises ImproperlyConfigured."""
+    value = text(name, words[0])
+    if value not in words:
+        raise ImproperlyConfigured(f"{name} = {value!r}: it must be one of {', '.join(words)}.")
+    return value
 
 
 def secret(name: str) -> str:

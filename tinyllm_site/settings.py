@@ -24,7 +24,8 @@ from tinyllm_site.secret import local_secret_key
 
 BASE_DIR = env.BASE_DIR
 
-TINYLLM_LOCAL = env.flag("TINYLLM_LOCAL", default=True)
+env.refuse(TINYLLM_LOCAL="TINYLLM_MODE to local or production")
+TINYLLM_LOCAL = env.choice("TINYLLM_MODE", ("local", "production")) == "local"
 DEBUG = False
 SECRET_KEY = env.secret("SECRET_KEY") or (
     local_secret_key(TINYLLM_DATA_DIR / "secret_key") if TINYLLM_LOCAL else ""

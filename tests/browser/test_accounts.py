@@ -32,7 +32,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AccountSite]:
         tmp_path_factory.mktemp("accounts"),
         DJANGO_SETTINGS_MODULE="tests.browser.plain_http",
         TINYLLM_ENGINE_FACTORY="chat.engine.build",
-        TINYLLM_LOCAL="0",
+        TINYLLM_MODE="production",
         SECRET_KEY="of the browser tests " * 3,
         ALLOWED_HOSTS="localhost",
     )

@@ -117,7 +117,7 @@ def _refuse_open_door(host: str) -> None:
         raise CommandError(
             f"Refusing to listen on {host}: in local mode there is no login, so anyone who reaches "
             "this machine would own everything. Make an administrator first, then set "
-            "TINYLLM_LOCAL=0, SECRET_KEY and ALLOWED_HOSTS."
+            "TINYLLM_MODE=production, SECRET_KEY and ALLOWED_HOSTS."
         )
     if not setup.has_account():
         raise CommandError(
