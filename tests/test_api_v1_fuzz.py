@@ -35,8 +35,9 @@ CHECKS = [
     content_type_conformance,
     response_schema_conformance,
 ]
-NEVER = {"continue_message", "apply-template"}
-"""What is never done: the answer is complete, and a role of a message is hard to guess."""
+NEVER = {"continue_message", "apply-template", "v1_responses_{response_id}_cancel_post"}
+"""What is never done: the answer is complete, a role of a message is hard to guess, and a POST
+without a body is no JSON, which every POST has to be."""
 ENDLESS = "follow_session"
 """The stream of events has no end to wait for."""
 
@@ -73,6 +74,7 @@ def ids(server: ServerProcess) -> dict[str, str]:
         "question_id": answer["parent_id"],
         "name": "chat",
         "model": "chat",
+        "response_id": f"resp_{answer['id'].replace('-', '')}",
     }
 
 

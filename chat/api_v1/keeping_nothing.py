@@ -4,6 +4,7 @@ example, since their shapes are those that other APIs document."""
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from chat.v1.anthropic import CountRequest, MessagesRequest
 from chat.v1.bodies import Body
 from chat.v1.chat_completions import ChatRequest
 from chat.v1.completions import CompletionRequest
+from chat.v1.embeddings import EmbeddingRequest
 from chat.v1.responses import ResponseRequest
 from chat.v1.tokens import DetokenizeRequest, TemplateRequest, TokenizeRequest
 
@@ -35,11 +37,25 @@ _MODEL = {
     "kind": "chat",
     "languages": ["en"],
 }
+_RESPONSE = {
+    "id": "resp_3f1c9a2b7d4e4f6a",
+    "object": "response",
+    "status": "completed",
+    "model": "chat",
+    "output": [
+        {
+            "type": "message",
+            "role": "assistant",
+            "content": [{"type": "output_text", "text": "Hello!", "annotations": []}],
+        }
+    ],
+    "usage": {**_READ, "total_tokens": 40},
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """body: what reads it; None: a GET. streams: whether it may answer with frames."""
+    """body: what reads it; None: nothing does. streams: whether it may answer with frames."""
 
     path: str
     about: str
@@ -47,6 +63,11 @@ class Address:
     body: type[Body] | None = None
     asked: dict[str, Any] | None = None
     streams: bool = False
+    method: str = ""
+
+    @property
+    def verb(self) -> str:
+        return self.method or ("post" if self.body else "get")
 
 
 ADDRESSES = (
@@ -92,25 +113,54 @@ ADDRESSES = (
         streams=True,
     ),
     Address(
-        "/v1/responses",
-        "OpenAI's newer way of asking.",
+        "/v1/embeddings",
+        "Texts as vectors.",
         {
-            "id": "resp_3f1c9a2b7d4e4f6a",
-            "object": "response",
-            "status": "completed",
+            "object": "list",
             "model": "chat",
-            "output": [
-                {
-                    "type": "message",
-                    "role": "assistant",
-                    "content": [{"type": "output_text", "text": "Hello!", "annotations": []}],
-                }
-            ],
-            "usage": {**_READ, "total_tokens": 40},
+            "data": [{"object": "embedding", "index": 0, "embedding": [0.6, 0.8]}],
+            "usage": {"prompt_tokens": 4, "total_tokens": 4},
         },
+        EmbeddingRequest,
+        {"model": "chat", "input": "A river in the north."},
+    ),
+    Address(
+        "/v1/responses",
+        "OpenAI's newer way of asking; kept unless store is false.",
+        _RESPONSE,
         ResponseRequest,
         {"model": "chat", "input": "Hello!", "max_output_tokens": 20},
         streams=True,
+    ),
+    Address("/v1/responses/{response_id}", "One that is kept.", _RESPONSE),
+    Address(
+        "/v1/responses/{response_id}",
+        "Delete it, with all that was said after it.",
+        {"id": "resp_3f1c9a2b7d4e4f6a", "object": "response", "deleted": True},
+        method="delete",
+    ),
+    Address(
+        "/v1/responses/{response_id}/cancel",
+        "Stop one that is being written.",
+        {**_RESPONSE, "status": "cancelled"},
+        method="post",
+    ),
+    Address(
+        "/v1/responses/{response_id}/input_items",
+        "What its call said.",
+        {
+            "object": "list",
+            "data": [
+                {
+                    "type": "message",
+                    "id": "msg_7d4e4f6a3f1c9a2b",
+                    "status": "completed",
+                    "role": "user",
+                    "content": [{"type": "input_text", "text": "Hello!"}],
+                }
+            ],
+            "has_more": False,
+        },
     ),
     Address(
         "/v1/messages",
@@ -167,17 +217,16 @@ def paths_and_schemas() -> tuple[dict[str, Any], dict[str, Any]]:
         ref_template="#/components/schemas/v1.{model}",
     )
     schemas = {f"v1.{name}": schema for name, schema in made["$defs"].items()}
-    paths = {}
+    paths: dict[str, dict[str, Any]] = {}
     for each in ADDRESSES:
-        method = "post" if each.body else "get"
         told = _operation(each, names[each.body, "validation"] if each.body else None)
-        paths[each.path] = {method: told}
+        paths.setdefault(each.path, {})[each.verb] = told
     return paths, schemas
 
 
 def _operation(address: Address, schema: dict[str, Any] | None) -> dict[str, Any]:
     told: dict[str, Any] = {
-        "operationId": address.path.strip("/").replace("/", "_"),
+        "operationId": _name_of(address),
         "summary": address.about,
         "tags": ["keeping nothing"],
         "responses": {
@@ -188,10 +237,15 @@ def _operation(address: Address, schema: dict[str, Any] | None) -> dict[str, Any
     if schema is not None:
         content = {"application/json": {"schema": schema, "example": address.asked}}
         told["requestBody"] = {"required": True, "content": content}
-    elif "{" in address.path:
-        name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
+    elif named := re.search(r"{(\w+)}", address.path):
+        name = {"name": named[1], "in": "path", "required": True, "schema": {"type": "string"}}
         told["parameters"] = [name]
     return told
+
+
+def _name_of(address: Address) -> str:
+    path = address.path.strip("/").replace("/", "_")
+    return f"{path}_{address.method}" if address.method else path
 
 
 def _answer(address: Address) -> dict[str, Any]:

@@ -20,16 +20,16 @@ MOST_ITEMS = 100
 
 
 @endpoint("GET")
-async def retrieve(request: HttpRequest, caller: Caller, name: str) -> HttpResponseBase:
+async def retrieve(request: HttpRequest, caller: Caller, response_id: str) -> HttpResponseBase:
     if request.GET.get("stream") == "true":
         raise UnsupportedField("stream")
-    return JsonResponse((await _found(caller, name)).response())
+    return JsonResponse((await _found(caller, response_id)).response())
 
 
 @endpoint("DELETE")
-async def delete(request: HttpRequest, caller: Caller, name: str) -> HttpResponseBase:
+async def delete(request: HttpRequest, caller: Caller, response_id: str) -> HttpResponseBase:
     """With all that was said after it. An answer that is being written is stopped first."""
-    found = await _found(caller, name)
+    found = await _found(caller, response_id)
     await _stop(found)
     await write_database(response_delete, found.message.id, owner_id=caller.owner_id)
     await forgetting.settled()
@@ -38,16 +38,16 @@ async def delete(request: HttpRequest, caller: Caller, name: str) -> HttpRespons
 
 
 @endpoint("POST")
-async def cancel(request: HttpRequest, caller: Caller, name: str) -> HttpResponseBase:
+async def cancel(request: HttpRequest, caller: Caller, response_id: str) -> HttpResponseBase:
     """Stop an answer that is being written; its text is kept."""
-    await _stop(await _found(caller, name))
-    return JsonResponse((await _found(caller, name)).response())
+    await _stop(await _found(caller, response_id))
+    return JsonResponse((await _found(caller, response_id)).response())
 
 
 @endpoint("GET")
-async def input_items(request: HttpRequest, caller: Caller, name: str) -> HttpResponseBase:
+async def input_items(request: HttpRequest, caller: Caller, response_id: str) -> HttpResponseBase:
     """What the call said, the newest first unless `order=asc`."""
-    items = (await _found(caller, name)).items()
+    items = (await _found(caller, response_id)).items()
     if request.GET.get("order", "desc") == "desc":
         items.reverse()
     after, limit = request.GET.get("after"), _limit(request.GET.get("limit", "20"))
@@ -70,8 +70,8 @@ def _limit(text: str) -> int:
     return int(text)
 
 
-async def _found(caller: Caller, name: str) -> Stored:
-    return await in_database(stored, message_id_of(name), owner_id=caller.owner_id)
+async def _found(caller: Caller, response_id: str) -> Stored:
+    return await in_database(stored, message_id_of(response_id), owner_id=caller.owner_id)
 
 
 async def _stop(found: Stored) -> None:

@@ -94,6 +94,7 @@ def test_every_shortcut_of_the_help_works(
         "Ctrl K",
         "Ctrl B",
         "Ctrl ,",
+        "Ctrl P",
         "Ctrl /",
     ]
     keys.press("Escape")
