@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
@@ -18,6 +19,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from inference.errors import InvalidParameter, ModelInvalid, ModelUnavailable, QueueFull
+from inference.fingerprint import fingerprint
 from inference.sentence_layout import is_sentence_model, read_layout
 
 if TYPE_CHECKING:
@@ -48,6 +50,11 @@ class SentenceModel:
     @property
     def context_length(self) -> int:
         return self._layout.context_length
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The sha256 of its weights, which may have to be read for it."""
+        return fingerprint(self.directory)
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         text = text.lower() if self._layout.lower_cases else text

@@ -102,6 +102,6 @@ def _tokenizer(kind: str) -> Tokenizer:
     trainer = trainers.WordPieceTrainer(vocab_size=200, special_tokens=marks, show_progress=False)
     tokenizer.train_from_iterator(TEXTS, trainer)
     tokenizer.post_processor = processors.BertProcessing(
-        ("[SEP]", tokenizer.token_to_id("[SEP]")), ("[CLS]", tokenizer.token_to_id("[CLS]"))
+        ("[SEP]", marks.index("[SEP]")), ("[CLS]", marks.index("[CLS]"))
     )
     return tokenizer
