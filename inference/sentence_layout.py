@@ -57,12 +57,13 @@ def read_layout(directory: Path) -> SentenceLayout:
     bert = _object(directory / "sentence_bert_config.json", required=False)
     tokenizer = _object(directory / "tokenizer_config.json", required=False)
     positions = _count(config, "max_position_embeddings", directory) - _RESERVED[kind]
-    asked = bert.get("max_seq_length") or tokenizer.get("model_max_length")
+    lengths = (positions, bert.get("max_seq_length"), tokenizer.get("model_max_length"))
     return SentenceLayout(
         pooling=pooling,
         normalizes=normalizes,
         lower_cases=bert.get("do_lower_case") is True,
-        context_length=min(positions, int(asked)) if asked else positions,
+        # many a tokenizer says 1e30
+        context_length=int(min(each for each in lengths if isinstance(each, int | float) and each)),
         vocabulary=_count(config, "vocab_size", directory),
     )
 

@@ -86,6 +86,16 @@ def test_a_long_text_is_clipped_where_that_is_asked(folder: Path) -> None:
     assert its.clipped("bread") == its.encode("bread")
 
 
+@pytest.mark.parametrize(
+    ("seen", "told", "length"),
+    [(None, None, 66), (None, 1e30, 66), (None, 32, 32), (48, 1e30, 48), (256, 512, 66)],
+)
+def test_the_shortest_length_holds(folder: Path, seen: Any, told: Any, length: int) -> None:
+    write_json(folder / "sentence_bert_config.json", {"max_seq_length": seen})
+    write_json(folder / "tokenizer_config.json", {"model_max_length": told})
+    assert model(folder).context_length == length
+
+
 async def test_a_token_that_there_is_not(folder: Path) -> None:
     with pytest.raises(InvalidParameter, match="below the vocabulary"):
         await model(folder).vectors([[1, 99_999]])
