@@ -20,6 +20,7 @@ from inference.downloads import Progress, Silent
 from inference.errors import ModelNotFound, ModelNotGenerative, ModelUnavailable
 from inference.fingerprint import fingerprint
 from inference.http_client import HubSettings, SourceError
+from inference.paths import is_file
 from inference.prompt_codec import has_chat_template
 from inference.safetensors_file import DamagedFileError, read_header
 from inference.sentence_layout import is_sentence_model
@@ -48,7 +49,7 @@ class ModelStore:
             return self.models_dir / self.catalogue.entries[name].weights
         if "/" in name or not name.startswith("."):
             path = Path(name) if "/" in name else self.models_dir / name
-            if name and (path / "config.json").is_file():
+            if name and is_file(path / "config.json"):
                 return path
         raise ModelNotFound(name, list(self.catalogue.entries))
 

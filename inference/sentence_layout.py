@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from inference.errors import ModelInvalid, UnsupportedArchitecture
+from inference.paths import is_file
 
 MODULES = "modules.json"
 # model_type -> places before the first position, as its embeddings count from the padding's id.
@@ -39,7 +40,7 @@ class SentenceLayout:
 
 
 def is_sentence_model(directory: Path) -> bool:
-    return (directory / MODULES).is_file()
+    return is_file(directory / MODULES)
 
 
 def read_layout(directory: Path) -> SentenceLayout:

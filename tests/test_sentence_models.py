@@ -107,13 +107,16 @@ async def test_what_waits_is_bounded(folder: Path, monkeypatch: pytest.MonkeyPat
         await model(folder).vectors([[1]])
 
 
+NOT_MODELS = ("empty", "none", "", "../tiny", ".partial", "x" * 300, "a\0b")
+
+
 def test_it_is_known_by_its_folder_and_writes_nothing(folder: Path) -> None:
     (folder.parent / "empty").mkdir()
     (folder.parent / ".partial").mkdir()
     models = SentenceModels(folder.parent)
     assert models.names() == ["tiny"]
     assert models.get("tiny") is models.first() is not None
-    assert [models.get(name) for name in ("empty", "none", "", "../tiny", ".partial")] == [None] * 5
+    assert [models.get(name) for name in NOT_MODELS] == [None] * 7
     store = ModelStore(folder.parent, Catalogue({}))
     with pytest.raises(ModelNotGenerative, match="tiny is a sentence model"):
         store.ready_directory("tiny")
