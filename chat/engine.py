@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from inference.replay import Choice as Choice
     from inference.replay import Difference as Difference
     from inference.replay import ReplayModel
+    from inference.sentence_models import SentenceModel as SentenceModel
+    from inference.sentence_models import SentenceModels
 
 __all__ = [
     "MAX_EMBEDDED",
@@ -61,6 +64,7 @@ __all__ = [
     "machine",
     "memory_held",
     "replay_model",
+    "sentence_models",
     "store",
     "stream",
 ]
@@ -124,6 +128,18 @@ def replay_model(
         options, deterministic=deterministic, kv_tokens=room, context_tokens=context_tokens
     )
     return ReplayModel(store.ready_directory(name), store.kind(name), options)
+
+
+def sentence_models() -> SentenceModels:
+    """The models on this disk that make vectors of texts and nothing else."""
+    return _sentence_models(settings.TINYLLM_MODELS_DIR)
+
+
+@cache
+def _sentence_models(folder: Path) -> SentenceModels:
+    from inference.sentence_models import SentenceModels
+
+    return SentenceModels(folder)
 
 
 def store() -> ModelStore:

@@ -27,6 +27,9 @@ _SENTENCES = {
     "model_unavailable": _UNUSABLE,
     "model_invalid": _UNUSABLE,
     "model_busy": gettext_noop("%(model)s is being used. Wait, or cancel its requests."),
+    "model_not_generative": gettext_noop(
+        "%(model)s is a sentence model: it makes vectors of texts and writes nothing."
+    ),
     "unsupported_architecture": _UNUSABLE,
     "engine_stopped": gettext_noop("The engine is not running. Try again in a moment."),
     "engine_crashed": gettext_noop(

@@ -103,6 +103,19 @@ class ModelUnavailable(EngineError):
     status = 503
 
 
+class ModelNotGenerative(EngineError):
+    """It makes vectors of texts, and was asked to read or write others. Fields: model."""
+
+    code = "model_not_generative"
+    status = 400
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"{model} is a sentence model: it makes vectors of texts and writes nothing.",
+            model=model,
+        )
+
+
 class ModelBusy(EngineError):
     """It cannot be unloaded: somebody has it answer, or it is on its way. Fields: model."""
 

@@ -17,11 +17,13 @@ from typing import Literal
 
 from inference.catalogue import Catalogue, CatalogueEntry
 from inference.downloads import Progress, Silent
-from inference.errors import ModelNotFound, ModelUnavailable
+from inference.errors import ModelNotFound, ModelNotGenerative, ModelUnavailable
 from inference.fingerprint import fingerprint
 from inference.http_client import HubSettings, SourceError
+from inference.paths import is_file
 from inference.prompt_codec import has_chat_template
 from inference.safetensors_file import DamagedFileError, read_header
+from inference.sentence_layout import is_sentence_model
 from inference.sources import INDEX, WEIGHTS, fill, shards
 from inference.types import ModelInfo, ModelKind, SamplingParams
 
@@ -47,7 +49,7 @@ class ModelStore:
             return self.models_dir / self.catalogue.entries[name].weights
         if "/" in name or not name.startswith("."):
             path = Path(name) if "/" in name else self.models_dir / name
-            if name and (path / "config.json").is_file():
+            if name and is_file(path / "config.json"):
                 return path
         raise ModelNotFound(name, list(self.catalogue.entries))
 
@@ -75,7 +77,10 @@ class ModelStore:
         return "ready", ""
 
     def ready_directory(self, name: str) -> Path:
-        """Where a whole model's files are. Raises ModelNotFound, ModelUnavailable."""
+        """Where the files of a whole model that writes are. Raises ModelNotFound, ModelUnavailable,
+        ModelNotGenerative."""
+        if is_sentence_model(self.directory(name)):
+            raise ModelNotGenerative(name)
         state, detail = self.state(name)
         if state != "ready":
             raise ModelUnavailable(f"The model {name} cannot be used: {detail}", model=name)

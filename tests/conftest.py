@@ -122,7 +122,7 @@ async def site(
     from chat.generation import turns
 
     settings.TINYLLM_LOCAL = True
-    settings.TINYLLM_DATA_DIR = tmp_path
+    settings.TINYLLM_DATA_DIR = settings.TINYLLM_MODELS_DIR = tmp_path
     turns.cache_clear()
     layer: Any = get_channel_layer()
     await layer.flush()

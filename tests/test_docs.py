@@ -16,7 +16,7 @@ DOCUMENTS = sorted(
     for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
 )
 # Made while running, so a fresh clone has none of them.
-MODEL_FILES = ("config.json", "tokenizer.json")
+MODEL_FILES = ("config.json", "modules.json", "tokenizer.json")
 AT_RUN_TIME = (".venv", ".env", "var", "models/", "docs/benchmarks/", *MODEL_FILES)
 # Text that must not be in the repository: hosts of registries, and half-finished sentences.
 FORBIDDEN = [

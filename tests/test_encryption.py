@@ -54,6 +54,7 @@ PLAIN = {
     "SearchText": "text",  # there are no rows of it
     "EncryptionKey": "id",
     "File": "kind encoding sha256 model",
+    "FileVectors": "model",
     "Generation": "status model fingerprint engine timings finish_reason error owner request_id",
     "Event": "kind",
     "AuditEntry": "actor action target_type target_id target before after",

@@ -13,6 +13,7 @@ import pytest
 
 from tests.server_process import ServerProcess
 from tests.tiny_llama import write_tiny_llama
+from tests.tiny_sentences import write_sentence_model
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "docs" / "examples"
@@ -21,6 +22,7 @@ SITE = {
     "client_stream.py": r"You said: Name three rivers\.\n\[DONE: 29 tokens, seed 7\]\n"
     r"You said: And one more\.\nkept: \['user', 'assistant', 'user', 'assistant'\]$",
     "client_async.py": r"- You said: What is a sea\?\nmodel_not_found: There is no model .*$",
+    "embeddings.py": r"^How hot .*\(tiny-sentences, 32 numbers\)\n(?: *-?\d\.\d{3}  .*\n?){4}$",
     "websocket_by_hand.py": r"You said: Name three rivers\.\n\[DONE, 29 tokens, event \d+\]$",
 }
 # Of those that compute by themselves, on a tiny model: its words mean nothing.
@@ -36,7 +38,9 @@ OFFLINE = {
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    server = ServerProcess(tmp_path_factory.mktemp("site")).migrate().start()
+    folder = tmp_path_factory.mktemp("site")
+    write_sentence_model(folder / "tiny-sentences")
+    server = ServerProcess(folder, TINYLLM_MODELS_DIR=str(folder)).migrate().start()
     yield server.url
     server.end()
 

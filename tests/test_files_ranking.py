@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chat.files.ranking import Bm25Ranker
+from chat.files.ranking import Bm25Ranker, reciprocal_ranks
 from inference.examination import MAX_EMBEDDED, Embedded, Embedding
 from inference.offline import OfflineModel
 from inference.options import EngineOptions
@@ -21,8 +21,6 @@ pytestmark = pytest.mark.real_engine
 
 Array = np.ndarray[Any, np.dtype[Any]]
 QUESTIONS = Path(__file__).with_name("passage_questions.json")
-_FUSED_FROM = 60
-"""As in reciprocal rank fusion's paper (Cormack et al., 2009)."""
 
 
 def questions() -> tuple[list[str], list[tuple[str, int]]]:
@@ -61,8 +59,9 @@ def cosines(one: Array, other: Array) -> Array:
 
 
 def fused(by_words: Array, by_vectors: Array) -> Array:
-    found = np.where(by_words > 0, 1 / (_FUSED_FROM + ranks(by_words)), 0)
-    result: Array = found + 1 / (_FUSED_FROM + ranks(by_vectors))
+    # a cosine may be below zero, which would be no score
+    orders = (reciprocal_ranks(each.tolist()) for each in (by_words, 2 + by_vectors))
+    result: Array = np.sum([*orders], axis=0)
     return result
 
 

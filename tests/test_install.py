@@ -46,7 +46,7 @@ OPTIONAL = {
     "matplotlib": "the pictures of `manage.py train` and `evaluate`; a development dependency",
     "opentelemetry": "traces for a collector, where somebody has one; for tests",
     "peft": "LoRA in `manage.py train`; a development dependency",
-    "transformers": "the peer that `manage.py bench` measures; a development dependency",
+    "transformers": "runs sentence models; the peer that `manage.py bench` measures",
     "websockets": "the reader that `manage.py bench serve` is; a development dependency",
 }
 # Never imported, with the reason why they are asked for.

@@ -56,7 +56,7 @@ def test_directories_by_name_and_by_path(store: ModelStore, tmp_path: Path) -> N
     assert store.directory("mine") == store.models_dir / "mine"
     assert store.directory(str(store.models_dir / "mine")) == store.models_dir / "mine"
     assert store.state("mine") == ("ready", "")
-    for unknown in ("nothing", str(tmp_path), "", ".partial", "..", "/"):
+    for unknown in ("nothing", str(tmp_path), "", ".partial", "..", "/", "x" * 300):
         with pytest.raises(ModelNotFound, match="Known models: tiny, half, tale"):
             store.directory(unknown)
 

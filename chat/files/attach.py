@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 
 from chat.context.reading import Asked, read
-from chat.files import prompt, selectors
+from chat.files import prompt, selectors, vectors
 from chat.files.errors import FilesNotRead, NoRoomForFiles, TooManyFiles
 from chat.files.ranking import Bm25Ranker, Ranker
 from chat.files.services import Shown
@@ -68,17 +68,18 @@ def _found(
     conversation is to go on."""
     codec, first = how.codec, prompt.next_number(before)
     room = _room(how, submission, context)
-    best = partial(prompt.best, codec, question=submission.text, ranker=RANKER)
+    best = partial(prompt.best, codec, question=submission.text)
     if not anew:
         known = [(passage["file"], passage["start"]) for passage in before]
-        again = best(files, room=room // 4, known=known, matching_only=True)
+        # by words alone: vectors cannot say that nothing has to do with it
+        again = best(files, ranker=RANKER, room=room // 4, known=known, matching_only=True)
         return prompt.numbered(again, files, first=first)
     found = prompt.whole(codec, files, room=room) if room >= prompt.LEAST_ROOM else None
     if found is None:
         found = prompt.small(codec, files, room=room // 4)
         rest = [file for file in files if file not in [part.file for part in found]]
         left = room // 2 - prompt.tokens(codec, found)
-        found += best(rest, room=left)
+        found += best(rest, ranker=vectors.ranker(rest, RANKER), room=left)
     if not found:
         names = [file.name for file in files]
         raise NoRoomForFiles(names, max(0, room), codec.context_length)

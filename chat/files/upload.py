@@ -15,6 +15,7 @@ from django.db import DatabaseError
 from chat import engine
 from chat.database import write_database
 from chat.errors import InvalidRequest, check_unicode
+from chat.files import vectors
 from chat.files.errors import FileRefused
 from chat.files.process import read_apart
 from chat.files.services import Upload, file_again, file_create, files_sweep
@@ -43,11 +44,12 @@ async def take_in(*, owner_id: uuid.UUID, name: str, data: bytes, model: str) ->
             file_again, owner_id=owner_id, sha256=sha256, kind=kind, name=name
         )
         if known is not None:
+            await vectors.begin(known.id)
             return known
     codec = await engine.client().codec(model)
     reading = await read_apart(name, data)
     tokens = len(await asyncio.to_thread(codec.encode, reading.text))
-    return await write_database(
+    file = await write_database(
         file_create,
         owner_id=owner_id,
         upload=Upload(name, len(data), sha256),
@@ -55,6 +57,8 @@ async def take_in(*, owner_id: uuid.UUID, name: str, data: bytes, model: str) ->
         tokens=tokens,
         model=model,
     )
+    await vectors.begin(file.id)
+    return file
 
 
 def plain_name(name: str) -> str:

@@ -5,7 +5,7 @@ from chat.models.accounts import AccountLink, ApiToken
 from chat.models.conversation import Message, SearchText, Session, sessions_of
 from chat.models.encryption import EncryptionKey
 from chat.models.feedback import Feedback, rating_of
-from chat.models.files import File, MessageFile, MessageReading
+from chat.models.files import File, FileVectors, MessageFile, MessageReading
 from chat.models.folders import Folder
 from chat.models.generation import Event, Generation, can_continue
 from chat.models.operations import AuditEntry, OperatorRights
@@ -26,6 +26,7 @@ __all__ = [
     "Event",
     "Feedback",
     "File",
+    "FileVectors",
     "Folder",
     "Generation",
     "Message",

@@ -10,7 +10,12 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from chat.encryption.fields import EncryptedCharField, EncryptedJSONField, EncryptedTextField
+from chat.encryption.fields import (
+    EncryptedBinaryField,
+    EncryptedCharField,
+    EncryptedJSONField,
+    EncryptedTextField,
+)
 from chat.models.conversation import Message
 
 
@@ -51,6 +56,21 @@ class File(models.Model):
 
     def __str__(self) -> str:
         return str(self.id)
+
+
+class FileVectors(models.Model):
+    """What a file's passages mean to a sentence model, for whoever looks for something in it.
+
+    model: sha256 of its weights. passages: how many `chat.files.passages.cut` made. data: their
+    vectors one after the other, of length 1, in fp16, the least significant byte first."""
+
+    file = models.OneToOneField(File, on_delete=models.CASCADE, related_name="vectors")
+    model = models.CharField(max_length=64)
+    passages = models.PositiveIntegerField()
+    data = EncryptedBinaryField()
+
+    def __str__(self) -> str:
+        return str(self.file_id)
 
 
 class MessageFile(models.Model):

@@ -1,11 +1,12 @@
-"""POST /v1/embeddings: texts as vectors, from the last states of a model that was made to write."""
+"""POST /v1/embeddings: texts as vectors, of a sentence model, or from the last states of a model
+that was made to write."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import struct
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.utils.translation import gettext as _
@@ -54,7 +55,15 @@ class EmbeddingRequest(Body):
         return list(struct.unpack(f"<{len(vector)}f", data))
 
 
-def tokens(codec: engine.PromptCodec, texts: list[str | list[int]]) -> list[tuple[int, ...]]:
+class Reader(Protocol):
+    """Of a text: a `PromptCodec`, or a sentence model."""
+
+    @property
+    def context_length(self) -> int: ...
+    def encode(self, text: str, *, add_special_tokens: bool = ...) -> list[int]: ...
+
+
+def tokens(codec: Reader, texts: list[str | list[int]]) -> list[tuple[int, ...]]:
     """Raises InputTooLong, MessageRefused, InvalidRequest, ContextLengthExceeded."""
     length = sum(map(len, texts))
     if length > MAX_TEXT:
@@ -62,7 +71,7 @@ def tokens(codec: engine.PromptCodec, texts: list[str | list[int]]) -> list[tupl
     return [_tokens(codec, text, f"input[{index}]") for index, text in enumerate(texts)]
 
 
-def _tokens(codec: engine.PromptCodec, text: str | list[int], where: str) -> tuple[int, ...]:
+def _tokens(codec: Reader, text: str | list[int], where: str) -> tuple[int, ...]:
     ids = text
     if isinstance(text, str) and text:
         ids = codec.encode(filtering.incoming(text), add_special_tokens=True)
@@ -81,18 +90,17 @@ def _tokens(codec: engine.PromptCodec, text: str | list[int], where: str) -> tup
 async def embeddings(request: HttpRequest, caller: Caller) -> HttpResponseBase:
     body = read(request, EmbeddingRequest)
     unknown = body.unknown()
-    codec = await engine.client().codec(body.model)
+    sentences = await asyncio.to_thread(engine.sentence_models().get, body.model)
+    codec = sentences or await engine.client().codec(body.model)
     texts = await asyncio.to_thread(tokens, codec, body.texts())
     size = sum(map(len, texts))
     found: list[tuple[float, ...]] = []
     async with reading(request_name(request), tenant=str(caller.owner_id), tokens=size) as done:
         # some texts at a time, so that others' questions have their turn between
         for first in range(0, len(texts), engine.MAX_EMBEDDED):
-            question = engine.Embedding(tuple(texts[first : first + engine.MAX_EMBEDDED]))
-            answer = await engine.client().examine(body.model, question)
-            assert isinstance(answer, engine.Embedded)
-            done.append(sum(map(len, question.texts)))
-            found += answer.vectors
+            some = tuple(texts[first : first + engine.MAX_EMBEDDED])
+            found += await vectors(body.model, sentences, some)
+            done.append(sum(map(len, some)))
             check_dimensions(body.dimensions, len(found[0]))
     told = {
         "object": "list",
@@ -104,6 +112,17 @@ async def embeddings(request: HttpRequest, caller: Caller) -> HttpResponseBase:
         "usage": {"prompt_tokens": size, "total_tokens": size},
     }
     return named(JsonResponse(told), unknown)
+
+
+async def vectors(
+    model: str, sentences: engine.SentenceModel | None, texts: tuple[tuple[int, ...], ...]
+) -> tuple[tuple[float, ...], ...]:
+    """Raises EngineError."""
+    if sentences:
+        return tuple(map(tuple, (await sentences.vectors(texts)).tolist()))
+    answer = await engine.client().examine(model, engine.Embedding(texts))
+    assert isinstance(answer, engine.Embedded)
+    return answer.vectors
 
 
 def check_dimensions(asked: int | None, own: int) -> None:

@@ -17,6 +17,7 @@ _PARAMS = {
     "model_not_found": "model",
     "model_unavailable": "model",
     "model_invalid": "model",
+    "model_not_generative": "model",
     "context_length_exceeded": "messages",
 }
 

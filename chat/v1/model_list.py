@@ -1,7 +1,9 @@
-"""GET /v1/models and /v1/models/{id}: the models whose files are here."""
+"""GET /v1/models and /v1/models/{id}: the models whose files are here, sentence models after those
+that write."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
@@ -18,7 +20,9 @@ _SINCE = int(time.time())
 
 @endpoint("GET")
 async def models(request: HttpRequest, caller: Caller) -> HttpResponseBase:
-    return JsonResponse({"object": "list", "data": [_model(info) for info in _ready()]})
+    sentences = await asyncio.to_thread(engine.sentence_models().names)
+    data = [_model(info) for info in _ready()] + [_sentence_model(each) for each in sentences]
+    return JsonResponse({"object": "list", "data": data})
 
 
 @endpoint("GET")
@@ -28,6 +32,10 @@ async def model(request: HttpRequest, caller: Caller, name: str) -> HttpResponse
         if info.name == name:
             codec = await engine.client().codec(name)
             return JsonResponse({**_model(info), "max_model_len": codec.context_length})
+    found = await asyncio.to_thread(engine.sentence_models().get, name)
+    if found:
+        told = {**_sentence_model(name), "max_model_len": found.context_length}
+        return JsonResponse(told)
     raise ModelNotFound(name[:200], [info.name for info in _ready()])
 
 
@@ -36,11 +44,18 @@ def _ready() -> list[ModelInfo]:
 
 
 def _model(info: ModelInfo) -> dict[str, Any]:
+    return {**_entry(info.name, str(info.kind)), "languages": list(info.languages)}
+
+
+def _sentence_model(name: str) -> dict[str, Any]:
+    return {**_entry(name, "embedding"), "languages": []}
+
+
+def _entry(name: str, kind: str) -> dict[str, Any]:
     return {
-        "id": info.name,
+        "id": name,
         "object": "model",
         "created": _SINCE,
         "owned_by": "tinyllm",
-        "kind": str(info.kind),
-        "languages": list(info.languages),
+        "kind": kind,
     }
