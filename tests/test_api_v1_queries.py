@@ -37,7 +37,7 @@ QUERIES = {
     "post sessions": 2,
     "post sessions/{session}/stop": 2,
     "post sessions/{session}/shares": 8,
-    "post sessions/{session}/messages/{answer}/fork": 8,
+    "post sessions/{session}/messages/{answer}/fork": 9,
     "delete shares/{link}": 3,
 }
 BODY = {"value": 1, "settings": {}, "title": "Another"}

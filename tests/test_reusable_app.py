@@ -105,7 +105,7 @@ def test_each_member_sees_only_what_is_theirs(talked: dict[str, tuple[Visitor, s
         found = ada.get(f"api/search?q={query}").json()
         assert {hit["session_id"] for hit in found} == {of_ada}
     assert answers_of(ada) == 1
-    with zipfile.ZipFile(io.BytesIO(ada.get("my-data/").content)) as archive:
+    with zipfile.ZipFile(io.BytesIO(ada.get("my-data/archive/").content)) as archive:
         assert "tables/member.jsonl" in archive.namelist()
         assert "ada" in archive.read("tables/session.jsonl").decode()
 
