@@ -68,6 +68,12 @@ PLAIN = {
 """Columns with text in which nothing is that was said. A new one stands here or is encrypted."""
 
 
+@pytest.fixture(autouse=True)
+def alone(settings: Any, tmp_path: Path) -> None:
+    """A data folder that nobody else is at work on: what other tests left running is not."""
+    settings.TINYLLM_DATA_DIR = tmp_path
+
+
 @pytest.fixture
 def encrypted(settings: Any, transactional_db: None) -> Any:
     """The settings, with a key."""

@@ -10,10 +10,10 @@ from django.core.management import CommandError, call_command
 from chat.encryption import keys as room
 from chat.encryption import rewriting, used_keys
 from chat.models import Session
-from tests.test_encryption import OLD, database, encrypted, fill, left_in, values
+from tests.test_encryption import OLD, alone, database, encrypted, fill, left_in, values
 from tests.test_privacy_erasure import careless
 
-__all__ = ["careless", "encrypted"]
+__all__ = ["alone", "careless", "encrypted"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

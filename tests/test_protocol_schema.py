@@ -22,6 +22,7 @@ from chat.protocol import SiteFrame, schema
 from inference.types import Loading, PromptProgress, Queued
 from tests.chat_client import Frame, Page, Shown
 from tests.fake_engine import FakeEngine, Step, echo
+from tests.test_context_summary import Talk
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = schema()
@@ -102,7 +103,21 @@ async def test_every_frame_of_real_turns_is_as_it_says(site: FakeEngine) -> None
         await in_database(Event.objects.filter(session_id=session, seq=2).delete)
         await page.send("session.open", session_id=session, after=2)
         await page.until("session.reset")
+    async with Watched() as page:
+        await outgrown(page, site)
     assert Watched.seen == types_of_the_site()
+
+
+async def outgrown(page: Page, site: FakeEngine) -> None:
+    """A conversation that becomes longer than the context, and is summarised."""
+    gate = asyncio.Event()
+    talk = Talk(page, site, says=[gate, "They met."])
+    while not talk.summaries:
+        await talk.begin()
+        frame = await page.until("context.summarising", "message.end")
+        talk.session, talk.parent = frame["session_id"], frame["message_id"]
+    gate.set()
+    await page.until("message.end")
 
 
 ID = str(UUID(int=1))
@@ -114,6 +129,7 @@ SENT: dict[str, dict[str, Any]] = {
     "turn.continue": {"session_id": ID, "message_id": ID},
     "turn.regenerate": {"session_id": ID, "message_id": ID, "model": "chat"},
     "turn.branch_token": {"session_id": ID, "message_id": ID, "index": 0, "token_id": 1},
+    "turn.rewrite": {"client_id": "c", "session_id": ID, "message_id": ID, "text": "x"},
     "branch.show": {"session_id": ID, "message_id": ID},
     "context.count": {"client_id": "c", "session_id": ID, "model": "chat", "text": ""},
 }  # fmt: skip

@@ -157,9 +157,9 @@ async def test_the_first_word_is_one_hop_away(
     site.script = lambda request: ["First ", gate]
     hops, real = list[str](), database._run
 
-    async def run(pool: Any, function: Callable[[], Any]) -> Any:
+    async def run(pool: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         hops.append(pool._thread_name_prefix)
-        return await real(pool, function)
+        return await real(pool, function, *args, **kwargs)
 
     ids: dict[str, Any] = {}
     for _ in range(2):

@@ -139,7 +139,10 @@ async def test_prompt_logprobs_are_vllms(site: FakeEngine) -> None:
 
 
 async def test_a_responses(site: FakeEngine) -> None:
-    asked = {"model": "chat", "input": "Hello", "include": ["message.output_text.logprobs"]}
+    told_of = ["message.output_text.logprobs"]
+    asked: dict[str, Any] = {"model": "chat", "input": "Hello", "include": told_of}
+    assert error_of(await post("responses", asked), 400)["param"] == "include"  # not kept
+    asked["store"] = False
     body = (await post("responses", asked)).json()
     assert letters(body["output"][0]["content"][0]["logprobs"]) == "You said: Hello<|im_end|>"
     assert body["top_logprobs"] == 0

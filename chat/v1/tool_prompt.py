@@ -14,6 +14,7 @@ from typing import Any
 
 from chat.engine import PromptCodec
 from chat.prompting import first_prompt
+from chat.tracing.recorder import span
 from chat.v1.output_form import only
 from chat.v1.tools import Offer, call_constraint
 from inference.errors import ContextLengthExceeded, InvalidParameter
@@ -64,10 +65,11 @@ def tool_prompt(codec: PromptCodec, messages: Sequence[Message], offer: Offer | 
         if offer is None:
             return first_prompt(codec, messages)
         raise InvalidParameter("tools", len(offer.tools), "left out: this model continues text")
-    said = rendered(codec, messages, offer)
-    if offer and offer.called:
-        said += syntax_of(codec.tools_template).opening
-    ids = codec.encode(said)
+    with span("prompt", messages=len(messages)):
+        said = rendered(codec, messages, offer)
+        if offer and offer.called:
+            said += syntax_of(codec.tools_template).opening
+        ids = codec.encode(said)
     if len(ids) >= codec.context_length:
         raise ContextLengthExceeded(len(ids), codec.context_length)
     return ids
