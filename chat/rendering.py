@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 from typing import Any
@@ -59,7 +60,7 @@ _SANITISER = nh3.Cleaner(
 
 def render_blocks(text: str) -> list[str]:
     """Safe HTML of each top-level block of the markdown in `text`, in order."""
-    return [html for _, html in _blocks(text)]
+    return [block.html for block in _blocks(text)]
 
 
 class StreamRenderer:
@@ -83,20 +84,20 @@ class StreamRenderer:
         self._open += text
         first = len(self._closed)
         blocks = list(_blocks(self._open))
-        self._shown = [html for _, html in blocks]
-        self._close_all_but_last([line for line, _ in blocks])
+        self._shown = [block.html for block in blocks]
+        self._close_all_but_last(blocks)
         return first, [*self._closed[first:], *self._shown]
 
-    def _close_all_but_last(self, lines: list[int]) -> None:
+    def _close_all_but_last(self, blocks: list[_Block]) -> None:
         ends = [match.end() for match in _LINE_END.finditer(self._open)]
-        # The last line may still turn into something else, so a block that begins in it closes
+        # The last line may still turn into something else, so a block that it makes closes
         # nothing: "text\n#" is a heading until the next letter makes it "text\n#1".
-        begins = [index for index, line in enumerate(lines) if line < len(ends)]
+        begins = [index for index, block in enumerate(blocks) if block.made_by < len(ends)]
         last = begins[-1] if begins else 0
         if last > 0:
             self._closed += self._shown[:last]
             self._shown = self._shown[last:]
-            self._open = self._open[ends[lines[last] - 1] :]
+            self._open = self._open[ends[blocks[last].line - 1] :]
 
     def finish(self) -> tuple[int, list[str]]:
         """Returns what `push` returns, after which the blocks are render_blocks(whole text)."""
@@ -111,8 +112,16 @@ class StreamRenderer:
         return first, whole[first:]
 
 
-def _blocks(text: str) -> Iterator[tuple[int, str]]:
-    """(first line, HTML) of each top-level block."""
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """A top-level block. line: its first. made_by: the line without which there is none."""
+
+    line: int
+    made_by: int
+    html: str
+
+
+def _blocks(text: str) -> Iterator[_Block]:
     env: EnvType = {}
     tokens = _MARKDOWN.parse(text, env)
     starts = [i for i, token in enumerate(tokens) if token.level == 0 and token.nesting >= 0]
@@ -120,7 +129,9 @@ def _blocks(text: str) -> Iterator[tuple[int, str]]:
         html = _MARKDOWN.renderer.render(tokens[start:end], _MARKDOWN.options, env)
         lines = tokens[start].map
         assert lines is not None  # every block token at level 0 has its lines
-        yield lines[0], _SANITISER.clean(html).strip("\n")
+        # A table ends the paragraph before it by its second line, the one of dashes.
+        made_by = lines[0] + (tokens[start].type == "table_open")
+        yield _Block(lines[0], made_by, _SANITISER.clean(html).strip("\n"))
 
 
 class _Inline(ParserInline):

@@ -244,6 +244,14 @@ def test_any_chunking_finishes_as_the_whole(text: str, places: list[int]) -> Non
     assert page.blocks == render_blocks(text)
 
 
+def test_a_table_that_comes_to_nothing_leaves_the_paragraph_before_it_whole() -> None:
+    """Two dashes make it a table of two columns, a third takes that back."""
+    text, page, renderer = "words\n| a | b |\n---|--|--:|", Page(), StreamRenderer()
+    for end in range(len(text)):
+        page.replace(renderer.push(text[end]))
+        assert page.blocks == render_blocks(text[: end + 1])
+
+
 @settings(max_examples=300, deadline=None)
 @given(TEXT.filter(lambda text: "]:" not in text), st.lists(st.integers(0, 1000), max_size=12))
 def test_every_moment_shows_what_the_text_so_far_renders_to(text: str, places: list[int]) -> None:
