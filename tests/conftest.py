@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from chat import database, engine
@@ -20,8 +21,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="run the long counts too")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    """Random examples are the same ones each time, so that a change is judged by itself; whoever
+    looks for new ones says `--hypothesis-profile default`."""
     spare_the_cores()
+    hypothesis.settings.register_profile("repeated", derandomize=True)
+    hypothesis.settings.load_profile(config.getoption("--hypothesis-profile") or "repeated")
 
 
 @pytest.hookimpl(optionalhook=True)
