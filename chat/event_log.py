@@ -159,7 +159,7 @@ class EventLog:
         except (IntegrityError, DataError):
             # One turn's rows are impossible: the others must not be held up by it.
             lost = {key for key, pending in batch.items() if not _store_alone(pending)}
-        except DatabaseError as error:
+        except Exception as error:  # the thread serves all turns, and goes on whatever it is
             self._put_back(batch, flushes, error)
             return
         with self._wake:
@@ -169,10 +169,13 @@ class EventLog:
             done.set_result(None)
 
     def _put_back(
-        self, batch: dict[uuid.UUID, Pending], flushes: list[Future[None]], error: DatabaseError
+        self, batch: dict[uuid.UUID, Pending], flushes: list[Future[None]], error: Exception
     ) -> None:
-        locked = "locked" in str(error)
-        _log.warning("event_log_write_failed", reason=str(error), turns=len(batch))
+        is_known = isinstance(error, DatabaseError)
+        locked = is_known and "locked" in str(error)
+        _log.warning(
+            "event_log_write_failed", reason=str(error), turns=len(batch), exc_info=not is_known
+        )
         connections.close_all()
         with self._wake:
             for key, pending in batch.items():

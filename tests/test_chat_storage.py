@@ -18,7 +18,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.utils import timezone
 
-from chat import database
+from chat import database, event_rows
 from chat.database import in_database
 from chat.errors import MAX_TEXT, StorageFailed
 from chat.generation import turns
@@ -151,6 +151,27 @@ async def written() -> None:
             return await turns().log.flush()
         except StorageFailed:
             continue
+
+
+async def test_the_log_outlives_an_error_that_nobody_thought_of(
+    site: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its one thread serves all turns: without it each of them would wait for ever at its end."""
+    write, left = event_rows.write_events, iter(range(1))
+
+    def failing(batch: Any) -> None:
+        if next(left, None) is not None:
+            raise RuntimeError("nobody thought of this")
+        write(batch)
+
+    monkeypatch.setattr(event_rows, "write_events", failing)
+    async with Page() as page:
+        await page.submit("Go")
+        end = await page.until("message.end")
+        assert (end["status"], end["error"]["code"]) == ("FAILED", "storage_failed")
+        await written()
+        await page.send("turn.continue", session_id=end["session_id"], message_id=end["message_id"])
+        assert (await page.until("message.end"))["status"] == "DONE"
 
 
 async def test_a_turn_that_could_not_be_ended_is_ended_by_recovery(
