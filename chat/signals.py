@@ -49,7 +49,10 @@ class Listener:
     async def wait(self) -> bool:
         """Until the next signal, or POLL_S. Returns whether there was one."""
         try:
-            await asyncio.wait_for(self._layer.receive(self._channel), POLL_S)
+            # Not `wait_for`: before Python 3.12 it forgets to be cancelled where a signal comes in
+            # the same moment, and its reader would stay for ever.
+            async with asyncio.timeout(POLL_S):
+                await self._layer.receive(self._channel)
         except TimeoutError:
             return False
         return True

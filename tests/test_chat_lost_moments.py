@@ -16,6 +16,7 @@ from chat.models import Event, Generation, Message
 from chat.packing import unpack
 from chat.recovery import recover
 from chat.selectors import session_position
+from chat.signals import Listener
 from inference.types import Delta
 from tests.chat_client import Page
 from tests.fake_engine import FakeEngine
@@ -138,3 +139,29 @@ async def test_who_waits_to_write_holds_up_nobody_who_reads(site: FakeEngine) ->
         told = await writer.until("message.end")
         assert writer.shown.texts[told["message_id"]] == f"You said: Number {number}"
         await writer.__aexit__(None, None, None)
+
+
+@pytest.mark.parametrize("steps", range(4))
+async def test_a_reader_who_leaves_as_a_signal_comes_is_gone(steps: int) -> None:
+    """However far the signal has come: a reader who forgot to leave would wait for the next one."""
+    signal = asyncio.get_running_loop().create_future()
+
+    class Layer:
+        async def receive(self, channel: str) -> Any:
+            return await signal
+
+    async def listen() -> None:
+        await Listener(Layer(), "session").wait()
+        heard.append(True)
+        await asyncio.Event().wait()
+
+    heard: list[bool] = []
+    reader = asyncio.create_task(listen())
+    await asyncio.sleep(0.01)
+    signal.set_result({"type": "session.changed"})
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    reader.cancel()
+    done, _ = await asyncio.wait([reader], timeout=5)
+    assert reader in done, heard
+    assert reader.cancelled()
