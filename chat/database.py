@@ -26,12 +26,12 @@ _opened: set[BaseDatabaseWrapper] = set()
 
 @cache
 def _readers() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=4, thread_name_prefix="chat-db")
+    return ThreadPoolExecutor(4, thread_name_prefix="chat-db", initializer=_note_connection)
 
 
 @cache
 def _writers() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=4, thread_name_prefix="chat-db-write")
+    return ThreadPoolExecutor(4, thread_name_prefix="chat-db-write", initializer=_note_connection)
 
 
 async def in_database(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -56,7 +56,6 @@ async def _run(
     language = translation.get_language()
 
     def call() -> R:
-        _opened.add(connections["default"])
         try:
             with translation.override(language):
                 return function(*args, **kwargs)
@@ -77,6 +76,11 @@ def close() -> None:
         pool.cache_clear()
     with ThreadPoolExecutor(1) as last:  # Django closes none where an event loop runs
         last.submit(_close_left).result()
+
+
+def _note_connection() -> None:
+    """Of the thread that begins here."""
+    _opened.add(connections["default"])
 
 
 def _close_left() -> None:

@@ -120,12 +120,13 @@ def _limit(quotas: list[Quota], name: str, default: int) -> int | None:
 def take_places(*, owner_id: uuid.UUID, answers: int) -> None:
     """Places among the answers that are written at once, for some that have no row; whoever takes
     them gives them back to `chat.places`. Raises TooManyTurns."""
-    if not limits_of(owner_id=owner_id).concurrent_turns:
+    limits = limits_of(owner_id=owner_id)
+    if not limits.concurrent_turns:
         places.take(owner_id, answers)
         return
     with transaction.atomic():
         _lock(owner_id)
-        _check_places(owner_id, limits_of(owner_id=owner_id), answers)
+        _check_places(owner_id, limits, answers)
         places.take(owner_id, answers)
 
 

@@ -166,7 +166,8 @@ class Examinations:
                 row = yield from self._next_logits(sequence)
                 context = {"prompt": list(ids[:begin]), "output": list(ids[begin:index])}
                 mask = matcher.mask() if matcher and not matcher.is_over else None
-                sampled = sampler.distribution(row, asked.sampling, **context, mask=mask)
+                allowed = sampler.masked(row, mask)
+                sampled = sampler.distribution(allowed, asked.sampling, **context)
                 found.append(odds(row, sampled, ids[index]))
                 if matcher and mask is not None:
                     matcher.take(ids[index])

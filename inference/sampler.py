@@ -51,10 +51,9 @@ def distribution(
     *,
     prompt: list[int],
     output: list[int],
-    mask: Mask | None = None,
 ) -> Array:
     """fp64[V]: with what probability `sample` takes each token."""
-    logits = _adjusted(masked(logits, mask), params, prompt, output)
+    logits = _adjusted(logits, params, prompt, output)
     found = np.zeros(logits.size)
     if params.temperature == 0:
         found[logits.argmax()] = 1

@@ -22,7 +22,7 @@ from chat.v1.replies import Head, system_fingerprint
 from chat.v1.running import Asked, unique
 from chat.v1.shapes import ChatShape
 from chat.v1.sse import begun, chunks, error_frame, event_stream, whole
-from chat.v1.tool_frames import ToolShape, tool_chunks
+from chat.v1.tool_frames import ToolShape
 from chat.v1.tool_prompt import insisted, syntax_of, tool_prompt
 from chat.v1.tool_reading import reader_of
 from chat.v1.tools import Choice, NamedTool, Offer, Tools, of_functions, offered
@@ -107,14 +107,10 @@ async def chat_completions(request: HttpRequest, caller: Caller) -> HttpResponse
     )
     head = Head(f"chatcmpl-{asked.name}", body.model, system_fingerprint(codec))
     how: Any = {"with_usage": body.include_usage, "prompt_top": body.prompt_logprobs}
+    shape = ChatShape(head, codec, **how)
     if offer and (offer.called or params.constraint is None):
         make = partial(reader_of, offer, syntax_of(codec.tools_template))
-        tool_shape = ToolShape(head, codec, make, **how)
-        if not body.stream:
-            return named(JsonResponse(tool_shape.whole(await whole(asked))), unknown)
-        frames = tool_chunks(await begun(asked), asked, tool_shape, with_usage=body.include_usage)
-        return named(event_stream(frames, error_frame), unknown)
-    shape = ChatShape(head, codec, **how)
+        shape = ToolShape(head, codec, make, **how)
     if body.stream:
         frames = chunks(await begun(asked), asked, shape, with_usage=body.include_usage)
         return named(event_stream(frames, error_frame), unknown)

@@ -15,7 +15,7 @@ class Shape(Protocol):
     """A reply's form. Each method gives the chunks, or the body, as JSON's objects."""
 
     def begin(self, index: int, answers: Answers) -> list[dict[str, Any]]: ...
-    def piece(self, index: int, text: str, delta: Delta) -> dict[str, Any]: ...
+    def pieces(self, index: int, text: str, delta: Delta) -> list[dict[str, Any]]: ...
     def end(self, index: int, answer: Answer) -> list[dict[str, Any]]: ...
     def numbers(self, answers: Answers) -> dict[str, Any]: ...
     def whole(self, answers: Answers) -> dict[str, Any]: ...
@@ -40,8 +40,8 @@ class ChatShape:
     def begin(self, index: int, answers: Answers) -> list[dict[str, Any]]:
         return [self._chunk(index, {"role": "assistant", "content": ""})]
 
-    def piece(self, index: int, text: str, delta: Delta) -> dict[str, Any]:
-        return self._chunk(index, {"content": text}, logprobs=self._told(delta.logprobs))
+    def pieces(self, index: int, text: str, delta: Delta) -> list[dict[str, Any]]:
+        return [self._chunk(index, {"content": text}, logprobs=self._told(delta.logprobs))]
 
     def end(self, index: int, answer: Answer) -> list[dict[str, Any]]:
         last = self._chunk(index, {}, answer.finish_reason)
@@ -110,9 +110,9 @@ class CompletionShape:
             return []
         return [self._chunk(_text_choice(index, echo, self._of_echo(index, answers)))]
 
-    def piece(self, index: int, text: str, delta: Delta) -> dict[str, Any]:
+    def pieces(self, index: int, text: str, delta: Delta) -> list[dict[str, Any]]:
         told = self._of(index, delta.logprobs, delta.offsets) if self._told else None
-        return self._chunk(_text_choice(index, text, told))
+        return [self._chunk(_text_choice(index, text, told))]
 
     def end(self, index: int, answer: Answer) -> list[dict[str, Any]]:
         choice = _text_choice(index, "", None, answer.finish_reason)

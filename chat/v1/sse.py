@@ -83,16 +83,15 @@ async def chunks(
                 continue
             index, event = each
             answer = told.each[index]
-            text = answer.take(event)
+            text, made = answer.take(event), list[dict[str, Any]]()
             if isinstance(event, Delta):
-                if text or event.logprobs:
-                    yield frame(shape.piece(index, text, event))
+                made = shape.pieces(index, text, event) if text or event.logprobs else []
             elif isinstance(event, Began):
-                for chunk in shape.begin(index, told):
-                    yield frame(chunk)
+                made = shape.begin(index, told)
             elif isinstance(event, Finished | Refused):
-                for chunk in shape.end(index, answer):
-                    yield frame(chunk)
+                made = shape.end(index, answer)
+            for chunk in made:
+                yield frame(chunk)
     if with_usage:
         yield frame(shape.numbers(told))
     yield DONE

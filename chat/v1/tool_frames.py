@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import aclosing
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from chat import engine
 from chat.v1.replies import Answer, Answers, Head
-from chat.v1.running import Asked, Refused, Said
 from chat.v1.shapes import ChatShape
-from chat.v1.sse import DONE, PING, Frames, frame
 from chat.v1.tool_reading import Arguments, Call, Part, Reader
 from chat.v1.tool_reading import Said as Text
-from inference.types import Began, Finished
+from inference.types import Delta
 
 
 @dataclass(slots=True)
@@ -58,7 +55,8 @@ class ToolShape(ChatShape):
         self._readers: dict[int, Reader] = {}
         self._called: set[int] = set()
 
-    def pieces(self, index: int, text: str) -> list[dict[str, Any]]:
+    def pieces(self, index: int, text: str, delta: Delta) -> list[dict[str, Any]]:
+        """Several of a text, or none yet."""
         reader = self._readers.setdefault(index, self._make())
         return self._read(index, reader.push(text))
 
@@ -93,30 +91,6 @@ class ToolShape(ChatShape):
 def finish_reason(answer: Answer, *, called: bool) -> str:
     reason = answer.finish_reason
     return "tool_calls" if called and reason == "stop" else reason
-
-
-async def tool_chunks(
-    said: AsyncGenerator[Said, None], asked: Asked, shape: ToolShape, *, with_usage: bool
-) -> Frames:
-    """As `chat.v1.sse.chunks`; a piece of text may be several deltas here, or none yet."""
-    told = Answers(asked)
-    async with aclosing(said):
-        async for each in said:
-            if each is None:
-                yield PING
-                continue
-            index, event = each
-            answer = told.each[index]
-            chunks = shape.pieces(index, text) if (text := answer.take(event)) else []
-            if isinstance(event, Began):
-                chunks = shape.begin(index, told)
-            elif isinstance(event, Finished | Refused):
-                chunks = shape.end(index, answer)
-            for chunk in chunks:
-                yield frame(chunk)
-    if with_usage:
-        yield frame(shape.numbers(told))
-    yield DONE
 
 
 def _call(id: str, name: str, arguments: str) -> dict[str, Any]:
