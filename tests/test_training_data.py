@@ -12,6 +12,7 @@ import pytest
 
 from inference import prompt_codec
 from inference.training import encoding
+from inference.training.cuts import pieces
 from inference.training.data import token_folders, write_shards
 from inference.training.encoding import encode_files, encode_into
 from inference.training.errors import TrainingError
@@ -53,6 +54,30 @@ def tokenizer(corpus: Path, tmp_path: Path) -> Path:
     return directory
 
 
+def test_words_are_cut_in_training_texts_alone_and_nothing_is_lost(
+    corpus: Path, tokenizer: Path
+) -> None:
+    whole, cut = corpus / "whole", corpus / "cut"
+    encode_into(whole, text_files([corpus]), tokenizer)
+    encode_into(cut, text_files([corpus]), tokenizer, 0.5)
+    first, second = load_shards([whole]), load_shards([cut])
+    decoder = load_tokenizer(tokenizer)
+    assert second.tokens.size > 1.05 * first.tokens.size
+    assert decoder.decode(list(second.tokens)) == decoder.decode(list(first.tokens))
+    for name, held in first.heldout.items():
+        assert np.array_equal(held.tokens, second.heldout[name].tokens)
+    encode_into(cut, text_files([corpus]), tokenizer, 0.5)
+    assert np.array_equal(load_shards([cut]).tokens, second.tokens)
+
+
+@pytest.mark.parametrize("text", ["", "a", "Gwendolyn's café, 小猫和小狗。", "\ud800 broken"])
+def test_pieces_are_the_text(text: str) -> None:
+    assert pieces(text, 0) == [text]
+    for share in (0.3, 1.0):
+        assert "".join(pieces(text, share)) == text
+    assert len(pieces("one two three", 1.0)) == 4
+
+
 def test_a_corpus_becomes_tokens_and_comes_back(corpus: Path, tokenizer: Path) -> None:
     encode_into(corpus / "shards", text_files([corpus]), tokenizer)
     data = load_shards([corpus / "shards"])
@@ -76,9 +101,9 @@ def test_a_file_is_encoded_once(
     done: list[Path] = []
     real = encoding.encode_into
 
-    def noted(directory: Path, these: Sequence[Path], by: Path) -> None:
+    def noted(directory: Path, these: Sequence[Path], by: Path, cut: float) -> None:
         done.extend(these)
-        real(directory, these, by)
+        real(directory, these, by, cut)
 
     monkeypatch.setattr(encoding, "encode_into", noted)
     assert encode_files(files, tokenizer, cache) == first

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from inference.training.errors import TrainingError
 from inference.training.recipe import Recipe, load_recipe
 from inference.training.sizes import sizes
 
@@ -26,6 +27,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     tokenizer.add_argument("--vocab", type=int, default=Recipe().vocab)
     shards = verbs.add_parser("shards", help="Write texts as token shards.")
     shards.add_argument("--tokenizer", type=Path, required=True, help="its folder")
+    shards.add_argument(
+        "--cut", type=float, default=0.0, metavar="SHARE", help="of words, encoded in two parts"
+    )
     run = verbs.add_parser("run", help="Train a model, or go on with what was begun.")
     sweep = verbs.add_parser("sweep", help="Train several sizes with one recipe.")
     sweep.add_argument("--sizes", nargs="+", default=["1m", "3m", "8m"], choices=sizes())
@@ -81,7 +85,11 @@ def _shards(options: dict[str, Any], say: Say) -> None:
     from inference.training.data import token_folders, write_shards
 
     cache, tokenizer = options["cache"], options["tokenizer"]
-    folders = token_folders(options["data"], tokenizer, vocab=0, cache=cache, say=say)
+    if not 0 <= options["cut"] <= 1:
+        raise TrainingError(f"--cut is {options['cut']}; it must be from 0 to 1.")
+    folders = token_folders(
+        options["data"], tokenizer, vocab=0, cache=cache, say=say, cut=options["cut"]
+    )
     data = write_shards(folders, options["output"])
     say(
         f"{options['output']} holds {data.tokens.size:,} tokens to train on, and "

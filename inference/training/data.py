@@ -15,7 +15,7 @@ Say = Callable[[str], None]
 
 
 def token_folders(
-    inputs: Sequence[Path], tokenizer: Path, *, vocab: int, cache: Path, say: Say
+    inputs: Sequence[Path], tokenizer: Path, *, vocab: int, cache: Path, say: Say, cut: float = 0.0
 ) -> list[Path]:
     """Folders of token shards for inputs of any kind. Where `tokenizer` is no folder of one yet,
     it is taken from the shards, or trained on the texts and saved there. Raises TrainingError."""
@@ -33,7 +33,7 @@ def token_folders(
             save_tokenizer(learned, tokenizer, chat=has_conversations(files))
     load_tokenizer(tokenizer)
     say(f"Encoding {len(files)} files")
-    return [*shards, *encode_files(files, tokenizer, cache)]
+    return [*shards, *encode_files(files, tokenizer, cache, cut)]
 
 
 def write_shards(folders: Sequence[Path], directory: Path) -> TokenData:

@@ -19,6 +19,7 @@ from tokenizers import Tokenizer
 from inference.chat_template import ChatTemplate
 from inference.errors import EngineError
 from inference.prompt_codec import chat_template, has_chat_template
+from inference.training.cuts import pieces
 from inference.training.errors import TrainingError, writing
 from inference.training.shards import Array, ShardWriter, file_digest, is_shards
 from inference.training.texts import END_OF_TEXT, Document, documents
@@ -31,9 +32,12 @@ _AT_ONCE = 512
 WORTH_PROCESSES = 1_000_000
 
 
-def encode_files(files: Sequence[Path], tokenizer: Path, cache: Path) -> list[Path]:
-    """A folder of token shards for each file, in order. Raises TrainingError."""
-    work = partial(_encoded, tokenizer=tokenizer, cache=cache)
+def encode_files(
+    files: Sequence[Path], tokenizer: Path, cache: Path, cut: float = 0.0
+) -> list[Path]:
+    """A folder of token shards for each file, in order. cut: the share of the words of training
+    texts that are encoded in two parts (`cuts.py`). Raises TrainingError."""
+    work = partial(_encoded, tokenizer=tokenizer, cache=cache, cut=cut)
     workers = min(len(files), len(os.sched_getaffinity(0)))
     if workers < 2 or sum(path.stat().st_size for path in files) < WORTH_PROCESSES:
         return list(map(work, files))
@@ -42,16 +46,16 @@ def encode_files(files: Sequence[Path], tokenizer: Path, cache: Path) -> list[Pa
         return list(pool.map(work, files))
 
 
-def _encoded(path: Path, *, tokenizer: Path, cache: Path) -> Path:
+def _encoded(path: Path, *, tokenizer: Path, cache: Path, cut: float) -> Path:
     """The shards of one file. A folder in its place is a whole one."""
     identity = f"{_FORMAT}\n{path.name}\n{file_digest(path)}\n"
-    identity += file_digest(tokenizer / "tokenizer.json")
+    identity += file_digest(tokenizer / "tokenizer.json") + (f"\ncut {cut}" if cut else "")
     place = cache / hashlib.sha256(identity.encode()).hexdigest()[:24]
     if is_shards(place):
         return place
     build = place.with_name(f".{place.name}-{os.getpid()}")
     try:
-        encode_into(build, [path], tokenizer)
+        encode_into(build, [path], tokenizer, cut)
         with writing(place):
             shutil.rmtree(place, ignore_errors=True)
             build.rename(place)
@@ -60,9 +64,9 @@ def _encoded(path: Path, *, tokenizer: Path, cache: Path) -> Path:
     return place
 
 
-def encode_into(directory: Path, files: Sequence[Path], tokenizer: Path) -> None:
+def encode_into(directory: Path, files: Sequence[Path], tokenizer: Path, cut: float = 0.0) -> None:
     """Write the token shards of files to a folder. Raises TrainingError."""
-    encoder = _Encoder(tokenizer)
+    encoder = _Encoder(tokenizer, cut)
     writer = ShardWriter(directory, tokenizer, encoder.vocab)
     for path in files:
         for batch in _batched(documents(path)):
@@ -77,7 +81,8 @@ def encode_into(directory: Path, files: Sequence[Path], tokenizer: Path) -> None
 class _Encoder:
     """Documents to tokens uint16[n], and bool[n] where not all of them are to be learned."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, cut: float) -> None:
+        self._cut = cut
         self._tokenizer: Tokenizer = load_tokenizer(directory)
         self._directory = directory
         self.vocab = int(self._tokenizer.get_vocab_size())
@@ -87,17 +92,23 @@ class _Encoder:
         self._template: ChatTemplate | None = None
 
     def __call__(self, batch: Sequence[Document]) -> Iterator[tuple[Array, Array | None]]:
-        texts = [document.text for document in batch if not document.messages]
+        texts = [self._pieces(document) for document in batch if not document.messages]
+        parts = [part for its in texts for part in its]
         try:
-            found = iter(self._tokenizer.encode_batch_fast(texts, add_special_tokens=False))
+            found = iter(self._tokenizer.encode_batch_fast(parts, add_special_tokens=False))
         except (TypeError, UnicodeEncodeError) as error:
             raise TrainingError(f"A text is not valid Unicode: {error}.") from error
+        counts = iter(map(len, texts))
         for document in batch:
             if document.messages:
                 yield self._conversation(document.messages)
             else:
-                ids = np.array(next(found).ids, np.uint16)
-                yield np.concatenate((self._end, ids)), None
+                ids = [token for _ in range(next(counts)) for token in next(found).ids]
+                yield np.concatenate((self._end, np.array(ids, np.uint16))), None
+
+    def _pieces(self, document: Document) -> list[str]:
+        """Held-out texts are whole: their loss is to be that of a text as it is read."""
+        return pieces(document.text, self._cut if document.split == "train" else 0.0)
 
     def _conversation(self, messages: Sequence[dict[str, str]]) -> tuple[Array, Array | None]:
         """As the model's chat template writes it; answers are learned, up to the token that ends
