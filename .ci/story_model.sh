@@ -8,19 +8,20 @@
 # Without a step: all of them. Each step that was interrupted goes on when it is called again.
 # Needs a Python with torch, tokenizers, safetensors, numpy, jinja2, tqdm and matplotlib; no Django.
 # evaluate runs the engine, and needs requirements.txt and matplotlib.
-#   PYTHON=python3         WORK=var/story       LANGUAGES=en, or "en zh"
-#   TOKENS=400000000       of the corpus, of each source
-#   CORPUS=                more arguments of inference.corpus, such as other sources
+#   PYTHON=python3         WORK=var/story       LANGUAGES="en zh", or en
+#   TOKENS=130000000       of the grammar's text
+#   TEACHER= CHAT=         folders of models whose stories are mixed in: tinystories-656k and chat
+#                          were (of 7,200 and 800 that were begun, those that passed the filters)
+#   CUT=0.1                the share of words that are encoded in two parts (docs/training.md)
 #   MINUTES=9              of one call of sweep or train, which then stops with a checkpoint
-#   STEPS=18000  SWEEP_STEPS=1500               of 131,072 tokens each; 18,000 are six passes over
-#                          400 million tokens, and a quarter of an hour of an H100 (docs/training.md)
+#   STEPS=4500  SWEEP_STEPS=700   of 131,072 tokens each; 4,500 take three minutes of an H200
 #   REFERENCE, JUDGE       models to compare with, "NAME=FOLDER …", and one to read the stories
 #   WITHOUT                runs that did not see a source: "SOURCE=RUN …"
 set -eu
 cd "$(dirname "$0")/.."
-PYTHON=${PYTHON:-python3} WORK=${WORK:-var/story} LANGUAGES=${LANGUAGES:-en}
-TOKENS=${TOKENS:-400000000} MINUTES=${MINUTES:-9} STEPS=${STEPS:-18000}
-SWEEP_STEPS=${SWEEP_STEPS:-1500}
+PYTHON=${PYTHON:-python3} WORK=${WORK:-var/story} LANGUAGES=${LANGUAGES:-en zh}
+TOKENS=${TOKENS:-130000000} MINUTES=${MINUTES:-9} STEPS=${STEPS:-4500} CUT=${CUT:-0.1}
+SWEEP_STEPS=${SWEEP_STEPS:-700}
 case "$LANGUAGES" in
 en) recipe=story; texts="$WORK/corpus/*-en-*.jsonl.gz"; chinese=0 ;;
 *) recipe=story-bilingual; texts="$WORK/corpus"; chinese=0.25 ;;
@@ -34,9 +35,10 @@ if [ "$gpus" -gt 1 ]; then
 fi
 
 corpus() {
-    # shellcheck disable=SC2086
-    "$PYTHON" -m inference.corpus --out "$WORK/corpus" --tokens "$TOKENS" --chinese "$chinese" \
-        --processes "$cores" ${CORPUS:-}
+    write="$PYTHON -m inference.corpus --out $WORK/corpus --chinese $chinese"
+    $write --tokens "$TOKENS" --processes "$cores"
+    if [ -n "${TEACHER:-}" ]; then $write --sources teacher --teacher "$TEACHER" --stories 7200; fi
+    if [ -n "${CHAT:-}" ]; then $write --sources chat --chat "$CHAT" --stories 800; fi
 }
 
 tokens() {
@@ -48,7 +50,7 @@ print(tomllib.load(open('inference/training/recipes/$recipe.toml', 'rb'))['vocab
     "$PYTHON" -m inference.training tokenizer $texts --vocab "$vocab" --output "$here/tokenizer"
     # shellcheck disable=SC2086
     "$PYTHON" -m inference.training shards $texts --tokenizer "$here/tokenizer" \
-        --output "$here/tokens" --cache "$WORK/cache"
+        --output "$here/tokens" --cache "$WORK/cache" --cut "$CUT"
 }
 
 sweep() {

@@ -14,6 +14,7 @@ from inference.plugins import MODEL_SOURCES, installed
 from inference.types import ModelKind, SamplingParams
 
 DEFAULT_PATH = Path(__file__).with_name("catalogue.toml")
+PROJECT = Path(__file__).resolve().parents[1]
 
 StoredDType = Literal["float32", "float16", "bfloat16"]
 
@@ -62,6 +63,20 @@ class UrlSource:
 
 
 @dataclass(frozen=True, slots=True)
+class FolderSource:
+    """A folder that comes with the project, named from its root."""
+
+    folder: str
+
+    @property
+    def path(self) -> Path:
+        return PROJECT / self.folder
+
+    def __str__(self) -> str:
+        return f"folder {self.folder}"
+
+
+@dataclass(frozen=True, slots=True)
 class PluginSource:
     """Of a plugin: its name, and what the catalogue gives it."""
 
@@ -72,8 +87,9 @@ class PluginSource:
         return f"{self.kind} {', '.join(map(str, self.fields.values()))}"
 
 
-Source = HubSource | WheelSource | UrlSource | PluginSource
-_SOURCE_TYPES: dict[str, type[HubSource | WheelSource | UrlSource]] = {
+Source = HubSource | WheelSource | UrlSource | FolderSource | PluginSource
+_SOURCE_TYPES: dict[str, type[HubSource | WheelSource | UrlSource | FolderSource]] = {
+    "folder": FolderSource,
     "hub": HubSource,
     "wheel": WheelSource,
     "url": UrlSource,
@@ -167,6 +183,8 @@ def _source(table: Mapping[str, Any]) -> Source:
     if kind not in _SOURCE_TYPES:
         raise ValueError(f"source type {kind!r} is not one of {', '.join(_SOURCE_TYPES)}")
     source = _SOURCE_TYPES[kind](**fields)
+    if isinstance(source, FolderSource):
+        return source
     digests = [source.sha256] if isinstance(source.sha256, str) else source.sha256.values()
     for digest in digests:
         if not _SHA256.fullmatch(digest):

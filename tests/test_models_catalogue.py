@@ -16,9 +16,12 @@ def test_the_shipped_catalogue_has_what_the_site_needs() -> None:
     assert [entry.name for entry in catalogue.defaults()] == ["chat", "story"]
     assert catalogue.get("chat").kind is ModelKind.CHAT
     assert catalogue.get("story").kind is ModelKind.COMPLETION
-    assert catalogue.get("story").weights == "chat"
+    assert catalogue.get("story").weights == "story"
     chinese = [entry for entry in catalogue.entries.values() if "zh" in entry.languages]
-    assert [(entry.kind, entry.default) for entry in chinese] == [(ModelKind.CHAT, False)]
+    assert [(entry.kind, entry.default) for entry in chinese] == [
+        (ModelKind.COMPLETION, True),
+        (ModelKind.CHAT, False),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -28,7 +31,11 @@ def test_the_shipped_catalogue_has_what_the_site_needs() -> None:
         ('title = "Tiny"\n', "", "tiny: .*missing.*'title'"),
         ("download_mb = 1\n", "download_mb = 1\nsize = 3\n", "tiny: .*unexpected.*'size'"),
         ("temperature = 0.5", "temperature = 5", "tiny: temperature = 5 is not allowed"),
-        ('type = "hub"', 'type = "ftp"', "tiny: source type 'ftp' is not one of hub, wheel, url"),
+        (
+            'type = "hub"',
+            'type = "ftp"',
+            "tiny: source type 'ftp' is not one of folder, hub, wheel, url",
+        ),
         ('weights = "tiny"', 'weights = "nowhere"', "tale: weights = 'nowhere' is no model"),
         ('dtype = "float16"', 'dtype = "int3"', "half: dtype = 'int3' is not"),
         ("[tiny]", "[tiny", r"catalogue\.toml: "),
