@@ -10,13 +10,14 @@ from chat import views
 from chat.api import api
 from chat.api_v1.api import api as api_v1
 from chat.learn import views as learn
-from chat.privacy.views import own_archive, own_data
+from chat.privacy.views import opened, own_archive, own_data
 from chat.shared_page import shared
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", views.new_session, name="new_session"),
     path("sessions/<uuid:session_id>/", views.session, name="session"),
     path("sessions/<uuid:session_id>/earlier/", views.earlier, name="earlier"),
+    path("sessions/<uuid:session_id>/opened/", opened, name="opened"),
     path("my-data/", own_data, name="own_data"),
     path("my-data/archive/", own_archive, name="own_archive"),
     path("learn/", learn.learn, name="learn"),

@@ -42,6 +42,7 @@ ANSWERS: dict[str, tuple[int | str, ...]] = {
     "GET /": ALL,
     "GET /sessions/{session}/": MINE,
     "GET /sessions/{session}/earlier/": (IN, 404, 404, 404, 404),
+    "GET /sessions/{session}/opened/": MINE,
     "GET /my-data/": ALL,
     "GET /my-data/archive/": ALL,
     "GET /learn/": ALL,

@@ -58,7 +58,7 @@ def change_a_setting(page: Page) -> None:
 
 
 def read_after_saying_why(page: Page, chat: Chat) -> None:
-    """And its owner sees it."""
+    """And its owner sees it, on the page that is open."""
     name = chat.page.url.rstrip("/").rpartition("/")[2]
     page.goto(f"{chat.site.url}/admin/conversations/{name}/")
     page.get_by_label("Reason").fill("A fault in this answer")
@@ -68,6 +68,9 @@ def read_after_saying_why(page: Page, chat: Chat) -> None:
     page.emulate_media(color_scheme="light")
     page.screenshot(path=OUTPUT / "conversation-read.png")
     chat.page.bring_to_front()
+    expect(chat.page.locator("#opened")).to_contain_text("A fault in this answer")
+    expect(chat.page.get_by_role("alert")).to_contain_text("Read by opal")
+    chat.page.screenshot(path=OUTPUT / "conversation-told.png")
     chat.page.reload()
     expect(chat.page.locator("#opened")).to_contain_text("A fault in this answer")
     chat.page.screenshot(path=OUTPUT / "conversation-opened.png")
