@@ -13,7 +13,17 @@ from django.test import AsyncClient
 from chat.backup import write_backup
 from chat.database import in_database
 from chat.identity import local_user
-from chat.models import Event, Feedback, File, Message, Preset, SearchText, Session, ShareLink
+from chat.models import (
+    Event,
+    Feedback,
+    File,
+    Folder,
+    Message,
+    Preset,
+    SearchText,
+    Session,
+    ShareLink,
+)
 from chat.privacy.erasure import erase_person
 from tests.chat_client import Page
 from tests.fake_engine import FakeEngine
@@ -38,7 +48,8 @@ async def say_everything(client: AsyncClient) -> str:
         rated = {"value": 1, "comment": TOLD}
         calls: list[tuple[Any, str, Any]] = [
             (client.put, f"{where}/settings", prompted),
-            (client.post, "/api/presets", {"name": "Mine", **prompted}),
+            (client.post, "/api/presets", {"name": TOLD, **prompted}),
+            (client.post, "/api/folders", {"name": TOLD}),
             (client.post, f"{where}/shares", {}),
             (client.put, f"{where}/messages/{end['message_id']}/rating", rated),
         ]
@@ -91,7 +102,10 @@ async def test_an_erased_person_is_gone_and_own_data_is_plain(
         ("file", "text"),
         ("file", "name"),
         ("feedback", "comment"),
+        ("folder", "name"),
+        ("preset", "name"),
         ("preset", "settings"),
+        ("presetversion", "name"),
         ("sharelink", "messages"),
         ("messagereading", "prompt_text"),
     ):
@@ -99,5 +113,5 @@ async def test_an_erased_person_is_gone_and_own_data_is_plain(
     assert set(SECRET.encode()) < set(tables["generation"][0]["prompt_ids"])
     mine = await in_database(local_user)
     assert (await erase_person(user_id=mine.id)).is_scrubbed
-    models: list[Any] = [Session, Message, Event, File, Feedback, Preset, ShareLink]
+    models: list[Any] = [Session, Message, Event, File, Feedback, Folder, Preset, ShareLink]
     assert [await model.objects.acount() for model in models] == [0] * len(models)
