@@ -40,6 +40,7 @@ async def say_everything(client: AsyncClient) -> str:
     """A word wherever a person can leave one. Returns the session's id."""
     a_file = {"file": SimpleUploadedFile(f"{SECRET}.txt", f"The file says {TOLD}.".encode())}
     file = (await client.post("/api/files", a_file)).json()
+    await client.post("/prompts/", {"name": TOLD, "text": TOLD})
     async with Page() as page:
         await page.submit(f"I tell you {TOLD}", files=[file["id"]])
         end = await page.until("message.end")
@@ -106,6 +107,9 @@ async def test_an_erased_person_is_gone_and_own_data_is_plain(
         ("preset", "name"),
         ("preset", "settings"),
         ("presetversion", "name"),
+        ("savedprompt", "name"),
+        ("savedprompt", "text"),
+        ("savedpromptversion", "text"),
         ("sharelink", "messages"),
         ("messagereading", "prompt_text"),
     ):

@@ -88,6 +88,7 @@ def test_every_shortcut_of_the_help_works(
     assert [" ".join(each.split()) for each in listed] == [
         "Enter",
         "Shift Enter",
+        "/",
         "Esc",
         "Ctrl Shift Enter",
         "Ctrl Shift O",

@@ -41,6 +41,7 @@ def test_an_operator_runs_the_site(context: BrowserContext, site: Site) -> None:
     expect(row.locator("[data-is=state]")).to_have_text(re.compile("in memory"))
     page.screenshot(path=OUTPUT / "operations-models.png")
     change_a_setting(page)
+    keep_a_prompt(page)
     read_after_saying_why(page, chat)
 
 
@@ -55,6 +56,20 @@ def change_a_setting(page: Page) -> None:
     expect(deadline.locator("[data-is=source]")).to_have_text("default")
     page.emulate_media(color_scheme="dark")
     page.screenshot(path=OUTPUT / "operations-settings.png")
+
+
+def keep_a_prompt(page: Page) -> None:
+    """For everybody, changed once, and given back."""
+    page.get_by_role("link", name="Prompts of the site").click()
+    page.locator('a[href$="/savedprompt/add/"]').first.click()
+    page.get_by_label("Name").fill("Sum up")
+    for text in ("In three sentences:", "In one sentence:"):
+        page.get_by_label("Text", exact=False).first.fill(text)
+        page.get_by_role("button", name="Save and continue editing").click()
+    page.get_by_label("Go back to version").select_option("1")
+    page.get_by_role("button", name="Save and continue editing").click()
+    expect(page.get_by_label("Text", exact=False).first).to_have_value("In three sentences:")
+    page.screenshot(path=OUTPUT / "operations-prompt.png", full_page=True)
 
 
 def read_after_saying_why(page: Page, chat: Chat) -> None:
