@@ -25,7 +25,7 @@ class SitePromptForm(PromptForm):
         widgets: ClassVar[dict[str, Any]] = {}  # the admin has its own
 
     restore = forms.TypedChoiceField(
-        label=_("go back to version"),
+        label=_("Go back to version"),
         coerce=int,
         empty_value=None,
         required=False,
