@@ -1,9 +1,11 @@
-"""A newcomer on a site with rules: invited, stopped at a word, and at the end of a day's tokens."""
+"""Newcomers on a site with rules: invited, or sent by a provider; stopped at a word, and at the end
+of a day's tokens."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
@@ -12,6 +14,7 @@ from tests.account_people import PASSWORD
 from tests.browser.conftest import OUTPUT, Chat, Site
 from tests.browser.test_accounts import sign_in
 from tests.browser.test_settings import open_panel, save
+from tests.oidc_provider import Provider, running
 from tests.server_process import ServerProcess
 
 LIMIT = 100
@@ -22,6 +25,13 @@ WORD = "Tokyo"
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("limits")
     (folder / "words").write_text(f"{WORD}\n")
+    with running() as provider:
+        server = served(folder, provider)
+        yield Site(server.url, server.directory / "db.sqlite3")
+        server.end()
+
+
+def served(folder: Path, provider: Provider) -> ServerProcess:
     server = ServerProcess(
         folder,
         DJANGO_SETTINGS_MODULE="tests.browser.plain_http",
@@ -33,13 +43,16 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         SECRET_KEY="of the browser tests " * 3,
         ALLOWED_HOSTS="localhost",
         DJANGO_SUPERUSER_PASSWORD=PASSWORD,
+        TINYLLM_SIGNUP="oidc",
+        TINYLLM_OIDC_ISSUER=provider.url,
+        TINYLLM_OIDC_NAME="Elsewhere",
+        TINYLLM_OIDC_CLIENT_ID="tinyllm",
+        TINYLLM_OIDC_CLIENT_SECRET="the secret",
     )
     server.migrate()
     about = ("--username", "ada", "--email", "ada@example.org")
     assert server.manage("createsuperuser", "--noinput", *about).returncode == 0
-    server.start()
-    yield Site(server.url, server.directory / "db.sqlite3")
-    server.end()
+    return server.start()
 
 
 @pytest.fixture(autouse=True)
@@ -92,6 +105,18 @@ def invitation(page: Page, site: Site) -> str:
     sign_in(page, site, "ada")
     page.goto(f"{site.url}/admin/chat/accountlink/add/")
     page.get_by_role("button", name="Save", exact=True).click()
-    link = re.search(r"http://\S+/account/invitation/[\w-]+/", page.locator("body").inner_text())
+    told = page.get_by_text("/account/invitation/").first
+    expect(told).to_be_visible()
+    link = re.search(r"http://\S+/account/invitation/[\w-]+/", told.inner_text())
     assert link
     return link[0]
+
+
+def test_a_person_of_a_provider_signs_in_there(context: BrowserContext, site: Site) -> None:
+    page = context.new_page()
+    page.goto(f"{site.url}/account/login/")
+    page.screenshot(path=OUTPUT / "sign-in-provider.png")
+    page.get_by_role("button", name="Elsewhere").click()
+    page.wait_for_url(f"{site.url}/")
+    Chat(page, site).wait_connected()
+    expect(page.locator("#account")).to_contain_text("grace")
