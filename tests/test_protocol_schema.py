@@ -96,8 +96,9 @@ async def test_every_frame_of_real_turns_is_as_it_says(site: FakeEngine) -> None
         path = f"/api/sessions/{session}"
         await AsyncClient().patch(path, '{"title": "A"}', content_type="application/json")
         await page.until("sessions.changed")
-        told = {"session_id": UUID(session), "reason": "She asked us"}
-        await in_database(lambda: break_glass(reader=local_user(), **told))
+        why = "She asked us"
+        opened = UUID(session)
+        await in_database(lambda: break_glass(reader=local_user(), session_id=opened, reason=why))
         assert (await page.until("session.inspected"))["session_id"] == session
         await page.send("turn.continue", **its)
         await page.until_error()
