@@ -9,7 +9,7 @@ from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-unt
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser.asked import asked_once
-from tests.browser.conftest import Chat, Site
+from tests.browser.conftest import REFUSING, Chat, Site
 
 CODE = "Write a Python function that adds two numbers, as a code block."
 Asked = Callable[[BrowserContext], str]
@@ -65,6 +65,10 @@ def test_axe_finds_nothing(
     item.hover()
     item.locator(".more").click()
     check(chat.page, "the list with a session's menu")
+    for path in ("/my-data/", "/nothing/"):
+        REFUSING.add(f"{site.url}/nothing/")
+        chat.page.goto(site.url + path)
+        check(chat.page, path)
     chat.page.goto(address)
     check(chat.page, "the page behind a link")
     chat.screenshot(f"shared-{locale}")
