@@ -12,6 +12,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.account_people import PASSWORD
 from tests.browser.conftest import OUTPUT, Chat, Site
+from tests.browser.test_accessibility import check
 from tests.browser.test_accounts import sign_in
 from tests.browser.test_settings import open_panel, save
 from tests.oidc_provider import Provider, running
@@ -88,6 +89,7 @@ def test_a_newcomer_meets_the_rules(new_context: Callable[..., BrowserContext], 
     page.locator("#open-usage").click()
     expect(page.locator(".usage-today")).to_have_text(re.compile(rf"^\d+ of {LIMIT} tokens today"))
     expect(page.locator("#usage tbody tr")).to_have_count(1)
+    check(chat.page, "usage")
     chat.screenshot("usage")
     page.keyboard.press("Escape")
     question = "And what else is there to say of it? " * 10
