@@ -96,9 +96,7 @@ async def test_every_frame_of_real_turns_is_as_it_says(site: FakeEngine) -> None
         path = f"/api/sessions/{session}"
         await AsyncClient().patch(path, '{"title": "A"}', content_type="application/json")
         await page.until("sessions.changed")
-        why = "She asked us"
-        opened = UUID(session)
-        await in_database(lambda: break_glass(reader=local_user(), session_id=opened, reason=why))
+        await inspected(UUID(session))
         assert (await page.until("session.inspected"))["session_id"] == session
         await page.send("turn.continue", **its)
         await page.until_error()
@@ -111,6 +109,12 @@ async def test_every_frame_of_real_turns_is_as_it_says(site: FakeEngine) -> None
     async with Watched() as page:
         await outgrown(page, site)
     assert Watched.seen == types_of_the_site()
+
+
+async def inspected(session: UUID) -> None:
+    """Somebody who runs the site opens the conversation."""
+    its: dict[str, Any] = {"session_id": session, "reason": "She asked us"}
+    await in_database(lambda: break_glass(reader=local_user(), **its))
 
 
 async def outgrown(page: Page, site: FakeEngine) -> None:
