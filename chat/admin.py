@@ -32,6 +32,7 @@ from chat.models import (
 from chat.operations import record_admin as _records  # noqa: F401
 from chat.operations.rights import BREAK_GLASS
 from chat.operations.traces_page import trace_link
+from chat.saved_prompts import admin as _saved_prompts  # noqa: F401
 from chat.textless_admin import RecordAdmin
 
 

@@ -29,6 +29,7 @@ from chat.generation import turns
 from chat.glass.api import router as glass
 from chat.imports.api import router as imports
 from chat.learn.api import router as learn
+from chat.saved_prompts.api import router as saved_prompts
 from chat.schemas import (
     BranchIn,
     ChatIn,
@@ -67,7 +68,7 @@ api = NinjaAPI(
     # Swagger's stylesheet has its icons in itself.
     docs_decorator=csp_update({"img-src": ["data:"]}),
 )
-for _router in (settings_router, conversations, imports, glass, learn):
+for _router in (settings_router, conversations, imports, glass, learn, saved_prompts):
     api.add_router("", _router)
 api.add_router("/files", files)
 answer_errors(api)

@@ -94,6 +94,10 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def list_changed(self, message: dict[str, Any]) -> None:
         await self._send({"v": 1, "type": "sessions.changed", "session": message["session"]})
 
+    async def session_inspected(self, message: dict[str, Any]) -> None:
+        told = {"type": "session.inspected", "session_id": message["session_id"]}
+        await self._send({"v": 1, **told})
+
     async def access_changed(self, message: dict[str, Any]) -> None:
         """A password, a token, or who may sign in, is no longer what it was at the beginning."""
         if self._is_heard and not await may_stay(self.scope):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import uuid
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.utils.translation import gettext as _
 
 from chat.errors import ChatError, InvalidRequest, check_unicode
 from chat.models import Folder
+from chat.own_names import by_name, is_taken
 
 MAX_NAME = 100
 MOST = 200
@@ -31,7 +32,7 @@ class FolderNotFound(ChatError):
 
 def folders_of(*, owner_id: uuid.UUID) -> list[Folder]:
     """By name."""
-    return list(Folder.objects.filter(owner_id=owner_id))
+    return by_name(Folder.objects.filter(owner_id=owner_id))
 
 
 def folder_get(*, owner_id: uuid.UUID, folder_id: str | uuid.UUID) -> Folder:
@@ -46,6 +47,7 @@ def folder_get(*, owner_id: uuid.UUID, folder_id: str | uuid.UUID) -> Folder:
     return folder
 
 
+@transaction.atomic
 def folder_create(*, owner_id: uuid.UUID, name: str) -> Folder:
     """Raises InvalidRequest, also for a name that is taken."""
     if Folder.objects.filter(owner_id=owner_id).count() >= MOST:
@@ -53,6 +55,7 @@ def folder_create(*, owner_id: uuid.UUID, name: str) -> Folder:
     return _saved(Folder(owner_id=owner_id), name)
 
 
+@transaction.atomic
 def folder_rename(*, owner_id: uuid.UUID, folder_id: uuid.UUID, name: str) -> Folder:
     """Raises FolderNotFound, InvalidRequest."""
     return _saved(folder_get(owner_id=owner_id, folder_id=folder_id), name)
@@ -72,11 +75,9 @@ def _saved(folder: Folder, name: str) -> Folder:
             % {"most": MAX_NAME, "length": len(folder.name)},
             param="name",
         )
-    try:
-        with transaction.atomic():
-            folder.save()
-    except IntegrityError:
+    if is_taken(owner_id=folder.owner_id, named=folder):
         raise InvalidRequest(
             _("There is a folder “%(name)s” already.") % {"name": folder.name}, param="name"
-        ) from None
+        )
+    folder.save()
     return folder

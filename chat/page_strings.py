@@ -26,6 +26,8 @@ def page_strings() -> dict[str, str]:
         "not_heard": _("The browser could not listen. Check that it may use the microphone."),
         "not_done": _("That did not work. Try again."),
         "rated": _("Your rating is saved."),
+        "prompts_own": _("Your prompts: make and change them…"),
+        "prompts_found": _("{n} prompts"),
         **_links(),
         **_import(),
         "copy": _("Copy"),

@@ -152,6 +152,11 @@ class SessionsChanged(_FromSite):
     session: dict[str, Any]
 
 
+class SessionInspected(_FromSite):
+    type: Literal["session.inspected"]
+    session_id: UUID
+
+
 class Error(_FromSite):
     type: Literal["error"]
     code: str
@@ -176,6 +181,7 @@ SiteFrame = (
     | ContextSummarising
     | ContextCounted
     | SessionsChanged
+    | SessionInspected
     | Error
 )
 

@@ -36,6 +36,12 @@ async def announce_edit(owner_id: uuid.UUID, session: dict[str, Any]) -> None:
     await _layer().group_send(owner_group(owner_id), {"type": "list.changed", "session": session})
 
 
+async def announce_inspection(owner_id: uuid.UUID, session_id: uuid.UUID) -> None:
+    """To all pages of its owner: who runs the site may read this session now."""
+    told = {"type": "session.inspected", "session_id": str(session_id)}
+    await _layer().group_send(owner_group(owner_id), told)
+
+
 async def announce_access(owner_id: uuid.UUID) -> None:
     """To all sockets of an account: look whether you may still be open."""
     await _layer().group_send(owner_group(owner_id), {"type": "access.changed"})

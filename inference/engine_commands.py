@@ -126,6 +126,7 @@ class EngineState:
     weights: int = 0
     cache: int = 0
     cached_blocks: int = 0
+    block_map: str = ""
     totals: Totals = field(default_factory=Totals)
     requests: tuple[RequestStatus, ...] = ()
 

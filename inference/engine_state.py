@@ -8,6 +8,8 @@ from inference.device_memory import MemoryNeed
 from inference.engine import Engine
 from inference.engine_commands import EngineState
 
+MAP_CELLS = 512
+
 
 def state_of(
     engine: Engine, directory: Path, need: MemoryNeed, stays_s: float | None
@@ -22,6 +24,7 @@ def state_of(
         weights=need.weights,
         cache=need.cache,
         cached_blocks=engine.cache.cached_blocks,
+        block_map=engine.cache.block_map(MAP_CELLS),
         totals=totals,
         requests=requests,
         stays_s=stays_s,

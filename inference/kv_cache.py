@@ -45,6 +45,17 @@ class KVCache:
         """Of the free ones, those with a text that may come again."""
         return len(self._left)
 
+    def block_map(self, cells: int) -> str:
+        """How its blocks stand: a digit for each of them, or for every so many, that there be at
+        most `cells`. 0: free, 1: free with a text that may come again, 2: held, 3: shared."""
+        return "".join(map(self._standing, range(0, self._total, -(-self._total // cells) or 1)))
+
+    def _standing(self, block: int) -> str:
+        holders = self._holders.get(block)
+        if holders:
+            return "3" if len(holders) > 1 else "2"
+        return "1" if block in self._left else "0"
+
     @staticmethod
     def blocks_for(tokens: int) -> int:
         return -(-tokens // BLOCK_SIZE)

@@ -13,8 +13,8 @@ from inference.request_status import ProcessStatus, RequestStatus, Totals
 class ModelStatus:
     """A model in memory, or on its way there. names: all that its files go by. size: bytes of
     weights, cache and what is computed in. waiting: also for the model itself. cached_blocks: free,
-    with a text that may come again. stays_s: seconds until it is unloaded if nobody asks for it;
-    None: for now nobody knows an end."""
+    with a text that may come again. block_map: as `KVCache.block_map`. stays_s: seconds until it is
+    unloaded if nobody asks for it; None: for now nobody knows an end."""
 
     names: tuple[str, ...]
     state: Literal["ready", "loading"]
@@ -26,6 +26,7 @@ class ModelStatus:
     total_blocks: int = 0
     stays_s: float | None = None
     cached_blocks: int = 0
+    block_map: str = ""
     weights: int = 0
     cache: int = 0
     totals: Totals = field(default_factory=Totals)

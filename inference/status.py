@@ -29,6 +29,7 @@ def status_of(report: Report, names: Mapping[Path, tuple[str, ...]]) -> EngineSt
             total_blocks=state.total_blocks,
             stays_s=state.stays_s,
             cached_blocks=state.cached_blocks,
+            block_map=state.block_map,
             weights=state.weights,
             cache=state.cache,
             totals=state.totals,

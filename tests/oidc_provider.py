@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 PERSON = {"sub": "4711", "preferred_username": "grace", "email": "grace@elsewhere.example"}
 
@@ -58,7 +58,17 @@ class Provider:
 def running() -> Iterator[Provider]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self._say({})
+            if self.path.startswith("/authorize"):
+                self._send_back()
+            else:
+                self._say({})
+
+        def _send_back(self) -> None:
+            """A browser, which is known here and asked nothing."""
+            back = parse_qs(urlsplit(self.path).query)["redirect_uri"][0]
+            self.send_response(302)
+            self.send_header("location", f"{back}?{urlencode(provider.visit(self.path))}")
+            self.end_headers()
 
         def do_POST(self) -> None:
             text = self.rfile.read(int(self.headers["content-length"])).decode()

@@ -17,7 +17,8 @@ from django.urls import URLPattern, URLResolver, get_resolver, resolve
 from chat.accounts import links, tokens
 from chat.accounts.roles import OPERATORS
 from chat.accounts.tokens import Scope
-from chat.models import Session, User
+from chat.models import SavedPrompt, Session, User
+from chat.saved_prompts.store import prompt_keep
 from chat.setup import setup_token_create
 from tests.account_people import PASSWORD, prove, sign_in
 from tests.test_content_policy import PAGE, policy_of
@@ -30,7 +31,7 @@ pytestmark = [
 
 PEOPLE = ("anonymous", "owner", "other", "operator", "superuser")
 # What is said instead of a page: sign in first; where else to go on.
-IN, HOME, ACCOUNT = "/account/login/", "/", "/account/"
+IN, HOME, ACCOUNT, PROMPTS = "/account/login/", "/", "/account/", "/prompts/"
 SECOND, TOKENS, KEYS = "/account/2fa/", "/account/tokens/", "/account/2fa/webauthn/"
 LOGGED_IN = (200, HOME, HOME, HOME, HOME)
 ALL = (IN, 200, 200, 200, 200)
@@ -42,6 +43,11 @@ ANSWERS: dict[str, tuple[int | str, ...]] = {
     "GET /": ALL,
     "GET /sessions/{session}/": MINE,
     "GET /sessions/{session}/earlier/": (IN, 404, 404, 404, 404),
+    "GET /sessions/{session}/opened/": MINE,
+    "GET /prompts/": ALL,
+    "GET /prompts/{prompt}/": MINE,
+    "POST /prompts/{prompt}/versions/1/restore/": (IN, PROMPTS, 404, 404, 404),
+    "POST /prompts/{prompt}/delete/": (IN, PROMPTS, 404, 404, 404),
     "GET /my-data/": ALL,
     "GET /my-data/archive/": ALL,
     "GET /learn/": ALL,
@@ -108,12 +114,15 @@ class Scene:
         owner = self.people["owner"]
         session = Session.objects.create(owner=owner, title="Secret title", model="chat")
         token, _ = tokens.token_create(owner=owner, name="Secret token", scopes=[Scope.CHAT])
+        prompt = SavedPrompt(owner=owner, name="Secret prompt", text="Secret")
+        prompt_keep(prompt)
         key = Authenticator.objects.create(user=owner, type="webauthn", data=PASSKEY)
         codes = {"seed": "0" * 40, "used_mask": 0}
         Authenticator.objects.create(user=owner, type="recovery_codes", data=codes)
         self.names = {
             "session": session.pk,
             "token": token.pk,
+            "prompt": prompt.pk,
             "key": key.pk,
             "setup": setup_token_create(),
             "invitation": links.invitation_create(made_by=None)[1],

@@ -88,7 +88,6 @@ async def scene(site: FakeEngine, settings: Any) -> Scene:
     return made
 
 
-GONE = (204, 404, 404, 404, 401)
 _ON_MESSAGE = "/api/sessions/{session_id}/messages/{message_id}"
 ENDPOINTS = {
     ("post", "/api/chat"): (200, 404, 404, 404, 401),
@@ -105,6 +104,7 @@ ENDPOINTS = {
     ("put", "/api/sessions/{session_id}/settings"): (200, 404, 404, 404, 401),
     ("post", "/api/settings/check"): (200, 200, 200, 200, 401),
     ("get", "/api/presets"): (200, 200, 200, 200, 401),
+    ("get", "/api/prompts"): (200, 200, 200, 200, 401),
     ("post", "/api/presets"): (200, 200, 200, 200, 401),
     ("patch", "/api/presets/{preset_id}"): (200, 404, 404, 404, 401),
     ("delete", "/api/presets/{preset_id}"): (204, 404, 404, 404, 401),
@@ -117,7 +117,7 @@ ENDPOINTS = {
     ("get", "/api/messages/{message_id}/tokens/{index}"): (200, 404, 404, 404, 401),
     ("post", "/api/learn/trace"): (200, 200, 200, 200, 401),
     ("put", f"{_ON_MESSAGE}/rating"): (200, 404, 404, 404, 401),
-    ("delete", f"{_ON_MESSAGE}/rating"): GONE,
+    ("delete", f"{_ON_MESSAGE}/rating"): (204, 404, 404, 404, 401),
     ("post", f"{_ON_MESSAGE}/fork"): (201, 404, 404, 404, 401),
     ("post", "/api/sessions/{session_id}/shares"): (201, 404, 404, 404, 401),
     ("get", "/api/shares"): (200, 200, 200, 200, 401),

@@ -74,6 +74,28 @@ def test_a_page_is_read_off_one_index_in_its_order(make_user: Any, behind: bool)
         assert step.endswith(f"({equal} AND updated_at<?)" if behind else f"({equal})")
 
 
+@pytest.mark.sqlite
+def test_a_page_reads_its_own_rows_and_no_other(make_user: Any) -> None:
+    """Counted in the steps of SQLite's machine, of which each row that is read takes some."""
+    owner, steps = make_user("ada"), list[int]()
+
+    def read(limit: int) -> int:
+        connection.ensure_connection()
+        steps.clear()
+        connection.connection.set_progress_handler(lambda: steps.append(1), 1)
+        try:
+            assert len(session_page(owner_id=owner.id, limit=limit)) == limit
+        finally:
+            connection.connection.set_progress_handler(None, 0)
+        return len(steps)
+
+    make(owner, 50)
+    few = read(10)
+    make(owner, 950)
+    make(make_user("eve"), 500)
+    assert read(10) == few < read(20)
+
+
 def test_a_page_costs_the_same_however_many_there_are(settings: Any, make_user: Any) -> None:
     settings.TINYLLM_LOCAL = True
     owner = local_user()

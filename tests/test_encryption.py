@@ -19,6 +19,8 @@ from chat.encryption import keys as room
 from chat.encryption import used_keys
 from chat.encryption.cipher import Unreadable
 from chat.encryption.fields import MARK, Encrypted
+from chat.errors import InvalidRequest
+from chat.folders import folder_create, folder_rename, folders_of
 from chat.models import (
     EncryptionKey,
     Generation,
@@ -48,7 +50,6 @@ PLAIN = {
     "SetupToken": "digest",
     "ApiToken": "name prefix digest scopes",
     "AccountLink": "kind digest",
-    "Folder": "name",
     "Session": "model",
     "Message": "role client_id",
     "SearchText": "text",  # there are no rows of it
@@ -58,8 +59,7 @@ PLAIN = {
     "Generation": "status model fingerprint engine timings finish_reason error owner request_id",
     "Event": "kind",
     "AuditEntry": "actor action target_type target_id target before after",
-    "Preset": "name",
-    "PresetVersion": "name digest",
+    "PresetVersion": "digest",
     "BreakGlass": "reason",  # the operator's, which the audit log has too
     "Summary": "model fingerprint sampling",
     "SiteSetting": "name value",
@@ -210,6 +210,28 @@ def test_one_of_before_is_marked_as_plain(make_user: Any) -> None:
         migration.mark_plain(apps, editor)
     message.refresh_from_db()
     assert message.content == "enc1:AAAA"
+
+
+def test_names_of_before_are_marked_too_and_sorted_when_they_are_read(
+    settings: Any, make_user: Any
+) -> None:
+    owner = make_user("ada")
+    folder = folder_create(owner_id=owner.id, name="x")
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE chat_folder SET name = 'enc1:AAAA'")
+    migration = importlib.import_module("chat.migrations.0026_encrypted_names")
+    with connection.schema_editor() as editor:
+        migration.mark_plain(apps, editor)
+    settings.TINYLLM_ENCRYPTION_KEYS = (OLD,)
+    names = ["b", "A", "文件", "enc1:AAAA", "B", "a"]
+    for name in names:
+        if name != "enc1:AAAA":
+            folder_create(owner_id=owner.id, name=name)
+    with pytest.raises(InvalidRequest, match="already"):
+        folder_create(owner_id=owner.id, name="enc1:AAAA")
+    told = [each.name for each in folders_of(owner_id=owner.id)]
+    assert told == ["A", "a", "B", "b", "enc1:AAAA", "文件"]
+    folder_rename(owner_id=owner.id, folder_id=folder.id, name="enc1:AAAA")  # its own
 
 
 def test_keys_are_read_from_the_environment_and_never_shown(

@@ -28,11 +28,42 @@ pending = [Pending(turn, "secret", [(2, '{"offset":0,"text":"secret","ids":[],"o
 event_rows.write_texts(pending)
 event_rows.write_events(pending)
 """
+AT_ONCE = """
+import threading, time
+from django.db import connection, connections, transaction
+from chat.errors import InvalidRequest
+from chat.folders import folder_create
+from chat.models import Folder, User
+from chat.session_settings.presets import preset_create
+ada = User.objects.get()
+preset_create(owner_id=ada.id, name="secret " * 11, settings={})
+refused = threading.Event()
+def same():
+    try:
+        folder_create(owner_id=ada.id, name="secret")
+    except InvalidRequest:
+        refused.set()
+    connections.close_all()
+def waits():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return cursor.fetchone()[0]
+other = threading.Thread(target=same)
+with transaction.atomic():
+    folder_create(owner_id=ada.id, name="secret")
+    other.start()
+    while other.is_alive() and not waits():
+        time.sleep(0.01)
+other.join()
+print(refused.is_set(), Folder.objects.count())
+"""
 READ = """
 def read():
     session, generation = Session.objects.get(), Generation.objects.get()
     assert session.title == "secret " * 28 and session.settings == {"system_prompt": "secret"}
     assert list(Message.objects.values_list("content", flat=True)) == ["secret"] * 2
+    names = [Folder.objects.get().name, Preset.objects.get().name, PresetVersion.objects.get().name]
+    assert names == ["secret", *[("secret " * 11).strip()] * 2]
     assert [event.payload.get("text") for event in Event.objects.all()] == [None, "secret"]
     assert unpack(generation.prompt_ids) == [258, 5] and generation.sampling["stop"] == ["secret"]
     said = ""
@@ -46,7 +77,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
 from chat.encryption.rewriting import tables
-from chat.models import Event, Generation, Message, Session
+from chat.models import Event, Folder, Generation, Message, Preset, PresetVersion, Session
 from chat.packing import unpack
 from chat.search import search
 new, old = settings.TINYLLM_ENCRYPTION_KEYS
@@ -82,5 +113,6 @@ def test_written_rotated_and_made_plain(tmp_path: Path) -> None:
 
         manage("", "migrate", "-v0")
         manage(OLD, "shell", "-v0", "-c", WRITE)
+        assert manage(OLD, "shell", "-v0", "-c", AT_ONCE) == "True 1\n"
         said = manage(f"{NEW},{OLD}", "shell", "-v0", "-c", READ)
         assert said.splitlines() == ["False 3", "False 3", "True 3"]

@@ -46,6 +46,8 @@ async def test_requests_are_named_with_their_numbers(thread: EngineThread, gate:
     assert model.totals == Totals(5, 15, 150)
     assert model.used_blocks == 0
     assert 0 < model.cached_blocks < model.total_blocks
+    assert model.block_map.count("1") == model.cached_blocks
+    assert len(model.block_map) == model.total_blocks
     assert status.process is not None
     assert status.process.pid == os.getpid()
     assert status.process.memory > 10**7

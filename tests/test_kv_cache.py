@@ -129,6 +129,23 @@ def test_a_text_that_begins_alike_shares_whole_blocks_while_it_is_held_and_after
     assert (again.cached, again.blocks[:3]) == (3 * BLOCK_SIZE, blocks)
 
 
+def test_a_map_shows_how_each_block_or_every_so_many_stands() -> None:
+    cache = KVCache(8)
+    text = [1] * BLOCK_SIZE
+    first = computed(cache, [*text, 2])
+    second = computed(cache, [*text, 3])
+    assert sorted(cache.block_map(8)) == sorted("32200000")
+    left = computed(cache, [*[4] * BLOCK_SIZE, 5])
+    cache.release(left)
+    assert sorted(cache.block_map(100)) == sorted("32210000")
+    assert cache.block_map(4) == cache.block_map(8)[::2]
+    assert len(cache.block_map(3)) == 3
+    assert KVCache(0).block_map(4) == ""
+    for each in (first, second):
+        cache.release(each)
+    assert sorted(cache.block_map(8)) == sorted("11000000")
+
+
 def test_the_last_token_is_always_computed() -> None:
     cache = KVCache(8)
     cache.release(computed(cache, TEXT))

@@ -67,7 +67,8 @@ def status_of(request_id: str, owner: User) -> EngineStatus:
     other = RequestStatus("r2", "benchmark", "waiting", 9)
     model = ModelStatus(
         ("chat", "story"), "ready", "cpu", 700, running=1, waiting=1, used_blocks=3,
-        total_blocks=10, cached_blocks=2, weights=500, cache=150, requests=(asked, other),
+        total_blocks=10, cached_blocks=2, block_map="2231100000", weights=500, cache=150,
+        requests=(asked, other),
     )  # fmt: skip
     return EngineStatus((model,), 1000, process=ProcessStatus(1, 4000, 5, 6))
 
@@ -96,6 +97,7 @@ async def test_a_running_answer_is_shown_without_its_text(
         },
     ]  # fmt: skip
     assert told["models"][0]["blocks"] == {"used": 3, "cached": 2, "free": 5}
+    assert told["models"][0]["map"] == "2231100000"
     numbers = ("held", "budget", "engine_memory", "gpu_used", "gpu_total")
     assert [told[name] for name in numbers] == [700, 1000, 4000, 5, 6]
     assert told["server_memory"] > 10**6

@@ -18,6 +18,7 @@ from chat.errors import InvalidRequest
 from chat.files.upload import take_in
 from chat.identity import local_user
 from chat.models import Event
+from chat.privacy.break_glass import break_glass
 from chat.protocol import SiteFrame, schema
 from inference.types import Loading, PromptProgress, Queued
 from tests.chat_client import Frame, Page, Shown
@@ -95,6 +96,8 @@ async def test_every_frame_of_real_turns_is_as_it_says(site: FakeEngine) -> None
         path = f"/api/sessions/{session}"
         await AsyncClient().patch(path, '{"title": "A"}', content_type="application/json")
         await page.until("sessions.changed")
+        await inspected(UUID(session))
+        assert (await page.until("session.inspected"))["session_id"] == session
         await page.send("turn.continue", **its)
         await page.until_error()
         page.shown = Shown()
@@ -106,6 +109,12 @@ async def test_every_frame_of_real_turns_is_as_it_says(site: FakeEngine) -> None
     async with Watched() as page:
         await outgrown(page, site)
     assert Watched.seen == types_of_the_site()
+
+
+async def inspected(session: UUID) -> None:
+    """Somebody who runs the site opens the conversation."""
+    its: dict[str, Any] = {"session_id": session, "reason": "She asked us"}
+    await in_database(lambda: break_glass(reader=local_user(), **its))
 
 
 async def outgrown(page: Page, site: FakeEngine) -> None:

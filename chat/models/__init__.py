@@ -12,6 +12,7 @@ from chat.models.operations import AuditEntry, OperatorRights
 from chat.models.oversight import BreakGlass, Retention
 from chat.models.people import SetupToken, User
 from chat.models.preset import Preset, PresetVersion
+from chat.models.saved_prompt import SavedPrompt, SavedPromptVersion
 from chat.models.settings import SiteSetting
 from chat.models.sharing import ShareLink
 from chat.models.summary import Summary
@@ -37,6 +38,8 @@ __all__ = [
     "PresetVersion",
     "Quota",
     "Retention",
+    "SavedPrompt",
+    "SavedPromptVersion",
     "SearchText",
     "Session",
     "SetupToken",

@@ -11,12 +11,13 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from chat.encryption.fields import EncryptedJSONField
+from chat.encryption.fields import EncryptedCharField, EncryptedJSONField
 
 
 class Preset(models.Model):
     """settings: as `chat.session_settings.values` checks them. is_default: new sessions of its
-    owner begin with it; of each owner one at most."""
+    owner begin with it; of each owner one at most. Of its owner's no other has its name
+    (`chat.own_names`)."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     owner = models.ForeignKey(
@@ -25,7 +26,7 @@ class Preset(models.Model):
         related_name="presets",
         verbose_name=_("owner"),
     )
-    name = models.CharField(_("name"), max_length=80)
+    name = EncryptedCharField(_("name"), max_length=80)
     settings = EncryptedJSONField(_("settings"), default=dict, blank=True)
     is_default = models.BooleanField(_("for new sessions"), default=False)
     created_at = models.DateTimeField(_("created"), default=timezone.now)
@@ -33,9 +34,8 @@ class Preset(models.Model):
     class Meta:
         verbose_name = _("preset")
         verbose_name_plural = _("presets")
-        ordering: ClassVar[list[str]] = ["name"]
+        ordering: ClassVar[list[str]] = ["created_at"]
         constraints: ClassVar[list[models.BaseConstraint]] = [
-            models.UniqueConstraint(fields=["owner", "name"], name="one_preset_per_name"),
             models.UniqueConstraint(
                 fields=["owner"], condition=Q(is_default=True), name="one_default_preset"
             ),
@@ -54,7 +54,7 @@ class PresetVersion(models.Model):
         Preset, on_delete=models.CASCADE, related_name="versions", verbose_name=_("preset")
     )
     number = models.PositiveIntegerField(_("version"))
-    name = models.CharField(_("name"), max_length=80)
+    name = EncryptedCharField(_("name"), max_length=80)
     settings = EncryptedJSONField(_("settings"), default=dict, blank=True)
     digest = models.CharField(max_length=64, db_index=True, editable=False)
     created_at = models.DateTimeField(_("created"), default=timezone.now)

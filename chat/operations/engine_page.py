@@ -97,6 +97,7 @@ def _model(model: ModelStatus) -> dict[str, Any]:
         "running": model.running,
         "waiting": model.waiting,
         "blocks": {"used": model.used_blocks, "cached": model.cached_blocks, "free": free},
+        "map": model.block_map,
         "stays_s": model.stays_s,
         "in_use": bool(model.running or model.waiting),
     }

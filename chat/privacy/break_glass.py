@@ -6,7 +6,9 @@ from __future__ import annotations
 import re
 import uuid
 from datetime import timedelta
+from functools import partial
 
+from asgiref.sync import async_to_sync
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -15,6 +17,7 @@ from django.utils.translation import gettext as _
 from chat import audit
 from chat.errors import InvalidRequest, SessionNotFound, check_unicode
 from chat.models import BreakGlass, Message, Session, User
+from chat.signals import announce_inspection
 
 GOOD_FOR = timedelta(minutes=30)
 LEAST_WORDS = 3
@@ -34,8 +37,8 @@ def session_of_somebody(*, session_id: uuid.UUID) -> Session:
 
 @transaction.atomic
 def break_glass(*, reader: User, session_id: uuid.UUID, reason: str) -> BreakGlass:
-    """Open a conversation to `reader` from now on; one that is open to him stays as it is. Raises
-    SessionNotFound, InvalidRequest."""
+    """Open a conversation to `reader` from now on, and tell its owner's pages; one that is open to
+    him stays as it is. Raises SessionNotFound, InvalidRequest."""
     session = session_of_somebody(session_id=session_id)
     why = checked_reason(reason)
     opened = open_now(reader=reader, session=session)
@@ -61,6 +64,8 @@ def break_glass(*, reader: User, session_id: uuid.UUID, reason: str) -> BreakGla
             "until": opened.ends_at.isoformat(timespec="seconds"),
         },
     )
+    told = partial(async_to_sync(announce_inspection), session.owner_id, session.id)
+    transaction.on_commit(told)
     return opened
 
 

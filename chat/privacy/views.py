@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import uuid
+
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    JsonResponse,
+    StreamingHttpResponse,
+)
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from chat import identity
 from chat.database import in_database
-from chat.privacy.break_glass import opened_sessions
+from chat.models import sessions_of
+from chat.privacy.break_glass import opened_last, opened_sessions
 from chat.privacy.own_data import archive
 from chat.privacy.retention import kept_for
 
@@ -30,6 +41,16 @@ def own_data(request: HttpRequest) -> HttpResponse:
     answer = render(request, "chat/my_data.html", shown)
     answer["Cache-Control"] = "no-store"
     return answer
+
+
+@require_GET
+def opened(request: HttpRequest, session_id: uuid.UUID) -> HttpResponse:
+    """The note above one's own conversation that says who read it last; empty where nobody did."""
+    found = sessions_of(identity.owner_id(request.user)).filter(id=session_id).first()
+    if found is None:
+        raise Http404
+    html = render_to_string("chat/opened.html", {"opened": opened_last(session=found)}, request)
+    return JsonResponse({"html": html}, headers={"Cache-Control": "no-store"})
 
 
 @require_GET

@@ -54,7 +54,7 @@ async def check_settings(request: HttpRequest, body: SettingsIn) -> Any:
 async def presets(request: HttpRequest) -> Any:
     """The caller's, by name."""
     owner = owner_of(request)
-    return await in_database(lambda: list(store.presets(owner_id=owner)))
+    return await in_database(store.presets, owner_id=owner)
 
 
 @router.post("/presets", response={200: PresetOut, **_REFUSALS})

@@ -9,12 +9,12 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db import transaction
 from django.utils.translation import gettext as _
 
 from chat.errors import InvalidRequest, SessionNotFound, check_unicode
 from chat.models import Preset, PresetVersion, sessions_of
+from chat.own_names import by_name, is_taken
 from chat.session_settings.errors import PresetNameTaken, PresetNotFound, VersionNotFound
 from chat.session_settings.values import checked
 from chat.session_settings.versions import version_keep
@@ -33,9 +33,9 @@ def settings_save(
     return kept
 
 
-def presets(*, owner_id: uuid.UUID) -> QuerySet[Preset]:
+def presets(*, owner_id: uuid.UUID) -> list[Preset]:
     """By name."""
-    return Preset.objects.filter(owner_id=owner_id).order_by("name")
+    return by_name(Preset.objects.filter(owner_id=owner_id))
 
 
 def default_settings(*, owner_id: uuid.UUID) -> dict[str, Any]:
@@ -106,11 +106,9 @@ def preset_delete(*, owner_id: uuid.UUID, preset_id: uuid.UUID) -> None:
 
 
 def _saved(preset: Preset) -> Preset:
-    try:
-        with transaction.atomic():
-            preset.save()
-    except IntegrityError:
-        raise PresetNameTaken(preset.name) from None
+    if is_taken(owner_id=preset.owner_id, named=preset):
+        raise PresetNameTaken(preset.name)
+    preset.save()
     version_keep(preset)
     return preset
 

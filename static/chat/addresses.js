@@ -5,6 +5,7 @@ const root = document.documentElement.dataset.root;
 export const home = root;
 export const api = (path) => `${root}api/${path}`;
 export const sessionPage = (id) => `${root}sessions/${id}/`;
+export const promptsPage = `${root}prompts/`;
 export const leave = (path) => location.assign(path);
 export const socketAddress = () => {
   const scheme = location.protocol === "https:" ? "wss:" : "ws:";

@@ -86,6 +86,11 @@ export class Composer {
     this.area.focus();
   }
 
+  /** Not on a phone, where the keyboard would cover what the person came to read. */
+  focus() {
+    if (matchMedia("(hover: hover)").matches) this.area.focus();
+  }
+
   refresh() {
     this.sendButton.disabled = !this.handlers.canSend(this.text);
   }

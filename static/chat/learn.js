@@ -98,8 +98,10 @@ byId("append").addEventListener("click", async () => {
 for (const [index, dot] of dots.entries()) dot.addEventListener("click", () => show(index, true));
 addEventListener("keydown", (event) => {
   const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-  const typing = event.target.matches?.("input, textarea, select");
-  if (!step || !trace || typing || event.altKey || event.ctrlKey || event.metaKey) return;
+  const { target } = event;
+  const typing = target.matches?.("input, textarea, select");
+  const scrolls = target.matches?.(".figure") && target.scrollWidth > target.clientWidth;
+  if (!step || !trace || typing || scrolls || event.altKey || event.ctrlKey || event.metaKey) return;
   event.preventDefault();
   show(at + step, true);
 });

@@ -16,6 +16,8 @@ import { Glass } from "./glass.js";
 import { Import } from "./import.js";
 import { MemoryLine } from "./memory_line.js";
 import { Models } from "./models.js";
+import { Opened } from "./opened.js";
+import { Prompts } from "./prompts.js";
 import { Retry } from "./retry.js";
 import { Scroll } from "./scroll.js";
 import { SettingsPanel } from "./settings_panel.js";
@@ -70,13 +72,16 @@ const sidebar = new Sidebar({
   changed: (session) => session.id === socket.session && changed(session),
   failed,
 });
+const opened = new Opened(() => socket.session, failed);
 const socket = new Socket({
   frame: apply,
   listed: (session) => sidebar.apply(session),
   error: refused,
+  inspected: (session) => opened.heard(session),
   counted: (frame) => gauge.apply(frame),
   connected: (is) => {
     status.connected(is);
+    opened.connected(is);
     if (is) count();
   },
 });
@@ -183,7 +188,7 @@ function showBusy() {
 
 function started(frame) {
   branching.started(frame.client_id);
-  if (document.activeElement === document.body) focusComposer();
+  if (document.activeElement === document.body) composer.focus();
   composer.setBusy(true);
   status.say(say("thinking"));
   const { session_id, title, message } = frame;
@@ -199,11 +204,6 @@ function started(frame) {
   history.replaceState(null, "", sessionPage(session_id));
   composer.renameDraft(session_id);
   attachments.renameDraft(session_id);
-}
-
-/** Not on a phone, where the keyboard would cover what the person came to read. */
-function focusComposer() {
-  if (matchMedia("(hover: hover)").matches) composer.area.focus();
 }
 
 function showTitle(title) {
@@ -268,6 +268,7 @@ byId("open-help").addEventListener("click", () => byId("help").showModal());
 listenForCopying(byId("scroll"));
 listenForSources(byId("scroll"), failed);
 listenForFiles(document, byId("drop"), composer.area, attachments);
+new Prompts(composer, failed);
 new Import(() => sidebar.refresh());
 new Share(() => socket.session);
 new Feedback(byId("scroll"), () => socket.session, { show: (it) => scroll.show(it), failed });
@@ -296,4 +297,4 @@ modelChosen();
 attachments.useDraft(state.session?.id ?? "new");
 composer.setBusy(Boolean(conversation.running));
 if (state.session) socket.follow(state.session.id, Number(conversation.root.dataset.after));
-focusComposer();
+composer.focus();

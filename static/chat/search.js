@@ -59,7 +59,7 @@ export class Search {
 
   #key(event) {
     if (event.isComposing) return;
-    const items = [...this.results.children];
+    const items = [...this.results.querySelectorAll("a")];
     const at = items.indexOf(this.#chosen);
     if (event.key === "Escape" && this.field.value) {
       this.field.value = "";
@@ -69,7 +69,7 @@ export class Search {
     } else if (event.key === "ArrowUp" && items.length) {
       this.#choose(items.at(at < 0 ? -1 : at - 1));
     } else if (event.key === "Enter" && items.length) {
-      (this.#chosen ?? items[0]).querySelector("a").click();
+      (this.#chosen ?? items[0]).click();
     } else {
       return;
     }
@@ -80,9 +80,9 @@ export class Search {
 
 function option(hit, index) {
   const item = byId("hit-template").content.firstElementChild.cloneNode(true);
-  item.id = `hit-${index}`;
-  const message = hit.message_id ? `?message=${hit.message_id}` : "";
-  item.querySelector("a").href = sessionPage(hit.session_id) + message;
+  const link = item.querySelector("a");
+  link.id = `hit-${index}`;
+  link.href = sessionPage(hit.session_id) + (hit.message_id ? `?message=${hit.message_id}` : "");
   item.querySelector(".day").textContent = periodName(new Date(hit.at));
   const name = item.querySelector(".name");
   const text = item.querySelector(".excerpt");

@@ -18,7 +18,8 @@ const UNNUMBERED = new Set([
 export class Socket {
   /**
    * handlers: frame(frame) for each new frame of the followed session, listed(session) for each
-   * session whose place in the list changed, counted(frame), error(frame), and connected(boolean).
+   * session whose place in the list changed, inspected(session) for each that somebody else may
+   * read now, counted(frame), error(frame), and connected(boolean).
    * `follow` says which session, from which event on.
    */
   constructor(handlers) {
@@ -87,6 +88,8 @@ export class Socket {
       this.handlers.connected(true);
     } else if (frame.type === "sessions.changed") {
       this.handlers.listed(frame.session);
+    } else if (frame.type === "session.inspected") {
+      this.handlers.inspected(frame.session_id);
     } else if (frame.type === "context.counted") {
       this.handlers.counted(frame);
     } else if (frame.type === "error") {

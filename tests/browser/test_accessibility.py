@@ -9,7 +9,7 @@ from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-unt
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser.asked import asked_once
-from tests.browser.conftest import Chat, Site
+from tests.browser.conftest import REFUSING, Chat, Site
 
 CODE = "Write a Python function that adds two numbers, as a code block."
 Asked = Callable[[BrowserContext], str]
@@ -70,6 +70,14 @@ def test_axe_finds_nothing(
     chat.screenshot(f"shared-{locale}")
 
 
+def test_axe_finds_nothing_on_pages_beside_the_chat(context: BrowserContext, site: Site) -> None:
+    page = context.new_page()
+    for path in ("/my-data/", "/nothing/"):
+        REFUSING.add(f"{site.url}/nothing/")
+        page.goto(site.url + path)
+        check(page, path)
+
+
 def test_the_axe_check_can_fail(context: BrowserContext, site: Site) -> None:
     chat = Chat.open(context, site)
     chat.page.evaluate("document.getElementById('text').labels[0].remove()")
@@ -88,6 +96,7 @@ def test_every_shortcut_of_the_help_works(
     assert [" ".join(each.split()) for each in listed] == [
         "Enter",
         "Shift Enter",
+        "/",
         "Esc",
         "Ctrl Shift Enter",
         "Ctrl Shift O",
@@ -117,3 +126,44 @@ def test_every_shortcut_of_the_help_works(
     chat.wait_end("STOPPED")
     keys.press("Control+Shift+o")
     expect(chat.page).to_have_url(f"{site.url}/")
+
+
+MOVING = """() => [...document.querySelectorAll("body *")].filter(element =>
+    [null, "::before", "::after"].some(part => {
+        const { transitionDuration, animationDuration } = getComputedStyle(element, part);
+        const all = `${transitionDuration}, ${animationDuration}`.split(", ");
+        return all.some(each => parseFloat(each) > 0.001);
+    })).length"""
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_who_asks_for_less_motion_gets_none(
+    new_context: Callable[..., BrowserContext], site: Site, asks: bool
+) -> None:
+    motion = "reduce" if asks else "no-preference"
+    chat = Chat.open(new_context(reduced_motion=motion), site)
+    assert (chat.page.evaluate(MOVING) == 0) == asks
+
+
+HEARD = """() => {
+    window.heard = [];
+    const live = "[aria-live]:not([aria-live=off]), [role=status], [role=alert]";
+    const said = ({ target }) => (target.closest?.(live) ?? target.parentElement)?.innerText;
+    const changed = new MutationObserver(records => window.heard.push(...records.map(said)));
+    for (const region of document.querySelectorAll(live))
+        changed.observe(region, { childList: true, characterData: true, subtree: true });
+}"""
+
+
+def test_a_screen_reader_hears_how_it_goes_and_not_each_token(chat: Chat) -> None:
+    expect(chat.page.locator("#conversation")).to_have_attribute("aria-live", "off")
+    chat.page.evaluate(HEARD)
+    chat.send("What is the capital of France?")
+    chat.wait_end()
+    expect(chat.page.locator("#announcer")).to_have_text("The answer is finished.")
+    heard = [each for each in chat.page.evaluate("window.heard") if each]
+    assert "Thinking…" in heard
+    assert "The answer is finished." in heard
+    first = chat.raw.split()[0:3]
+    assert not [each for each in heard if " ".join(first) in each]
+    assert chat.answer.evaluate("element => element.closest('[aria-live]').id") == "conversation"

@@ -15,6 +15,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.account_people import PASSWORD, code_for
 from tests.browser.conftest import OUTPUT, Chat, Site
+from tests.browser.test_accessibility import check
 from tests.browser.test_layout import LOW_CONTRAST, overflow
 from tests.server_process import ServerProcess
 
@@ -78,6 +79,7 @@ def prove(page: Page) -> None:
 
 def look(page: Page, name: str) -> None:
     """It fits and can be read, in both colours; a picture for a person to look at."""
+    check(page, name)
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         assert overflow(page) == 0

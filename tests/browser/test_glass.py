@@ -8,6 +8,7 @@ from collections.abc import Callable
 from playwright.sync_api import BrowserContext, Locator, expect
 
 from tests.browser.conftest import Chat, Site
+from tests.browser.test_accessibility import check
 
 QUESTION = "What is the capital of France?"
 PERCENT = re.compile(r"\d\s?%")
@@ -39,6 +40,7 @@ def test_tokens_are_looked_at_by_keyboard_and_marked(chat: Chat) -> None:
     expect(odds.locator(".raw")).to_have_text(PERCENT)
     expect(odds.locator(".entropy")).to_contain_text("bits")
     expect(odds.locator(".changed")).to_be_hidden()
+    check(chat.page, "glass-odds")
     chat.screenshot("glass-odds")
     chat.page.keyboard.press("Escape")
     expect(odds).to_be_hidden()
@@ -83,5 +85,6 @@ def test_the_glass_box_on_a_phone(new_context: Callable[..., BrowserContext], si
     tokens, odds = answered(chat)
     tokens.nth(2).tap()
     expect(odds.locator("li")).to_have_count(10)
+    check(chat.page, "glass-phone")
     chat.screenshot("glass-phone")
     assert chat.page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -64,7 +64,7 @@ def session_path(site: Site) -> Callable[[BrowserContext], str]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 768, 1280, 2560])
+@pytest.mark.parametrize("width", [390, 768, 1280, 3840])
 def test_it_fits_and_can_be_read(
     new_context: Callable[..., BrowserContext],
     site: Site,

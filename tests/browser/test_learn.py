@@ -9,6 +9,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from chat.learn.steps import STEPS
 from tests.browser.conftest import OUTPUT, Site
+from tests.browser.test_accessibility import check
 
 NAMES = [step.name for step in STEPS]
 
@@ -67,5 +68,6 @@ def test_the_steps_on_a_phone(new_context: Callable[..., BrowserContext], site: 
     for name in ("tokens", "rope", "attention", "draw"):
         page.locator(f'[data-to="{name}"]').tap()
         expect(page.locator(".step:visible")).to_have_attribute("data-step", name)
+        check(page, name)
         page.screenshot(path=OUTPUT / f"learn-phone-{name}.png", full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390

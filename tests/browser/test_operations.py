@@ -41,6 +41,7 @@ def test_an_operator_runs_the_site(context: BrowserContext, site: Site) -> None:
     expect(row.locator("[data-is=state]")).to_have_text(re.compile("in memory"))
     page.screenshot(path=OUTPUT / "operations-models.png")
     change_a_setting(page)
+    keep_a_prompt(page)
     read_after_saying_why(page, chat)
 
 
@@ -57,8 +58,22 @@ def change_a_setting(page: Page) -> None:
     page.screenshot(path=OUTPUT / "operations-settings.png")
 
 
+def keep_a_prompt(page: Page) -> None:
+    """For everybody, changed once, and given back."""
+    page.get_by_role("link", name="Prompts of the site").click()
+    page.locator('a[href$="/savedprompt/add/"]').first.click()
+    page.get_by_label("Name").fill("Sum up")
+    for text in ("In three sentences:", "In one sentence:"):
+        page.get_by_label("Text", exact=False).first.fill(text)
+        page.get_by_role("button", name="Save and continue editing").click()
+    page.get_by_label("Go back to version").select_option("1")
+    page.get_by_role("button", name="Save and continue editing").click()
+    expect(page.get_by_label("Text", exact=False).first).to_have_value("In three sentences:")
+    page.screenshot(path=OUTPUT / "operations-prompt.png", full_page=True)
+
+
 def read_after_saying_why(page: Page, chat: Chat) -> None:
-    """And its owner sees it."""
+    """And its owner sees it, on the page that is open."""
     name = chat.page.url.rstrip("/").rpartition("/")[2]
     page.goto(f"{chat.site.url}/admin/conversations/{name}/")
     page.get_by_label("Reason").fill("A fault in this answer")
@@ -68,6 +83,9 @@ def read_after_saying_why(page: Page, chat: Chat) -> None:
     page.emulate_media(color_scheme="light")
     page.screenshot(path=OUTPUT / "conversation-read.png")
     chat.page.bring_to_front()
+    expect(chat.page.locator("#opened")).to_contain_text("A fault in this answer")
+    expect(chat.page.get_by_role("alert")).to_contain_text("Read by opal")
+    chat.page.screenshot(path=OUTPUT / "conversation-told.png")
     chat.page.reload()
     expect(chat.page.locator("#opened")).to_contain_text("A fault in this answer")
     chat.page.screenshot(path=OUTPUT / "conversation-opened.png")

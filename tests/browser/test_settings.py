@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from tests.browser.conftest import OUTPUT, REFUSING, Chat, Site
+from tests.browser.test_accessibility import check
 from tests.browser.test_layout import LOW_CONTRAST, overflow
 from tests.session_rows import connected
 
@@ -119,6 +120,7 @@ def give_back_versions(page: Page) -> None:
     earlier = page.locator("#presets ol li")
     expect(earlier).to_have_count(2)
     expect(earlier.last).to_contain_text("temperature: 0.3")
+    check(page, "preset-versions")
     page.screenshot(path=OUTPUT / "preset-versions.png")
     earlier.last.get_by_role("button", name="Restore").click()
     expect(page.get_by_text("“Terse” is what it was in version 1.")).to_be_visible()
@@ -159,6 +161,7 @@ def test_it_can_be_read_and_says_where_the_memory_begins(
     assert overflow(page) == 0
     sheet = "sheet => sheet.scrollWidth - sheet.clientWidth"
     assert page.locator("#settings .body").evaluate(sheet) == 0
+    check(chat.page, "settings")
     chat.screenshot(f"settings-{language}")
     page.locator("#settings [value=slide]").check()
     page.locator("#set-max_tokens").fill("8")
@@ -175,6 +178,7 @@ def test_it_can_be_read_and_says_where_the_memory_begins(
     assert tokens(page, "message") > 7000
     assert page.evaluate(LOW_CONTRAST) == []
     assert overflow(page) == 0
+    check(chat.page, "gauge")
     chat.screenshot(f"gauge-{language}")
     chat.text.fill("")
     expect(page.locator(".memory-line")).to_have_count(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from playwright.sync_api import Locator, expect
 
 from tests.browser.conftest import Chat
+from tests.browser.test_accessibility import check
 from tests.browser.test_layout import overflow
 from tests.browser.wire import WIRES
 
@@ -68,6 +69,7 @@ def test_what_is_written_is_changed_and_goes_on_from_there(chat: Chat) -> None:
     expect(person.locator(".edit")).to_have_css("opacity", "1")
     chat.screenshot("story-hover")
     person.locator(".edit").click()
+    check(chat.page, "story-edit")
     chat.screenshot("story-edit")
     page.keyboard.press("Escape")
     assert chat.raw == second

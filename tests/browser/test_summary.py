@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser.conftest import Chat, Site
+from tests.browser.test_accessibility import check
 from tests.browser.test_layout import LOW_CONTRAST, overflow
 from tests.browser.wire import WIRES
 from tests.server_process import ServerProcess
@@ -83,6 +84,7 @@ def test_it_is_told_shown_at_the_line_and_counted(
     assert int(page.locator("[data-part=summary] dd").inner_text()) > 5
     assert page.evaluate(LOW_CONTRAST) == []
     assert overflow(page) == 0
+    check(chat.page, "summary")
     chat.screenshot(f"summary-{language}")
     chat.reload()
     expect(line.locator("p")).to_have_text(text)

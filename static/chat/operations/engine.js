@@ -1,5 +1,6 @@
 // The engine's page: asks what it does every two seconds, and shows it. It waits while nobody looks.
 
+import { drawMap } from "./block_map.js";
 import { draw } from "./chart.js";
 import { bytes, duration, number, post } from "./common.js";
 import { put, rows } from "./rows.js";
@@ -45,10 +46,7 @@ function fillModel(row, model) {
   put(row, "weights", model.weights ? bytes(model.weights) : bytes(model.size));
   put(row, "cache", model.cache ? bytes(model.cache) : "–");
   put(row, "blocks", total ? [used, cached, free].map(number).join(" · ") : "–");
-  const [a, b, c] = row.querySelector(".ops-bar").children;
-  for (const [part, count] of [[a, used], [b, cached], [c, free]]) {
-    part.style.inlineSize = total ? `${(100 * count) / total}%` : "0";
-  }
+  drawMap(row.querySelector(".ops-map"), model.map);
   const stays = model.stays_s === null ? words.forever : duration(model.stays_s, words);
   put(row, "stays", model.in_use ? words.inUse : model.state === "ready" ? stays : "–");
 }
