@@ -16,14 +16,14 @@ from django.utils.translation import gettext as _
 from chat import engine, live_settings, prompt_selectors, sampling, selectors, services
 from chat.context.reading import Asked, Reading, read, same_tokens
 from chat.context.summary_task import SummaryTask, with_task
-from chat.errors import InvalidRequest, ModelChanged
+from chat.errors import InvalidRequest, ModelChanged, check_unicode
 from chat.files.attach import shown_with
 from chat.files.services import Shown
 from chat.prompt_selectors import ContinueContext, PromptContext
 from chat.prompting import Message, continue_prompt
 from chat.session_settings.presets import default_settings
 from chat.session_settings.values import checked, merged, system_prompt, when_full
-from chat.submission import Regeneration, Submission
+from chat.submission import Regeneration, Submission, check_kept
 from chat.turn_records import StartedTurn, TurnPlan
 from inference.errors import ContextLengthExceeded
 from inference.types import GenerateRequest, SamplingParams
@@ -55,6 +55,7 @@ class Begun:
 def begin_turn(run: Run, *, owner_id: uuid.UUID, submission: Submission) -> Begun:
     """Raises ChatError, EngineError; nothing is written then."""
     if submission.client_id:
+        check_unicode("client_id", submission.client_id)
         known = selectors.turn_of_client_id(owner_id=owner_id, client_id=submission.client_id)
         if known:
             return Begun(*known)
@@ -179,11 +180,14 @@ def plan_of(
     context: Mapping[str, Any],
     shown: Shown | None = None,
 ) -> TurnPlan:
+    told = sampling.as_json(params)
+    for name, value in told.items():
+        check_kept(name, value)
     room = max(1, run.codec.context_length - len(ids))
     return TurnPlan(
         model=model,
         prompt_ids=ids,
-        sampling=sampling.as_json(params),
+        sampling=told,
         fingerprint=engine.fingerprint(run.codec),
         process=run.process,
         request_id=run.request_id,

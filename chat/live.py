@@ -115,11 +115,12 @@ class LiveTurn:
         while the tokens so far make no text; those tokens go into the next event."""
         self.token_ids += delta.token_ids
         self.token_offsets += delta.offsets
-        if not delta.text:
+        said = delta.text.replace("\0", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL keeps none
+        if not said:
             return None
         offset, is_first = len(self.text), self.first_text_at is None
         self._delta_offsets.append(offset)
-        self.text += delta.text
+        self.text += said
         self.seq += 1
         first, self._logged_tokens = self._logged_tokens, len(self.token_ids)
         self._waiting = None
@@ -130,7 +131,7 @@ class LiveTurn:
         else:
             self._notify()
         payload = f'{{"message_id":"{self._ids["message_id"]}","offset":{offset},'
-        payload += f'"text":{quoted(delta.text)},"ids":{self.token_ids[first:]},'
+        payload += f'"text":{quoted(said)},"ids":{self.token_ids[first:]},'
         return payload + f'"offsets":{self.token_offsets[first:]}}}'
 
     def end(self, payload: dict[str, Any], seq: int) -> None:

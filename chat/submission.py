@@ -55,6 +55,19 @@ def check_text(text: str, *, with_files: bool = False) -> None:
     check_unicode("input", text)
 
 
+def check_kept(name: str, value: Any) -> None:
+    """All texts in something that is kept as JSON. Raises InvalidRequest."""
+    if isinstance(value, str):
+        check_unicode(name, value)
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            check_kept(name, key)
+            check_kept(name, each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            check_kept(name, each)
+
+
 def check_length(text: str) -> None:
     """Raises InputTooLong."""
     if len(text) > MAX_TEXT:

@@ -17,11 +17,11 @@ from django.utils.translation import gettext as _
 
 from chat import engine
 from chat.context.reading import Asked, read
-from chat.errors import InvalidRequest
+from chat.errors import InvalidRequest, check_unicode
 from chat.prompt_selectors import PromptContext, prompt_context
 from chat.prompting import first_prompt
 from chat.session_settings.values import system_prompt, when_full
-from chat.submission import Submission
+from chat.submission import Submission, check_kept
 from chat.v1.stored import session_of
 
 
@@ -53,7 +53,8 @@ def submission_of(call: Call, *, owner_id: uuid.UUID) -> Submission:
     if not said or said[-1]["role"] != "user":
         raise InvalidRequest(_("The last message of the input must be a user's."), param="input")
     for name, text in _texts(call, said):
-        _check_kept(name, text)
+        check_unicode(name, text)
+    check_kept("text.format", call.told_again()["text"])
     *history, last = said
     return Submission(
         text=last["content"],
@@ -110,10 +111,3 @@ def _texts(call: Call, said: Sequence[Mapping[str, Any]]) -> list[tuple[str, str
     named = [("input", each["content"]) for each in said]
     named += [(name, again[name]) for name in ("instructions", "user") if again[name]]
     return named + [("metadata", text) for pair in again["metadata"].items() for text in pair]
-
-
-def _check_kept(name: str, text: str) -> None:
-    """Raises InvalidRequest for what a database does not take."""
-    if "\x00" in text:
-        words = _("%(name)s must not have the character U+0000 in it.") % {"name": name}
-        raise InvalidRequest(words, param=name)
