@@ -61,11 +61,10 @@ def begin_turn(run: Run, *, owner_id: uuid.UUID, submission: Submission) -> Begu
             return Begun(*known)
     context = _context(owner_id, submission)
     how, params = _asked(run, submission, context)
-    system = "\n\n".join(filter(None, [submission.system, how.system_prompt]))
-    how = replace(how, system_prompt=system)
+    how = _worded(how, submission)
     shown = shown_with(how, owner_id=owner_id, submission=submission, context=context)
     said = shown.prompt_text if shown else submission.text
-    new = [*submission.history, {"role": "user", "content": said}]
+    new = submission.spoken or [*submission.history, {"role": "user", "content": said}]
     reading, task = _read(how, context, [*context.messages, *new])
     plan = _planned(
         plan_of(run, submission.model, reading.ids, params, reading.record, shown), task
@@ -81,7 +80,8 @@ def begin_turn(run: Run, *, owner_id: uuid.UUID, submission: Submission) -> Begu
         settings=dict(context.settings),
         history=submission.history,
     )
-    return replace(begun(owner_id, started, plan, params, None), summary=task)
+    made = begun(owner_id, started, plan, params, None, logprobs=submission.logprobs)
+    return replace(made, summary=task)
 
 
 def regenerate_turn(run: Run, *, owner_id: uuid.UUID, regeneration: Regeneration) -> Begun:
@@ -156,6 +156,15 @@ def _asked(
     return how, params
 
 
+def _worded(how: Asked, submission: Submission) -> Asked:
+    """With what is said to the model for this turn alone."""
+    system = "\n\n".join(filter(None, [submission.system, how.system_prompt]))
+    how, wording = replace(how, system_prompt=system), submission.wording
+    if wording is None:
+        return how
+    return replace(how, codec=wording.codec, tools=wording.mark, opening=wording.opening)
+
+
 def _read(
     how: Asked, context: PromptContext, messages: list[Message]
 ) -> tuple[Reading, SummaryTask | None]:
@@ -203,6 +212,8 @@ def begun(
     plan: TurnPlan,
     params: SamplingParams,
     answer_start: int | None,
+    *,
+    logprobs: int | None = None,
 ) -> Begun:
     assert started.charge is not None
     params = replace(params, **started.charge.sampling)
@@ -212,6 +223,7 @@ def begun(
         prompt_ids=tuple(plan.prompt_ids),
         sampling=params,
         answer_start=answer_start,
+        logprobs=logprobs,
         tenant=str(owner_id),
         deadline_s=live_settings.value("TINYLLM_DEADLINE_S") or None,
         session=str(started.session_id),

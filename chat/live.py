@@ -21,7 +21,16 @@ from chat.pulse import Pulse
 from chat.readers import Readers
 from chat.tracing.recorder import mark
 from chat.turn_records import StartedTurn
-from inference.types import Began, Delta, Finished, GenerateRequest, Loading, Queued, Waiting
+from inference.types import (
+    Began,
+    Delta,
+    Finished,
+    GenerateRequest,
+    Loading,
+    Queued,
+    TokenLogprobs,
+    Waiting,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +67,7 @@ class LiveTurn:
         self.seq = started.seq
         self.token_ids: list[int] = []
         self.token_offsets: list[int] = []
+        self.logprobs: list[TokenLogprobs] = []
         self.began: Began | None = None
         self.finished: Finished | None = None
         self.shown: str | None = None
@@ -115,6 +125,7 @@ class LiveTurn:
         while the tokens so far make no text; those tokens go into the next event."""
         self.token_ids += delta.token_ids
         self.token_offsets += delta.offsets
+        self.logprobs += delta.logprobs
         said = delta.text.replace("\0", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL keeps none
         if not said:
             return None

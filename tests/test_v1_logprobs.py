@@ -7,6 +7,7 @@ from typing import Any
 
 import openai.types as known
 import pytest
+from django.test import AsyncClient
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from chat.database import in_database
@@ -157,14 +158,19 @@ async def test_prompt_logprobs_are_vllms(site: FakeEngine) -> None:
     }
 
 
-async def test_a_responses(site: FakeEngine) -> None:
+@pytest.mark.parametrize("store", [True, False])
+async def test_a_responses(site: FakeEngine, store: bool) -> None:
     told_of = ["message.output_text.logprobs"]
-    asked: dict[str, Any] = {"model": "chat", "input": "Hello", "include": told_of}
-    assert error_of(await post("responses", asked), 400)["param"] == "include"  # not kept
-    asked["store"] = False
+    asked: dict[str, Any] = {"model": "chat", "input": "Hello", "include": told_of, "store": store}
     body = (await post("responses", asked)).json()
     assert letters(body["output"][0]["content"][0]["logprobs"]) == "You said: Hello<|im_end|>"
     assert body["top_logprobs"] == 0
+    if store:  # told once
+        again = (await AsyncClient().get(f"/v1/responses/{body['id']}")).json()
+        assert again["output"][0]["content"][0] == {
+            **body["output"][0]["content"][0],
+            "logprobs": [],
+        }
     answer = await post("responses", {**asked, "top_logprobs": 2, "stream": True})
     text = b"".join([part async for part in answer.streaming_content]).decode()
     told = [json.loads(frame.partition("\ndata: ")[2]) for frame in text.split("\n\n")[:-1]]

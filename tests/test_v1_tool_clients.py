@@ -119,6 +119,71 @@ def test_a_call_whole_and_streamed_is_the_same(client: openai.OpenAI) -> None:
     assert free.choices[0].finish_reason == "length"
 
 
+RESPONSE: Any = {
+    "model": "tiny", "max_output_tokens": 100, "temperature": 0, "tool_choice": "required",
+    "tools": [{"type": "function", **tool["function"]} for tool in TOOLS],
+}  # fmt: skip
+
+
+def test_a_function_on_responses_whole_and_streamed(client: openai.OpenAI) -> None:
+    first = client.responses.create(input="Hello", **RESPONSE)
+    (call,) = first.output
+    assert call.type == "function_call"
+    assert call.name in ("one", "two")
+    assert 0 <= json.loads(call.arguments)["a"] <= 9
+
+    for store in (True, False):
+        with client.responses.stream(input="Hello", store=store, **RESPONSE) as stream:
+            kinds = {event.type for event in stream}
+            final = stream.get_final_response()
+        assert {
+            "response.function_call_arguments.delta",
+            "response.function_call_arguments.done",
+        } <= kinds
+        (again,) = final.output
+        assert again.type == "function_call"
+        assert (again.name, again.arguments) == (call.name, call.arguments)
+
+    assert client.responses.retrieve(first.id).output == first.output
+
+
+def test_what_a_function_gave_is_the_next_input(client: openai.OpenAI) -> None:
+    first = client.responses.create(input="Hello", **RESPONSE)
+    (call,) = first.output
+    assert call.type == "function_call"
+    result: Any = {"type": "function_call_output", "call_id": call.call_id, "output": "7"}
+    named: Any = {"type": "function", "name": "two"}
+    second = client.responses.create(
+        input=[result], previous_response_id=first.id, **{**RESPONSE, "tool_choice": named}
+    )
+    assert [(each.type, each.name) for each in second.output if each.type == "function_call"] == [
+        ("function_call", "two")
+    ]
+    (item,) = client.responses.input_items.list(second.id).data
+    assert item.type == "function_call_output"
+    assert (item.call_id, item.output) == (call.call_id, "7")
+    assert second.usage
+    assert second.usage.input_tokens_details.cached_tokens > 0
+
+    conversation: Any = [{"role": "user", "content": "Hello"}, *first.output, result]
+    free = client.responses.create(
+        input=conversation, **{**RESPONSE, "tool_choice": "auto", "max_output_tokens": 9}
+    )
+    assert free.status == "incomplete"
+
+
+def test_log_probabilities_of_a_response_that_is_kept(client: openai.OpenAI) -> None:
+    told = client.responses.create(
+        model="tiny", input="Hello", include=["message.output_text.logprobs"], max_output_tokens=9
+    )
+    (message,) = told.output
+    assert message.type == "message"
+    (part,) = message.content
+    assert part.type == "output_text"
+    assert part.logprobs
+    assert len(part.logprobs) == 9
+
+
 def test_anthropics_client_has_calls_too(server: ServerProcess) -> None:
     own = TOOLS[0]["function"]
     tool = {"name": "one", "description": "x", "input_schema": own["parameters"]}

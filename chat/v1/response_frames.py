@@ -4,18 +4,20 @@ by."""
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import chain, count
 from typing import Any
 
 from chat import engine
 from chat.v1.errors import envelope, on_the_wire
 from chat.v1.logprobs import of_chat
 from chat.v1.replies import Answer
+from chat.v1.response_output import Output
 from chat.v1.running import Said
 from chat.v1.sse import PING, Frames, frame
+from chat.v1.tool_reading import Plain, Reader
 from inference.types import Delta, TokenLogprobs
 
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
@@ -37,12 +39,14 @@ class Head:
 
 
 class ResponseShape:
-    """codec: of the model, where log probabilities are told."""
+    """codec: of the model, where log probabilities are told. reader: of the calls in an answer."""
 
-    def __init__(self, head: Head, codec: engine.PromptCodec | None = None) -> None:
+    def __init__(
+        self, head: Head, codec: engine.PromptCodec | None = None, reader: Reader | None = None
+    ) -> None:
         self._head, self._codec = head, codec
         self._numbers = count()
-        self.place = {"item_id": f"msg_{head.name}", "output_index": 0, "content_index": 0}
+        self.output = Output(head.name, reader or Plain())
 
     def event(self, kind: str, **fields: Any) -> bytes:
         return frame({"type": kind, "sequence_number": next(self._numbers), **fields}, kind)
@@ -53,10 +57,27 @@ class ResponseShape:
         short = {name: told[name] for name in ("code", "message", "param")}
         return self.event("error", **short, error=told)
 
+    def take(self, text: str, logprobs: Sequence[TokenLogprobs]) -> Iterator[bytes]:
+        for kind, fields in self.output.take(text, self._told(logprobs)):
+            yield self.event(f"response.{kind}", **fields)
+
+    def end(self, answer: Answer) -> Iterator[bytes]:
+        for kind, fields in self.output.end(status_of(answer)):
+            yield self.event(f"response.{kind}", **fields)
+
+    def whole(self, answer: Answer, error: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The response of an answer of which nothing was taken yet. error: why it failed."""
+        told = self._told(answer.logprobs)
+        for _event in chain(
+            self.output.take(answer.text, told), self.output.end(status_of(answer))
+        ):
+            pass
+        return self.response(answer, error)
+
     def response(
         self, answer: Answer | None, error: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """answer: when it is over. error: why it failed."""
+        """answer: when it is over and was taken."""
         head = self._head
         reason = _INCOMPLETE.get(answer.finish_reason) if answer else None
         return {
@@ -67,30 +88,18 @@ class ResponseShape:
             "error": {"code": "server_error", "message": error["message"]} if error else None,
             "incomplete_details": {"reason": reason} if reason else None,
             "model": head.model,
-            "output": [self.item(answer)] if answer else [],
-            "parallel_tool_calls": False,
+            "output": self.output.items if answer else [],
             "previous_response_id": head.previous,
             "reasoning": {"effort": None, "summary": None},
             "store": head.store,
             "temperature": head.params["temperature"],
-            "tool_choice": "auto",
-            "tools": [],
             "top_p": head.params["top_p"],
             "truncation": "disabled",
             "usage": self._usage(answer) if answer else None,
             **head.told_again,
         }
 
-    def item(self, answer: Answer | None) -> dict[str, Any]:
-        content = [self.part(answer)] if answer else []
-        name = {"type": "message", "id": self.place["item_id"], "status": status_of(answer)}
-        return {**name, "role": "assistant", "content": content}
-
-    def part(self, answer: Answer) -> dict[str, Any]:
-        told = self.told(answer.logprobs)
-        return {"type": "output_text", "text": answer.text, "annotations": [], "logprobs": told}
-
-    def told(self, logprobs: Sequence[TokenLogprobs]) -> list[dict[str, Any]]:
+    def _told(self, logprobs: Sequence[TokenLogprobs]) -> list[dict[str, Any]]:
         return of_chat(self._codec, logprobs) if self._codec else []
 
     def _usage(self, answer: Answer) -> dict[str, Any]:
@@ -98,7 +107,7 @@ class ResponseShape:
         cached = answer.finished.cached_tokens if answer.finished else 0
         return {
             "input_tokens": read,
-            "input_tokens_details": {"cached_tokens": cached},
+            "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": 0},
             "output_tokens": answer.tokens,
             "output_tokens_details": {"reasoning_tokens": 0},
             "total_tokens": read + answer.tokens,
@@ -109,8 +118,6 @@ async def events(said: AsyncGenerator[Said, None], shape: ResponseShape) -> Fram
     answer = Answer()
     yield shape.event("response.created", response=shape.response(None))
     yield shape.event("response.in_progress", response=shape.response(None))
-    yield shape.event("response.output_item.added", output_index=0, item=shape.item(None))
-    yield shape.event("response.content_part.added", **shape.place, part=shape.part(answer))
     async with aclosing(said):
         async for each in said:
             if each is None:
@@ -118,14 +125,10 @@ async def events(said: AsyncGenerator[Said, None], shape: ResponseShape) -> Fram
                 continue
             event = each[1]
             text = answer.take(event)
-            told = shape.told(event.logprobs) if isinstance(event, Delta) else []
-            if text or told:
-                kind = "response.output_text.delta"
-                yield shape.event(kind, **shape.place, delta=text, logprobs=told)
-    text, told = answer.text, shape.told(answer.logprobs)
-    yield shape.event("response.output_text.done", **shape.place, text=text, logprobs=told)
-    yield shape.event("response.content_part.done", **shape.place, part=shape.part(answer))
-    yield shape.event("response.output_item.done", output_index=0, item=shape.item(answer))
+            for made in shape.take(text, event.logprobs if isinstance(event, Delta) else ()):
+                yield made
+    for made in shape.end(answer):
+        yield made
     kind = "completed" if status_of(answer) == "completed" else "incomplete"
     yield shape.event(f"response.{kind}", response=shape.response(answer))
 

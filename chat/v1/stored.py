@@ -5,24 +5,35 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import transaction
 from django.utils.translation import gettext as _
 
+from chat import engine
 from chat.branches import branch
 from chat.errors import ChatError, TurnInProgress
 from chat.models import Generation, Message, Session, sessions_of
 from chat.v1.replies import Answer
 from chat.v1.response_frames import Head, ResponseShape
-from inference.types import Finished, Timings
+from chat.v1.tool_reading import reader_again
+from inference.types import Finished, Timings, TokenLogprobs
 
 PREFIX = "resp_"
-TOLD_AGAIN = ("instructions", "max_output_tokens", "user", "metadata", "text")
-"""What a response repeats of its request, which the generation keeps."""
-NOTHING: dict[str, Any] = {"metadata": {}, "text": {"format": {"type": "text"}}}
-"""Of an answer that a page asked for."""
+TOLD_AGAIN: dict[str, Any] = {
+    "instructions": None,
+    "max_output_tokens": None,
+    "user": None,
+    "metadata": {},
+    "text": {"format": {"type": "text"}},
+    "top_logprobs": 0,
+    "tools": [],
+    "tool_choice": "auto",
+    "parallel_tool_calls": True,
+}
+"""What a response repeats of its request, which the generation keeps, and what it says where nobody
+asked for that."""
 
 
 class ResponseNotFound(ChatError):
@@ -59,17 +70,30 @@ class Stored:
             input_tokens=its.prompt_tokens,
             previous=name_of(self.previous) if self.previous else None,
             store=True,
-            told_again={name: (its.request or NOTHING).get(name) for name in TOLD_AGAIN},
+            told_again={name: self._asked.get(name, value) for name, value in TOLD_AGAIN.items()},
         )
 
-    def response(self) -> dict[str, Any]:
-        shape, its = ResponseShape(self.head), self.generation
+    @property
+    def _asked(self) -> dict[str, Any]:
+        return self.generation.request or {}
+
+    def shape(self, codec: engine.PromptCodec | None = None) -> ResponseShape:
+        return ResponseShape(self.head, codec, reader_again(self._asked.get("reading")))
+
+    def response(
+        self, codec: engine.PromptCodec | None = None, logprobs: Sequence[TokenLogprobs] = ()
+    ) -> dict[str, Any]:
+        """codec and logprobs: of its tokens, which are told once and not kept."""
+        shape, its = self.shape(codec), self.generation
         if its.status == Generation.Status.RUNNING:
             return shape.response(None)
-        return shape.response(self._answer(), its.error)
+        return shape.whole(replace(self._answer(), logprobs=list(logprobs)), its.error)
 
     def items(self) -> list[dict[str, Any]]:
         """The inputs as OpenAI's clients read them."""
+        if given := self._asked.get("input"):
+            name = self.message.id.hex
+            return [_item(each, f"{name}_{at}") for at, each in enumerate(given)]
         return [
             {
                 "type": "message",
@@ -101,6 +125,16 @@ class Stored:
         refused = its.finish_reason == "content_filter"
         said, length = self.message.content, its.output_tokens
         return Answer(said, length, finished=finished, refused=refused)
+
+
+def _item(given: dict[str, Any], name: str) -> dict[str, Any]:
+    """A call or what it gave has a prefix of its own; the text of a message is in parts."""
+    kind = {"function_call": "fc", "function_call_output": "fco"}.get(given["type"], "msg")
+    told = {"id": f"{kind}_{name}", "status": "completed", **given}
+    if isinstance(told.get("content"), str):
+        part = "output_text" if given.get("role") == "assistant" else "input_text"
+        told["content"] = [{"type": part, "text": told["content"]}]
+    return told
 
 
 def name_of(message_id: uuid.UUID) -> str:
