@@ -13,6 +13,7 @@ import openai
 import pytest
 from pydantic import BaseModel, Field
 
+from tests.plugin_projects import EXAMPLE, install_example
 from tests.server_process import ServerProcess
 
 pytestmark = pytest.mark.real_engine
@@ -56,6 +57,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         folder,
         TINYLLM_ENGINE_FACTORY="tests.served_engines.build_roomy",
         TINYLLM_MODELS_DIR=str(folder),
+        TINYLLM_TOOLS="letters",
+        PYTHONPATH=f"{EXAMPLE}:{install_example(folder / 'plugins')}",
     )
     yield made.migrate().start()
     made.end(signal.SIGKILL)
@@ -170,6 +173,28 @@ def test_what_a_function_gave_is_the_next_input(client: openai.OpenAI) -> None:
         input=conversation, **{**RESPONSE, "tool_choice": "auto", "max_output_tokens": 9}
     )
     assert free.status == "incomplete"
+
+
+def test_a_tool_that_the_site_runs(client: openai.OpenAI) -> None:
+    offered: Any = {
+        "type": "mcp", "server_label": "tinyllm", "allowed_tools": ["letters"],
+        "require_approval": "never",
+    }  # fmt: skip
+    asked: Any = {**RESPONSE, "input": "Hello", "tools": [offered], "max_output_tokens": 200}
+    whole = client.responses.create(**asked)
+    call = whole.output[0]
+    assert call.type == "mcp_call"
+    assert set(json.loads(call.arguments)) == {"word", "letter"}
+    assert call.output
+    assert "times in" in call.output
+    with client.responses.stream(**asked) as stream:
+        events: list[Any] = list(stream)
+    assert "response.mcp_call.completed" in {event.type for event in events}
+    final = events[-1].response  # its words mean nothing, so it may have no end
+    assert client.responses.retrieve(final.id).output == final.output
+    (first, *_) = final.output
+    assert first.type == "mcp_call"
+    assert first.output == call.output
 
 
 def test_log_probabilities_of_a_response_that_is_kept(client: openai.OpenAI) -> None:

@@ -4,11 +4,14 @@ these gave."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from django.utils.translation import gettext as _
+from pydantic import ValidationError
 
 from chat.errors import InvalidRequest
+from chat.site_tools.chosen import named
 from chat.v1.bodies import Body
 from chat.v1.errors import UnsupportedContent, UnsupportedField
 from chat.v1.messages import arguments_of, text_of
@@ -50,23 +53,71 @@ class NamedFunction(Body):
 Choice = Literal["none", "auto", "required"] | NamedFunction
 
 
-def tools_of(given: Sequence[dict[str, Any]]) -> tuple[list[Tool], list[str]]:
-    """The functions, and names of fields that nobody knows. Raises InvalidRequest,
-    UnsupportedField."""
-    tools, unknown = [], list[str]()
+class SiteToolsIn(Body):
+    """Tools that the site runs itself, in the words that OpenAI has for those that a server runs.
+    allowed_tools: None: all that there are."""
+
+    type: Literal["mcp"]
+    server_label: Literal["tinyllm"]
+    allowed_tools: list[Name] | None = None
+    require_approval: Literal["never"]
+
+    later: ClassVar[dict[str, tuple[Any, ...]]] = {
+        "server_url": (),
+        "connector_id": (),
+        "authorization": (),
+        "headers": ({},),
+    }
+
+
+_TOOL_KINDS: dict[Any, type[FunctionIn | SiteToolsIn]] = {
+    "function": FunctionIn,
+    "mcp": SiteToolsIn,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class GivenTools:
+    """site: the site runs them. unknown: names of fields that are ignored."""
+
+    tools: list[Tool]
+    site: bool
+    unknown: list[str]
+
+
+def tools_of(given: Sequence[dict[str, Any]]) -> GivenTools:
+    """Raises InvalidRequest, UnsupportedField."""
+    tools, kinds, unknown = list[Tool](), set[str](), list[str]()
     for index, each in enumerate(given):
         where = f"tools[{index}]"
-        if each.get("type") != "function":
+        kind = _TOOL_KINDS.get(each.get("type"))
+        if kind is None:
             raise UnsupportedField(f"{where}.type" if "type" in each else where)
-        try:
-            function = TypeAdapter(FunctionIn).validate_python(each)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            param = ".".join([where, *map(str, first["loc"])])
-            raise InvalidRequest(f"{param}: {first['msg']}", param=param) from None
-        tools.append(of_function(function))
-        unknown += function.unknown(f"{where}.")
-    return tools, unknown
+        tool = _validated(kind, each, where)
+        kinds.add(tool.type)
+        unknown += tool.unknown(f"{where}.")
+        if isinstance(tool, SiteToolsIn):
+            its = named(tool.allowed_tools, f"{where}.allowed_tools")
+            tools += [Tool(name, each.description, each.parameters) for name, each in its.items()]
+        else:
+            tools.append(of_function(tool))
+    if len(kinds) > 1:
+        raise InvalidRequest(
+            _("Tools of the site and functions of the caller's are not offered together."),
+            param="tools",
+        )
+    return GivenTools(tools, "mcp" in kinds, unknown)
+
+
+def _validated(
+    kind: type[FunctionIn | SiteToolsIn], given: dict[str, Any], where: str
+) -> FunctionIn | SiteToolsIn:
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        param = ".".join([where, *map(str, first["loc"])])
+        raise InvalidRequest(f"{param}: {first['msg']}", param=param) from None
 
 
 def messages_of(items: Sequence[Item]) -> list[Message]:

@@ -4,9 +4,10 @@ they grow by."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
+from chat.site_tools.kinds import Ran
 from chat.v1.tool_reading import Call, Part, Reader, Said
 
 Event = tuple[str, dict[str, Any]]
@@ -17,15 +18,44 @@ class Output:
     """The items of the response `name` so far. `take` and `end` give events, (kind, fields), of
     items that grow: each is to be written down before the next one is asked for."""
 
-    def __init__(self, name: str, reader: Reader, before: Iterable[dict[str, Any]] = ()) -> None:
-        """before: items that are there already and have ended."""
+    def __init__(
+        self,
+        name: str,
+        reader: Reader,
+        *,
+        site: Collection[str] = (),
+        before: Iterable[dict[str, Any]] = (),
+    ) -> None:
+        """site: names of tools that the site runs. before: items of earlier rounds."""
         self.items = list(before)
-        self._name, self._reader = name, reader
-        self._first, self._ended = len(self.items), True
+        self._name, self._site = name, site
+        self.next_round(reader)
+
+    def next_round(self, reader: Reader) -> None:
+        """Another answer of the model's follows, when all calls have run."""
+        self._reader, self._first, self._ended = reader, len(self.items), True
 
     @property
-    def calls(self) -> list[dict[str, Any]]:
-        return [item for item in self.items[self._first :] if item["type"] == "function_call"]
+    def waiting(self) -> list[dict[str, Any]]:
+        """Calls that the site has to run."""
+        return [item for item in self.items if item["type"] == "mcp_call" and _is_open(item)]
+
+    def ran(self, item: dict[str, Any], ran: Ran) -> Iterator[Event]:
+        """What the call `item` of `waiting` gave."""
+        at, text = self.items.index(item), {"type": "text", "text": ran.text}
+        error = {"type": "mcp_tool_execution_error", "content": [text]}
+        if ran.failed:
+            item.update(status="failed", error=error)
+        else:
+            item.update(status="completed", output=ran.text)
+        yield f"mcp_call.{item['status']}", {"item_id": item["id"], "output_index": at}
+        yield "output_item.done", {"output_index": at, "item": item}
+
+    def not_run(self) -> Iterator[Event]:
+        """What was called in the last round that there may be, or in an answer that was ended."""
+        for item in self.waiting:
+            item["status"] = "incomplete"
+            yield "output_item.done", {"output_index": self.items.index(item), "item": item}
 
     def take(self, text: str, logprobs: Logprobs = ()) -> Iterator[Event]:
         parts = self._reader.push(text) if text else []
@@ -49,7 +79,8 @@ class Output:
             yield from self._begin_call(part)
         else:
             self.items[-1]["arguments"] += part.text
-            yield "function_call_arguments.delta", {**self._at(), "delta": part.text}
+            kind = self.items[-1]["type"]
+            yield f"{kind}_arguments.delta", {**self._at(), "delta": part.text}
 
     def _say(self, text: str, logprobs: Logprobs) -> Iterator[Event]:
         if self._ended or self.items[-1]["type"] != "message":
@@ -62,19 +93,24 @@ class Output:
     def _begin_message(self) -> Iterator[Event]:
         yield from self._close()
         part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
-        yield from self._begin(f"msg_{self._name}", "message", role="assistant", content=[])
+        number = sum(item["type"] == "message" for item in self.items)
+        id = f"msg_{self._name}_{number}" if number else f"msg_{self._name}"
+        yield from self._begin(id, "message", role="assistant", content=[])
         self.items[-1]["content"].append(part)
         yield "content_part.added", {**self._in_text(), "part": part}
 
     def _begin_call(self, call: Call) -> Iterator[Event]:
         yield from self._close()
-        id = f"fc_{self._name}_{call.index}"
-        its = {"call_id": call_id(self._name, call.index), "name": call.name, "arguments": ""}
-        yield from self._begin(id, "function_call", **its)
+        number = sum(item["type"] != "message" for item in self.items)
+        its: dict[str, Any] = {"name": call.name, "arguments": ""}
+        if call.name in self._site:
+            its |= {"server_label": "tinyllm", "output": None, "error": None}
+            yield from self._begin(f"mcp_{self._name}_{number}", "mcp_call", **its)
+        else:
+            id = f"fc_{self._name}_{number}"
+            yield from self._begin(id, "function_call", call_id=call_id(id), **its)
 
     def _begin(self, id: str, kind: str, **fields: Any) -> Iterator[Event]:
-        taken = sum(item["id"].startswith(id) for item in self.items)
-        id = f"{id}_{taken}" if taken else id
         self._ended = False
         self.items.append({"type": kind, "id": id, "status": "in_progress", **fields})
         at = len(self.items) - 1
@@ -91,7 +127,10 @@ class Output:
             yield "content_part.done", {**self._in_text(), "part": part}
         else:
             told = {"name": item["name"], "arguments": item["arguments"]}
-            yield "function_call_arguments.done", {**self._at(), **told}
+            yield f"{item['type']}_arguments.done", {**self._at(), **told}
+        if item["type"] == "mcp_call":
+            yield "mcp_call.in_progress", self._at()
+            return
         item["status"] = status
         yield "output_item.done", {"output_index": len(self.items) - 1, "item": item}
 
@@ -102,7 +141,11 @@ class Output:
         return {**self._at(), "content_index": 0}
 
 
-def call_id(name: str, index: int) -> str:
+def call_id(item_id: str) -> str:
     """The same whenever a kept response is read. Nine letters and digits: what Mistral's templates
     insist on."""
-    return hashlib.sha256(f"{name}/{index}".encode()).hexdigest()[:9]
+    return hashlib.sha256(item_id.encode()).hexdigest()[:9]
+
+
+def _is_open(item: dict[str, Any]) -> bool:
+    return bool(item["status"] == "in_progress")

@@ -36,7 +36,6 @@ class Call(Protocol):
     """What is needed of a `ResponseRequest`."""
 
     model: str
-    input: Any
     instructions: str | None
     previous_response_id: str | None
     max_output_tokens: int | None
@@ -44,6 +43,9 @@ class Call(Protocol):
     @property
     def logprobs(self) -> int | None: ...
     def said(self) -> list[Message]: ...
+    def items(self) -> list[dict[str, Any]]: ...
+    @property
+    def runs_tools(self) -> bool: ...
     def offer(self) -> Offer | None: ...
     def sampling(self) -> dict[str, Any]: ...
     def told_again(self) -> dict[str, Any]: ...
@@ -94,10 +96,8 @@ def submission_of(call: Call, told: Told, *, owner_id: uuid.UUID) -> Submission:
             _("The input must end with a user's message or the output of a function."),
             param="input",
         )
-    again = {**call.told_again(), "reading": told.reading}
+    again = _request(call, told)
     kept = in_words(said, ()) if told.wording else said
-    if told.wording and not isinstance(call.input, str):
-        again["input"] = [item.told() for item in call.input]
     _check(kept, again)
     *history, last = kept
     constraint = insisted(SamplingParams(), told.offer, told.codec).constraint
@@ -117,6 +117,16 @@ def submission_of(call: Call, told: Told, *, owner_id: uuid.UUID) -> Submission:
         spoken=tuple(said) if told.wording else (),
         logprobs=call.logprobs,
     )
+
+
+def _request(call: Call, told: Told) -> dict[str, Any]:
+    """What is kept of the call beside its messages. site: tools that the site runs."""
+    again = {**call.told_again(), "reading": told.reading}
+    if told.wording:
+        again["input"] = call.items()
+    if told.offer and call.runs_tools:
+        again["site"] = sorted(told.offer.names)
+    return again
 
 
 def prompt_of(call: Call, told: Told, *, owner_id: uuid.UUID) -> list[int]:

@@ -4,6 +4,7 @@ turn of one of the caller's sessions, and the next call can go on from it."""
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from functools import partial
 from typing import Annotated, Any, ClassVar
 
@@ -29,11 +30,13 @@ from chat.v1.response_input import (
     messages_of,
     tools_of,
 )
+from chat.v1.response_output import Output
 from chat.v1.response_prompt import Told, prompt_of, submission_of
 from chat.v1.running import Asked, unique
 from chat.v1.sse import begun, event_stream, first_heard, whole
 from chat.v1.stored import stored
 from chat.v1.tool_reading import reader_again
+from chat.v1.tool_rounds import ToolRounds
 from chat.v1.tools import MAX_TOOLS, Offer, offered
 
 LOGPROBS = "message.output_text.logprobs"
@@ -98,7 +101,10 @@ class ResponseRequest(Body):
         ]
         if self.text:
             nested += self.text.unknown("text.")
-        return super().unknown(prefix) + nested + tools_of(self.tools or ())[1]
+        given = tools_of(self.tools or ())
+        if given.site and self.store is False:
+            raise UnsupportedField("store")
+        return super().unknown(prefix) + nested + given.unknown
 
     @property
     def _format(self) -> Any:
@@ -111,12 +117,23 @@ class ResponseRequest(Body):
             return allowed([{"role": "user", "content": self.input}])
         return allowed(messages_of(self.input))
 
+    def items(self) -> list[dict[str, Any]]:
+        """The input as it is listed."""
+        if isinstance(self.input, str):
+            return [{"type": "message", "role": "user", "content": self.input}]
+        return [item.told() for item in self.input]
+
     def offer(self) -> Offer | None:
         """Raises InvalidRequest, InputTooLong, MessageRefused."""
         choice, single = self.tool_choice, self.parallel_tool_calls is False
         name = choice.name if isinstance(choice, NamedFunction) else None
         kind = choice if isinstance(choice, str) else "named" if name else None
-        return offered(tools_of(self.tools or ())[0], kind, name, single=single)
+        return offered(tools_of(self.tools or ()).tools, kind, name, single=single)
+
+    @property
+    def runs_tools(self) -> bool:
+        """Whether it is the site that runs the tools."""
+        return any(tool.get("type") == "mcp" for tool in self.tools or ())
 
     def sampling(self) -> dict[str, Any]:
         """Raises InvalidRequest, InvalidConstraint."""
@@ -133,7 +150,10 @@ class ResponseRequest(Body):
             "metadata": self.metadata or {},
             "text": {"format": self._format or {"type": "text"}},
             "top_logprobs": self.top_logprobs or 0,
-            "tools": [{"strict": False, **tool} for tool in self.tools or ()],
+            "tools": [
+                {"strict": False, **tool} if tool["type"] == "function" else tool
+                for tool in self.tools or ()
+            ],
             "tool_choice": chosen.model_dump() if isinstance(chosen, Body) else chosen or "auto",
             "parallel_tool_calls": self.parallel_tool_calls is not False,
         }
@@ -155,13 +175,21 @@ async def _kept(
     submission = await in_database(submission_of, body, told, **its)
     turn = await begin(submission, **its)
     codec = told.codec if body.logprobs is not None else None
-    if not body.stream:
+    rounds = ToolRounds(turn, submission, told, **its) if told.offer and body.runs_tools else None
+    if rounds is None and not body.stream:
         await whole_turn(turn)
         found = await in_database(stored, turn.started.message_id, **its)
         return JsonResponse(found.response(codec, turn.logprobs))
-    frames = await first_heard(said(turn))
+    heard = await first_heard(said(turn))
     shape = (await in_database(stored, turn.started.message_id, **its)).shape(codec)
-    return event_stream(events(frames, shape), shape.failed)
+    frames = events(heard, shape, rounds)
+    if body.stream:
+        return event_stream(frames, shape.failed)
+    async with aclosing(frames):
+        async for _frame in frames:
+            pass
+    found = await in_database(stored, turn.started.message_id, **its)
+    return JsonResponse(found.response())
 
 
 async def _passing(
@@ -187,7 +215,7 @@ async def _passing(
         previous=body.previous_response_id,
         told_again=body.told_again(),
     )
-    shape = ResponseShape(head, told.codec, reader_again(told.reading))
+    shape = ResponseShape(head, Output(head.name, reader_again(told.reading)), told.codec)
     if body.stream:
         return event_stream(events(await begun(asked), shape), shape.failed)
     return JsonResponse(shape.whole((await whole(asked)).each[0]))
