@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 import anthropic
 import openai
 import pytest
+from langchain_core.messages import ToolMessage
+from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, Field
 
 from tests.plugin_projects import EXAMPLE, install_example
@@ -126,6 +128,22 @@ RESPONSE: Any = {
     "model": "tiny", "max_output_tokens": 100, "temperature": 0, "tool_choice": "required",
     "tools": [{"type": "function", **tool["function"]} for tool in TOOLS],
 }  # fmt: skip
+
+
+def test_langchains_tools_and_forms(server: ServerProcess) -> None:
+    key: Any = "none"
+    model = ChatOpenAI(base_url=f"{server.url}/v1", api_key=key, model="tiny", temperature=0)
+    called = model.bind_tools(TOOLS, tool_choice="required").invoke("Hello")
+    (call,) = called.tool_calls
+    assert call["name"] in ("one", "two")
+    assert 0 <= call["args"]["a"] <= 9
+    after = [("human", "Hello"), called, ToolMessage("7", tool_call_id=call["id"])]
+    streamed = None
+    for chunk in model.bind_tools(TOOLS, tool_choice="two").stream(after):
+        streamed = chunk if streamed is None else streamed + chunk
+    assert [each["name"] for each in getattr(streamed, "tool_calls", ())] == ["two"]
+    formed = model.with_structured_output(Person, method="json_schema").invoke("Hello")
+    assert isinstance(formed, Person)
 
 
 def test_a_function_on_responses_whole_and_streamed(client: openai.OpenAI) -> None:
