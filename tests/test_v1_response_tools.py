@@ -16,7 +16,7 @@ from chat.models import Message
 from inference.types import Constraint
 from tests.fake_engine import FakeEngine, prompt_text
 from tests.tool_texts import WROTE, pieces
-from tests.v1_client import post
+from tests.v1_client import error_of, post
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.fake_engine]
 
@@ -157,6 +157,17 @@ async def test_the_results_are_the_next_calls_input(site: FakeEngine) -> None:
         site.requests[-1]
     )
     assert third["tools"] == []
+
+
+async def test_what_nobody_called_is_no_result(site: FakeEngine) -> None:
+    site.script = lambda request: [TEXT]
+    first = await respond()
+    for store in (True, False):
+        said = [result({"call_id": "nobodys"}, "7")]
+        asked = {"model": "chat", "input": said, "previous_response_id": first["id"]}
+        error = error_of(await post("responses", {**asked, "store": store}), 400)
+        assert "'nobodys'" in error["message"]
+    assert len(site.requests) == 1
 
 
 async def test_other_tools_are_told_of_anew(site: FakeEngine) -> None:

@@ -137,11 +137,11 @@ def test_langchains_tools_and_forms(server: ServerProcess) -> None:
     (call,) = called.tool_calls
     assert call["name"] in ("one", "two")
     assert 0 <= call["args"]["a"] <= 9
-    after = [("human", "Hello"), called, ToolMessage("7", tool_call_id=call["id"])]
-    streamed = None
+    after: Any = [("human", "Hello"), called, ToolMessage("7", tool_call_id=call["id"])]
+    streamed: Any = None
     for chunk in model.bind_tools(TOOLS, tool_choice="two").stream(after):
         streamed = chunk if streamed is None else streamed + chunk
-    assert [each["name"] for each in getattr(streamed, "tool_calls", ())] == ["two"]
+    assert [each["name"] for each in streamed.tool_calls] == ["two"]
     formed = model.with_structured_output(Person, method="json_schema").invoke("Hello")
     assert isinstance(formed, Person)
 

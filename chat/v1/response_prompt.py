@@ -24,7 +24,7 @@ from chat.prompting import Message, first_prompt
 from chat.session_settings.values import system_prompt, when_full
 from chat.submission import Submission, Wording, check_kept
 from chat.v1.output_form import only
-from chat.v1.stored import session_of
+from chat.v1.stored import message_id_of, session_of, stored
 from chat.v1.tool_prompt import in_words, insisted, syntax_of
 from chat.v1.tool_reading import kept_reading
 from chat.v1.tool_wording import wording
@@ -96,6 +96,7 @@ def submission_of(call: Call, told: Told, *, owner_id: uuid.UUID) -> Submission:
             _("The input must end with a user's message or the output of a function."),
             param="input",
         )
+    _check_results(call, said, owner_id)
     again = _request(call, told)
     kept = in_words(said, ()) if told.wording else said
     _check(kept, again)
@@ -132,6 +133,7 @@ def _request(call: Call, told: Told) -> dict[str, Any]:
 def prompt_of(call: Call, told: Told, *, owner_id: uuid.UUID) -> list[int]:
     """Raises as `submission_of` does, and ContextLengthExceeded, InvalidParameter."""
     said, instructions, put = told.said, call.instructions or "", told.wording
+    _check_results(call, said, owner_id)
     codec = put.codec if put else told.codec
     how = Asked(codec, call.model, opening=put.opening if put else ())
     if not call.previous_response_id:
@@ -168,6 +170,24 @@ def _refuse_system(said: Sequence[Mapping[str, Any]], first: int = 0) -> None:
                     "all of a conversation that is kept. For one call there are instructions."
                 ),
                 param=f"input[{index}].role",
+            )
+
+
+def _check_results(call: Call, said: Sequence[Message], owner_id: uuid.UUID) -> None:
+    """Raises InvalidRequest for what a function gave that nobody called, ResponseNotFound."""
+    results = [each["tool_call_id"] for each in said if each["role"] == "tool"]
+    if not results:
+        return
+    called = [each["id"] for message in said for each in message.get("tool_calls", ())]
+    if call.previous_response_id:
+        its = stored(message_id_of(call.previous_response_id), owner_id=owner_id)
+        called += [item.get("call_id") for item in its.response()["output"]]
+    for id in results:
+        if id not in called:
+            raise InvalidRequest(
+                _("There is no call %(id)s in the input or the previous response.")
+                % {"id": repr(id)[:100]},
+                param="input",
             )
 
 
