@@ -86,6 +86,7 @@ TOOL = {"type": "function", "name": "get_time"}
 NAMED = {"type": "function", "name": "get_weather"}
 CALL = {"type": "function_call", "call_id": "1", "name": "get_time", "arguments": "{}"}
 RESULT = {"type": "function_call_output", "call_id": "1", "output": "noon"}
+IMAGE = {"type": "input_image", "image_url": "data:image/png;base64,AA=="}
 LOGPROBS = ["message.output_text.logprobs"]
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"conversation": "conv_1"}, "unsupported_parameter", "conversation"),
@@ -114,6 +115,11 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"input": [CALL]}, "invalid_request", "input"),
     ({"text": {"format": {"type": "xml"}}}, "invalid_request", "text.format.type"),
     ({"input": [{"type": "function_call_output"}]}, "invalid_request", "input[0].output"),
+    (
+        {"input": [{"role": "user", "content": [IMAGE]}]},
+        "unsupported_content",
+        "input[0].content[0]",
+    ),
     ({"input": [{"type": "computer_call"}]}, "unsupported_content", "input[0]"),
     ({"input": []}, "invalid_request", "input"),
     ({"input": 7}, "invalid_request", "input"),
