@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,10 @@ class Tool:
     description = "x"
     parameters = {"type": "object"}
 class Hangs(Tool):
-    def __call__(self): time.sleep(1000)
+    def __call__(self, path="/dev/null"):
+        with open(path, "w") as file:
+            file.write(str(os.getpid()))
+        time.sleep(1000)
 class Prints(Tool):
     def __call__(self): print('{"text": "forged"}'); return "told\\0\\ud800"
 class Long(Tool):
@@ -63,6 +68,7 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any) -> A
     for path in (EXAMPLE, install_example(tmp_path / "site"), install(tmp_path / "odd", odd)):
         monkeypatch.syspath_prepend(str(path))
     settings.TINYLLM_TOOLS = ["letters", *NAMES]
+    monkeypatch.setattr(process, "SECONDS", 120.0)  # where others use the cores as well
     chosen.tools.cache_clear()
     yield
     chosen.tools.cache_clear()
@@ -204,6 +210,18 @@ async def test_a_tool_has_limits(name: str, wanted: Ran, monkeypatch: pytest.Mon
 async def test_a_tool_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "SECONDS", 1.0)
     assert await process.run("hangs", "") == Ran("it did not end within 1 seconds", failed=True)
+
+
+async def test_who_leaves_takes_the_tool_along(tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+    running = asyncio.create_task(process.run("hangs", json.dumps({"path": str(file)})))
+    while not file.exists() or not file.read_text():  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(file.read_text()), 0)
 
 
 async def test_what_is_refused(site: FakeEngine, settings: Any) -> None:
