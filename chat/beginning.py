@@ -16,14 +16,14 @@ from django.utils.translation import gettext as _
 from chat import engine, live_settings, prompt_selectors, sampling, selectors, services
 from chat.context.reading import Asked, Reading, read, same_tokens
 from chat.context.summary_task import SummaryTask, with_task
-from chat.errors import InvalidRequest, ModelChanged
+from chat.errors import InvalidRequest, ModelChanged, check_unicode
 from chat.files.attach import shown_with
 from chat.files.services import Shown
 from chat.prompt_selectors import ContinueContext, PromptContext
 from chat.prompting import Message, continue_prompt
 from chat.session_settings.presets import default_settings
 from chat.session_settings.values import checked, merged, system_prompt, when_full
-from chat.submission import Regeneration, Submission
+from chat.submission import Regeneration, Submission, check_kept
 from chat.turn_records import StartedTurn, TurnPlan
 from inference.errors import ContextLengthExceeded
 from inference.types import GenerateRequest, SamplingParams
@@ -55,16 +55,16 @@ class Begun:
 def begin_turn(run: Run, *, owner_id: uuid.UUID, submission: Submission) -> Begun:
     """Raises ChatError, EngineError; nothing is written then."""
     if submission.client_id:
+        check_unicode("client_id", submission.client_id)
         known = selectors.turn_of_client_id(owner_id=owner_id, client_id=submission.client_id)
         if known:
             return Begun(*known)
     context = _context(owner_id, submission)
     how, params = _asked(run, submission, context)
-    system = "\n\n".join(filter(None, [submission.system, how.system_prompt]))
-    how = replace(how, system_prompt=system)
+    how = _worded(how, submission)
     shown = shown_with(how, owner_id=owner_id, submission=submission, context=context)
     said = shown.prompt_text if shown else submission.text
-    new = [*submission.history, {"role": "user", "content": said}]
+    new = submission.spoken or [*submission.history, {"role": "user", "content": said}]
     reading, task = _read(how, context, [*context.messages, *new])
     plan = _planned(
         plan_of(run, submission.model, reading.ids, params, reading.record, shown), task
@@ -80,7 +80,8 @@ def begin_turn(run: Run, *, owner_id: uuid.UUID, submission: Submission) -> Begu
         settings=dict(context.settings),
         history=submission.history,
     )
-    return replace(begun(owner_id, started, plan, params, None), summary=task)
+    made = begun(owner_id, started, plan, params, None, logprobs=submission.logprobs)
+    return replace(made, summary=task)
 
 
 def regenerate_turn(run: Run, *, owner_id: uuid.UUID, regeneration: Regeneration) -> Begun:
@@ -155,6 +156,15 @@ def _asked(
     return how, params
 
 
+def _worded(how: Asked, submission: Submission) -> Asked:
+    """With what is said to the model for this turn alone."""
+    system = "\n\n".join(filter(None, [submission.system, how.system_prompt]))
+    how, wording = replace(how, system_prompt=system), submission.wording
+    if wording is None:
+        return how
+    return replace(how, codec=wording.codec, tools=wording.mark, opening=wording.opening)
+
+
 def _read(
     how: Asked, context: PromptContext, messages: list[Message]
 ) -> tuple[Reading, SummaryTask | None]:
@@ -179,11 +189,14 @@ def plan_of(
     context: Mapping[str, Any],
     shown: Shown | None = None,
 ) -> TurnPlan:
+    told = sampling.as_json(params)
+    for name, value in told.items():
+        check_kept(name, value)
     room = max(1, run.codec.context_length - len(ids))
     return TurnPlan(
         model=model,
         prompt_ids=ids,
-        sampling=sampling.as_json(params),
+        sampling=told,
         fingerprint=engine.fingerprint(run.codec),
         process=run.process,
         request_id=run.request_id,
@@ -199,6 +212,8 @@ def begun(
     plan: TurnPlan,
     params: SamplingParams,
     answer_start: int | None,
+    *,
+    logprobs: int | None = None,
 ) -> Begun:
     assert started.charge is not None
     params = replace(params, **started.charge.sampling)
@@ -208,6 +223,7 @@ def begun(
         prompt_ids=tuple(plan.prompt_ids),
         sampling=params,
         answer_start=answer_start,
+        logprobs=logprobs,
         tenant=str(owner_id),
         deadline_s=live_settings.value("TINYLLM_DEADLINE_S") or None,
         session=str(started.session_id),

@@ -15,6 +15,7 @@ from chat.encryption.keys import NAME, keys
 from chat.filtering import filters
 from chat.host_checks import with_settings
 from chat.live_settings import SIGNUP
+from chat.site_tools.chosen import tools
 
 
 @register()
@@ -106,6 +107,16 @@ def content_filters(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
     except ImproperlyConfigured as error:
         hint = "docs/filtering.md says which filters there are, and how to write one."
         return [Error(str(error), hint=hint, id="chat.E006")]
+    return []
+
+
+@register()
+@with_settings
+def site_tools(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    try:
+        tools()
+    except ImproperlyConfigured as error:
+        return [Error(str(error), hint="docs/plugins.md says what a tool is.", id="chat.E016")]
     return []
 
 

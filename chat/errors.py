@@ -206,7 +206,11 @@ class SetupLinkInvalid(ChatError):
 
 
 def check_unicode(param: str, text: str) -> None:
-    """JSON can carry half of a surrogate pair, UTF-8 cannot. Raises InvalidRequest."""
+    """JSON can carry half of a surrogate pair, which UTF-8 cannot, and U+0000, which PostgreSQL
+    does not keep. Raises InvalidRequest."""
+    if "\0" in text:
+        words = _("%(name)s must not have the character U+0000 in it.") % {"name": param}
+        raise InvalidRequest(words, param=param)
     try:
         text.encode()
     except UnicodeEncodeError:

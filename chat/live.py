@@ -21,7 +21,16 @@ from chat.pulse import Pulse
 from chat.readers import Readers
 from chat.tracing.recorder import mark
 from chat.turn_records import StartedTurn
-from inference.types import Began, Delta, Finished, GenerateRequest, Loading, Queued, Waiting
+from inference.types import (
+    Began,
+    Delta,
+    Finished,
+    GenerateRequest,
+    Loading,
+    Queued,
+    TokenLogprobs,
+    Waiting,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +67,7 @@ class LiveTurn:
         self.seq = started.seq
         self.token_ids: list[int] = []
         self.token_offsets: list[int] = []
+        self.logprobs: list[TokenLogprobs] = []
         self.began: Began | None = None
         self.finished: Finished | None = None
         self.shown: str | None = None
@@ -115,11 +125,13 @@ class LiveTurn:
         while the tokens so far make no text; those tokens go into the next event."""
         self.token_ids += delta.token_ids
         self.token_offsets += delta.offsets
-        if not delta.text:
+        self.logprobs += delta.logprobs
+        said = delta.text.replace("\0", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL keeps none
+        if not said:
             return None
         offset, is_first = len(self.text), self.first_text_at is None
         self._delta_offsets.append(offset)
-        self.text += delta.text
+        self.text += said
         self.seq += 1
         first, self._logged_tokens = self._logged_tokens, len(self.token_ids)
         self._waiting = None
@@ -130,7 +142,7 @@ class LiveTurn:
         else:
             self._notify()
         payload = f'{{"message_id":"{self._ids["message_id"]}","offset":{offset},'
-        payload += f'"text":{quoted(delta.text)},"ids":{self.token_ids[first:]},'
+        payload += f'"text":{quoted(said)},"ids":{self.token_ids[first:]},'
         return payload + f'"offsets":{self.token_offsets[first:]}}}'
 
     def end(self, payload: dict[str, Any], seq: int) -> None:

@@ -69,8 +69,8 @@ class Hit:
 
 def search(*, owner_id: uuid.UUID, query: str) -> list[Hit]:
     """Titles, then messages. Raises InvalidRequest."""
-    check_unicode("q", query)
     wanted = query.replace("\x00", "").strip()
+    check_unicode("q", wanted)
     if not 1 <= len(wanted) <= MAX_QUERY:
         raise InvalidRequest(
             _("q must have 1 to %(most)d characters, not %(length)d.")

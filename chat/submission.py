@@ -13,13 +13,26 @@ from inference.types import SamplingParams
 
 
 @dataclass(frozen=True, slots=True)
+class Wording:
+    """How a conversation is put to a model that is told of tools. codec: the model's, which renders
+    them too. mark: what the turn's record knows them by. opening: tokens that the answer has begun
+    with."""
+
+    codec: engine.PromptCodec
+    mark: str
+    opening: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Submission:
     """A message on its way in. newest: answer the end of what is shown instead of
     `parent_id`. attended: the answer is for a caller who waits for it, and is not written on for
     nobody. files: ids of files that are attached to it. settings: of a session that begins with it;
     None: as the owner's default preset says. history: messages in front of it that come with it,
     [{role, content}, ...]. system: said to the model for this turn alone, before the session's own
-    system prompt. request: what the caller wants to be told again of its call."""
+    system prompt. request: what the caller wants to be told again of its call. wording: with tools.
+    spoken: what the model reads in place of history and text, where it is not the same. logprobs:
+    likelier tokens that are told of beside each one; None: nothing is."""
 
     text: str
     model: str
@@ -34,6 +47,9 @@ class Submission:
     history: tuple[dict[str, str], ...] = ()
     system: str = ""
     request: Mapping[str, Any] | None = None
+    wording: Wording | None = None
+    spoken: tuple[dict[str, Any], ...] = ()
+    logprobs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +69,19 @@ def check_text(text: str, *, with_files: bool = False) -> None:
     if not text.strip() and not with_files:
         raise EmptyInput("input")
     check_unicode("input", text)
+
+
+def check_kept(name: str, value: Any) -> None:
+    """All texts in something that is kept as JSON. Raises InvalidRequest."""
+    if isinstance(value, str):
+        check_unicode(name, value)
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            check_kept(name, key)
+            check_kept(name, each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            check_kept(name, each)
 
 
 def check_length(text: str) -> None:

@@ -21,7 +21,7 @@ MODEL_SOURCES = "tinyllm.model_sources"
 """(**fields of the catalogue) -> an object with `fill(*, parts, build, progress)`, which puts a
 model's files into the folder `build`, or raises `inference.http_client.SourceError`."""
 
-GROUPS = (ARCHITECTURES, SAMPLERS, MODEL_SOURCES, "tinyllm.filters")
+GROUPS = (ARCHITECTURES, SAMPLERS, MODEL_SOURCES, "tinyllm.filters", "tinyllm.tools")
 
 
 class PluginFailed(EngineError):

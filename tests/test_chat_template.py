@@ -188,6 +188,18 @@ def test_a_process_that_dies_is_reported(monkeypatch: pytest.MonkeyPatch) -> Non
         template("{{ 'never tried' }}")
 
 
+def test_the_process_that_tries_it_knows_no_keys(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TINYLLM_ENCRYPTION_KEYS", "very secret")
+    shell = tmp_path / "python"
+    shell.write_text('#!/bin/sh\necho "keys: $TINYLLM_ENCRYPTION_KEYS."\nexit 1\n')
+    shell.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(shell))
+    with pytest.raises(ModelInvalid, match=r"cannot be used: keys: \."):
+        template("{{ 'tried without keys' }}")
+
+
 def test_the_callers_messages_are_not_touched() -> None:
     messages = [{"role": "user", "content": "a"}]
     template("{% for m in messages %}{{ m.content }}{% endfor %}").render(

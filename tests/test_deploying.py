@@ -6,6 +6,9 @@ import configparser
 import http.client
 import json
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -174,6 +177,27 @@ def test_what_is_too_large_is_refused_in_words(nginx: NginxProcess) -> None:
         assert error["code"] == "body_too_large"
         assert "too large" in error["message"]
         line.close()
+
+
+def verified(folder: Path, text: str) -> str:
+    """What systemd finds wrong with a unit whose site lies in `folder`."""
+    python = folder / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True, exist_ok=True)
+    python.unlink(missing_ok=True)
+    python.symlink_to(sys.executable)
+    unit = folder / "tinyllm.service"
+    unit.write_text(text.replace("/srv/tinyllm", str(folder)))
+    command = ["systemd-analyze", "verify", "--man=no", str(unit)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stderr + (f"exit status {done.returncode}" if done.returncode else "")
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="there is no systemd here")
+def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "deploying" / "tinyllm.service").read_text()
+    assert verified(tmp_path, text) == ""
+    assert "Restrt" in verified(tmp_path, text.replace("Restart=", "Restrt="))
+    assert "not executable" in verified(tmp_path, text.replace("bin/python ", "bin/pythn "))
 
 
 def test_the_unit_starts_what_there_is() -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,25 +23,10 @@ from inference.http_client import HubSettings, SourceError
 from inference.options import EngineOptions
 from inference.sources import fill
 from inference.types import SamplingParams
+from tests.plugin_projects import EXAMPLE, install, install_example
 from tests.server_process import ROOT
 from tests.tiny_engine import TinyEngine
 from tests.tiny_llama import write_tiny_llama
-
-EXAMPLE = ROOT / "docs" / "examples" / "plugin"
-
-
-def install(folder: Path, project: dict[str, Any]) -> Path:
-    """What pip writes of a project, as far as anybody looks at it."""
-    info = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
-    info.mkdir(parents=True)
-    about = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
-    (info / "METADATA").write_text(about)
-    lines = [
-        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in points.items())
-        for group, points in project["entry-points"].items()
-    ]
-    (info / "entry_points.txt").write_text("\n".join(lines))
-    return folder
 
 
 def broken(folder: Path) -> Path:
@@ -58,8 +42,7 @@ def broken(folder: Path) -> Path:
 
 @pytest.fixture
 def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
-    for path in (EXAMPLE, install(tmp_path / "site", project)):
+    for path in (EXAMPLE, install_example(tmp_path / "site")):
         monkeypatch.syspath_prepend(str(path))
 
 
@@ -208,6 +191,7 @@ def test_doctor_and_check_tell_of_them(example: None, bad: Path, tmp_path: Path)
         "TINYLLM_DATA_DIR": str(tmp_path),
         "TINYLLM_FILTERS": "spoilers",
         "TINYLLM_SAMPLER": "broken",
+        "TINYLLM_TOOLS": "letters",
         "TINYLLM_DEVICE": "cpu",
     }
 
@@ -219,8 +203,10 @@ def test_doctor_and_check_tell_of_them(example: None, bad: Path, tmp_path: Path)
 
     told = manage("doctor").stdout
     assert "Plugin spoilers (tinyllm.filters of tinyllm-example 1.0): in use" in told
+    assert "Plugin letters (tinyllm.tools of tinyllm-example 1.0): in use" in told
     assert "Plugin typical (tinyllm.samplers of tinyllm-example 1.0): not named" in told
     assert "RuntimeError: it never worked" in told
-    refused = manage("check", TINYLLM_FILTERS="broken")
+    refused = manage("check", TINYLLM_FILTERS="broken", TINYLLM_TOOLS="leters")
     assert refused.returncode == 1
     assert "The plugin broken (tinyllm.filters of not-good 0.1) cannot be loaded" in refused.stderr
+    assert "'leters', which no installed project has in the group tinyllm.tools" in refused.stderr

@@ -10,8 +10,9 @@ from pathlib import Path
 from tests.postgres import create, postgres
 
 ROOT = Path(__file__).resolve().parent.parent
-FILES = ("chat_search", "chat_turns", "chat_glass", "chat_session_pages", "usage")
-"""Those whose statements are written by hand, or lean on what a database does with locks."""
+FILES = ("chat_search", "chat_turns", "chat_glass", "chat_session_pages", "nul", "usage")
+"""Those whose statements are written by hand, or lean on what a database does with locks, or
+are about what it does not keep."""
 
 
 def test_the_site_works_on_postgresql() -> None:

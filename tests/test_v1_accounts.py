@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from django.test import AsyncClient
+from django.utils import timezone
 
 from chat.accounts import tokens
 from chat.accounts.tokens import Scope
 from chat.database import in_database
-from chat.models import Message, Usage, User
+from chat.models import ApiToken, Message, Usage, User
 from tests.fake_engine import FakeEngine
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.fake_engine]
@@ -43,6 +46,24 @@ async def test_nobody_is_answered_without_a_token(token: str, path: str) -> None
         answer = await asked(path, **headers)
         assert answer.status_code == 401
         assert answer.json()["error"]["message"]
+
+
+async def test_a_token_that_has_expired_or_was_revoked_says_so(
+    site: FakeEngine, token: str
+) -> None:
+    for fields, code in (
+        ({"expires_at": timezone.now() - timedelta(seconds=1)}, "token_expired"),
+        ({"expires_at": None, "revoked_at": timezone.now()}, "token_revoked"),
+    ):
+        await in_database(partial(ApiToken.objects.update, **fields))
+        answer = await asked("/v1/chat/completions", authorization=f"Bearer {token}")
+        error = answer.json()["error"]
+        assert (answer.status_code, error["type"], error["code"]) == (
+            401,
+            "authentication_error",
+            code,
+        )
+    assert site.requests == []
 
 
 async def test_a_token_opens_it_in_either_header_and_is_charged(

@@ -7,6 +7,7 @@ from typing import Any
 
 import openai.types as known
 import pytest
+from django.test import AsyncClient
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from chat.database import in_database
@@ -16,6 +17,7 @@ from inference.examination import Scoring
 from inference.types import ModelKind, TokenLogprobs
 from tests.byte_codec import ByteCodec
 from tests.fake_engine import END, LIKELY, UNLIKELY, FakeEngine
+from tests.tool_texts import WROTE, pieces
 from tests.v1_client import chat, complete, error_of, frames, post
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.fake_engine]
@@ -54,6 +56,22 @@ async def test_a_streams_are_those_of_the_whole(site: FakeEngine) -> None:
     told = [piece["logprobs"]["content"] for piece in pieces if piece["logprobs"]]
     assert [entry for part in told for entry in part] == whole["content"]
     assert (pieces[0]["logprobs"], pieces[-1]["logprobs"]) == (None, None)
+
+
+async def test_a_stream_with_tools_tells_of_every_token_too(site: FakeEngine) -> None:
+    text = WROTE["qwen, with words and two calls"][0]
+    site.script = lambda request: pieces(text, 7)
+    tools = [{"type": "function", "function": {"name": f"get_{it}"}} for it in ("weather", "time")]
+    asked: Any = {"logprobs": True, "top_logprobs": 1, "tools": tools}
+    whole = (await chat(**asked)).json()["choices"][0]
+    assert letters(whole["logprobs"]["content"]) == f"{text}<|im_end|>"
+    stream = await frames(await chat(**asked, stream=True, n=2))
+    choices = [json.loads(frame)["choices"][0] for frame in stream[:-1]]
+    for index in (0, 1):
+        own = [each for each in choices if each["index"] == index]
+        told = [each["logprobs"]["content"] for each in own if each["logprobs"]]
+        assert [entry for part in told for entry in part] == whole["logprobs"]["content"]
+        assert [each["finish_reason"] for each in own][-1] == "tool_calls"
 
 
 async def test_half_a_character_is_told_in_bytes(site: FakeEngine) -> None:
@@ -140,14 +158,19 @@ async def test_prompt_logprobs_are_vllms(site: FakeEngine) -> None:
     }
 
 
-async def test_a_responses(site: FakeEngine) -> None:
+@pytest.mark.parametrize("store", [True, False])
+async def test_a_responses(site: FakeEngine, store: bool) -> None:
     told_of = ["message.output_text.logprobs"]
-    asked: dict[str, Any] = {"model": "chat", "input": "Hello", "include": told_of}
-    assert error_of(await post("responses", asked), 400)["param"] == "include"  # not kept
-    asked["store"] = False
+    asked: dict[str, Any] = {"model": "chat", "input": "Hello", "include": told_of, "store": store}
     body = (await post("responses", asked)).json()
     assert letters(body["output"][0]["content"][0]["logprobs"]) == "You said: Hello<|im_end|>"
     assert body["top_logprobs"] == 0
+    if store:  # told once
+        again = (await AsyncClient().get(f"/v1/responses/{body['id']}")).json()
+        assert again["output"][0]["content"][0] == {
+            **body["output"][0]["content"][0],
+            "logprobs": [],
+        }
     answer = await post("responses", {**asked, "top_logprobs": 2, "stream": True})
     text = b"".join([part async for part in answer.streaming_content]).decode()
     told = [json.loads(frame.partition("\ndata: ")[2]) for frame in text.split("\n\n")[:-1]]

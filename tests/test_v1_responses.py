@@ -82,6 +82,12 @@ async def test_a_failure_in_the_midst_is_an_event(site: FakeEngine, store: bool)
 
 
 USER, ANSWER, SYSTEM = ({"role": r, "content": "Hi"} for r in ("user", "assistant", "system"))
+TOOL = {"type": "function", "name": "get_time"}
+NAMED = {"type": "function", "name": "get_weather"}
+CALL = {"type": "function_call", "call_id": "1", "name": "get_time", "arguments": "{}"}
+RESULT = {"type": "function_call_output", "call_id": "1", "output": "noon"}
+IMAGE = {"type": "input_image", "image_url": "data:image/png;base64,AA=="}
+LOGPROBS = ["message.output_text.logprobs"]
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"conversation": "conv_1"}, "unsupported_parameter", "conversation"),
     ({"background": True}, "unsupported_parameter", "background"),
@@ -90,9 +96,31 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"input": "a\x00b"}, "invalid_request", "input"),
     ({"metadata": {"a": "\x00"}}, "invalid_request", "metadata"),
     ({"instructions": "\x00"}, "invalid_request", "instructions"),
-    ({"tools": [{"type": "web_search"}]}, "unsupported_parameter", "tools"),
+    ({"tools": [{"type": "web_search"}]}, "unsupported_parameter", "tools[0].type"),
+    ({"tools": [{"type": "function"}]}, "invalid_request", "tools[0].name"),
+    ({"tools": [{"type": "function", "name": "a\x00"}]}, "invalid_request", "tools[0].name"),
+    ({"tools": [{**TOOL, "description": "\x00"}]}, "invalid_request", "tools"),
+    ({"tools": [TOOL, TOOL]}, "invalid_request", "tools"),
+    ({"tool_choice": "required"}, "invalid_request", "tool_choice"),
+    ({"tool_choice": {"type": "web_search"}}, "invalid_request", "tool_choice"),
+    ({"tools": [TOOL], "tool_choice": NAMED}, "invalid_request", "tool_choice"),
+    ({"tools": [TOOL], "include": LOGPROBS}, "unsupported_parameter", "include"),
+    ({"tools": [TOOL], "model": "story"}, "invalid_parameter", "tools"),
+    ({"input": [{**CALL, "arguments": "[]"}]}, "invalid_request", "input[0].arguments"),
+    ({"input": [{"type": "function_call"}]}, "invalid_request", "input[0].call_id"),
+    ({"input": [{**RESULT, "call_id": None}]}, "invalid_request", "input[0].call_id"),
+    ({"input": [CALL, {**RESULT, "output": "\x00"}]}, "invalid_request", "input"),
+    ({"input": [CALL, {**RESULT, "call_id": "2"}]}, "invalid_request", "input"),
+    ({"input": [RESULT], "store": False}, "invalid_request", "input"),
+    ({"input": [CALL]}, "invalid_request", "input"),
     ({"text": {"format": {"type": "xml"}}}, "invalid_request", "text.format.type"),
-    ({"input": [{"type": "function_call_output"}]}, "unsupported_content", "input[0]"),
+    ({"input": [{"type": "function_call_output"}]}, "invalid_request", "input[0].output"),
+    (
+        {"input": [{"role": "user", "content": [IMAGE]}]},
+        "unsupported_content",
+        "input[0].content[0]",
+    ),
+    ({"input": [{"type": "computer_call"}]}, "unsupported_content", "input[0]"),
     ({"input": []}, "invalid_request", "input"),
     ({"input": 7}, "invalid_request", "input"),
     ({"max_output_tokens": 0}, "invalid_parameter", "max_tokens"),

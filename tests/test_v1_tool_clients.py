@@ -11,8 +11,11 @@ from typing import Annotated, Any, Literal
 import anthropic
 import openai
 import pytest
+from langchain_core.messages import ToolMessage
+from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, Field
 
+from tests.plugin_projects import EXAMPLE, install_example
 from tests.server_process import ServerProcess
 
 pytestmark = pytest.mark.real_engine
@@ -56,6 +59,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         folder,
         TINYLLM_ENGINE_FACTORY="tests.served_engines.build_roomy",
         TINYLLM_MODELS_DIR=str(folder),
+        TINYLLM_TOOLS="letters",
+        PYTHONPATH=f"{EXAMPLE}:{install_example(folder / 'plugins')}",
     )
     yield made.migrate().start()
     made.end(signal.SIGKILL)
@@ -117,6 +122,109 @@ def test_a_call_whole_and_streamed_is_the_same(client: openai.OpenAI) -> None:
     assert call.function.name == "two"
     free = client.chat.completions.create(**{**asked, "tool_choice": "auto", "max_tokens": 9})
     assert free.choices[0].finish_reason == "length"
+
+
+RESPONSE: Any = {
+    "model": "tiny", "max_output_tokens": 100, "temperature": 0, "tool_choice": "required",
+    "tools": [{"type": "function", **tool["function"]} for tool in TOOLS],
+}  # fmt: skip
+
+
+def test_langchains_tools_and_forms(server: ServerProcess) -> None:
+    key: Any = "none"
+    model = ChatOpenAI(base_url=f"{server.url}/v1", api_key=key, model="tiny", temperature=0)
+    called = model.bind_tools(TOOLS, tool_choice="required").invoke("Hello")
+    (call,) = called.tool_calls
+    assert call["name"] in ("one", "two")
+    assert 0 <= call["args"]["a"] <= 9
+    after: Any = [("human", "Hello"), called, ToolMessage("7", tool_call_id=call["id"])]
+    streamed: Any = None
+    for chunk in model.bind_tools(TOOLS, tool_choice="two").stream(after):
+        streamed = chunk if streamed is None else streamed + chunk
+    assert [each["name"] for each in streamed.tool_calls] == ["two"]
+    formed = model.with_structured_output(Person, method="json_schema").invoke("Hello")
+    assert isinstance(formed, Person)
+
+
+def test_a_function_on_responses_whole_and_streamed(client: openai.OpenAI) -> None:
+    first = client.responses.create(input="Hello", **RESPONSE)
+    (call,) = first.output
+    assert call.type == "function_call"
+    assert call.name in ("one", "two")
+    assert 0 <= json.loads(call.arguments)["a"] <= 9
+
+    for store in (True, False):
+        with client.responses.stream(input="Hello", store=store, **RESPONSE) as stream:
+            kinds = {event.type for event in stream}
+            final = stream.get_final_response()
+        assert {
+            "response.function_call_arguments.delta",
+            "response.function_call_arguments.done",
+        } <= kinds
+        (again,) = final.output
+        assert again.type == "function_call"
+        assert (again.name, again.arguments) == (call.name, call.arguments)
+
+    assert client.responses.retrieve(first.id).output == first.output
+
+
+def test_what_a_function_gave_is_the_next_input(client: openai.OpenAI) -> None:
+    first = client.responses.create(input="Hello", **RESPONSE)
+    (call,) = first.output
+    assert call.type == "function_call"
+    result: Any = {"type": "function_call_output", "call_id": call.call_id, "output": "7"}
+    named: Any = {"type": "function", "name": "two"}
+    second = client.responses.create(
+        input=[result], previous_response_id=first.id, **{**RESPONSE, "tool_choice": named}
+    )
+    assert [(each.type, each.name) for each in second.output if each.type == "function_call"] == [
+        ("function_call", "two")
+    ]
+    (item,) = client.responses.input_items.list(second.id).data
+    assert item.type == "function_call_output"
+    assert (item.call_id, item.output) == (call.call_id, "7")
+    assert second.usage
+    assert second.usage.input_tokens_details.cached_tokens > 0
+
+    conversation: Any = [{"role": "user", "content": "Hello"}, *first.output, result]
+    free = client.responses.create(
+        input=conversation, **{**RESPONSE, "tool_choice": "auto", "max_output_tokens": 9}
+    )
+    assert free.status == "incomplete"
+
+
+def test_a_tool_that_the_site_runs(client: openai.OpenAI) -> None:
+    offered: Any = {
+        "type": "mcp", "server_label": "tinyllm", "allowed_tools": ["letters"],
+        "require_approval": "never",
+    }  # fmt: skip
+    asked: Any = {**RESPONSE, "input": "Hello", "tools": [offered], "max_output_tokens": 200}
+    whole = client.responses.create(**asked)
+    call = whole.output[0]
+    assert call.type == "mcp_call"
+    assert set(json.loads(call.arguments)) == {"word", "letter"}
+    assert call.output
+    assert "times in" in call.output
+    with client.responses.stream(**asked) as stream:
+        events: list[Any] = list(stream)
+    assert "response.mcp_call.completed" in {event.type for event in events}
+    final = events[-1].response  # its words mean nothing, so it may have no end
+    assert client.responses.retrieve(final.id).output == final.output
+    (first, *_) = final.output
+    assert first.type == "mcp_call"
+    assert first.output == call.output
+
+
+def test_log_probabilities_of_a_response_that_is_kept(client: openai.OpenAI) -> None:
+    told = client.responses.create(
+        model="tiny", input="Hello", include=["message.output_text.logprobs"], max_output_tokens=9
+    )
+    (message,) = told.output
+    assert message.type == "message"
+    (part,) = message.content
+    assert part.type == "output_text"
+    assert part.logprobs
+    assert len(part.logprobs) == 9
 
 
 def test_anthropics_client_has_calls_too(server: ServerProcess) -> None:

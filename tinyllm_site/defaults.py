@@ -36,6 +36,7 @@ TINYLLM_FILTERS = env.names("TINYLLM_FILTERS")
 TINYLLM_FILTER_WORDS = env.text("TINYLLM_FILTER_WORDS")
 # Code of other projects, which runs only where it is named here, in the filters or the catalogue.
 TINYLLM_PLUGINS = env.names("TINYLLM_PLUGINS")
+TINYLLM_TOOLS = env.names("TINYLLM_TOOLS")
 TINYLLM_SAMPLER = env.text("TINYLLM_SAMPLER")
 TINYLLM_DEFAULT_MODEL = env.text("TINYLLM_DEFAULT_MODEL", "chat")
 TINYLLM_DEADLINE_S = env.integer("TINYLLM_DEADLINE_S", 0)

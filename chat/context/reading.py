@@ -33,13 +33,17 @@ MOST_OF_SUMMARY = 256
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a turn is to be read with. max_tokens: of the answer; None: as many as fit."""
+    """What a turn is to be read with. max_tokens: of the answer; None: as many as fit. tools: what
+    the record knows those by that the model is told of; opening: tokens that its answer has begun
+    with."""
 
     codec: engine.PromptCodec
     model: str
     system_prompt: str = ""
     when_full: WhenFull = "refuse"
     max_tokens: int | None = None
+    tools: str = ""
+    opening: tuple[int, ...] = ()
 
     @property
     def spoken(self) -> str:
@@ -119,6 +123,8 @@ def read(asked: Asked, context: PromptContext, messages: Sequence[Message]) -> R
 def record_of(asked: Asked, memory: Memory, due: Memory | None) -> dict[str, Any]:
     """What `usable` knows the prompt by when the next one is made."""
     record: dict[str, Any] = {"system_prompt": asked.spoken, "left_out": memory.first}
+    if asked.tools:
+        record["tools"] = asked.tools
     if memory.summary:
         record["summary"] = str(memory.summary.id)
     return record if due is None else record | {"summary_missing": "unfinished"}
@@ -139,6 +145,7 @@ def usable(asked: Asked, context: PromptContext) -> tuple[PreviousTurn | None, M
     summary = known.get(then.get("summary", ""))
     is_same = (
         then.get("system_prompt", "") == asked.spoken
+        and then.get("tools", "") == asked.tools
         and then.get("summary") == (str(summary.id) if summary else None)
         and same_tokens(asked.codec, previous)
     )
@@ -159,8 +166,16 @@ def _prompt(
 ) -> list[int]:
     said = [*asked.system(memory.summary), *messages[memory.first :]]
     if previous is None:
-        return first_prompt(asked.codec, said)
-    return next_prompt(asked.codec, previous.prompt_ids, previous.output_ids, said)
+        return opened(asked, first_prompt(asked.codec, said))
+    return opened(asked, next_prompt(asked.codec, previous.prompt_ids, previous.output_ids, said))
+
+
+def opened(asked: Asked, ids: list[int]) -> list[int]:
+    """A prompt with the beginning of its answer. Raises ContextLengthExceeded."""
+    ids = [*ids, *asked.opening]
+    if len(ids) >= asked.codec.context_length:
+        raise ContextLengthExceeded(len(ids), asked.codec.context_length)
+    return ids
 
 
 def _length(

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from chat.context.reading import Asked, Memory, Reading, record_of, usable
+from chat.context.reading import Asked, Memory, Reading, opened, record_of, usable
 from chat.context.words import instruction
 from chat.prompt_selectors import KnownSummary, PromptContext, turn_of
 from chat.prompting import Message, first_prompt, next_prompt
@@ -45,7 +45,8 @@ class SummaryTask:
 
     def prompt_with(self, summary: KnownSummary) -> list[int]:
         """Of the turn. Raises ContextLengthExceeded."""
-        return first_prompt(self.asked.codec, [*self.asked.system(summary), *self.kept])
+        ids = first_prompt(self.asked.codec, [*self.asked.system(summary), *self.kept])
+        return opened(self.asked, ids)
 
 
 def with_task(

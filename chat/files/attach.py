@@ -34,6 +34,8 @@ def shown_with(
 
     Raises FileNotFound, TooManyFiles, FilesNotRead, NoRoomForFiles, ContextLengthExceeded."""
     codec, ids = how.codec, list(dict.fromkeys(submission.files))
+    if submission.spoken:  # the results of tools, in which nobody asks for a passage
+        return None
     if len(ids) > settings.TINYLLM_FILES_PER_MESSAGE:
         raise TooManyFiles(len(ids), settings.TINYLLM_FILES_PER_MESSAGE)
     before = [passage for each in context.readings.values() for passage in each.passages]

@@ -63,7 +63,7 @@ async def take_in(*, owner_id: uuid.UUID, name: str, data: bytes, model: str) ->
 
 def plain_name(name: str) -> str:
     """Without folders, on one line. Raises InvalidRequest."""
-    check_unicode("name", name)
+    check_unicode("name", name.replace("\0", ""))
     last = PurePosixPath(PureWindowsPath(name).name).name
     line = " ".join("".join(c if c.isprintable() else " " for c in last).split())
     if not line:

@@ -92,8 +92,8 @@ def opened_last(*, session: Session) -> BreakGlass | None:
 
 def checked_reason(reason: str) -> str:
     """On one line. Raises InvalidRequest."""
-    check_unicode("reason", reason)
     line = " ".join(reason.replace("\x00", "").split())
+    check_unicode("reason", line)
     words = len(_WORD.findall(line))
     if words < LEAST_WORDS or len(line) > MOST:
         raise InvalidRequest(

@@ -115,8 +115,8 @@ def _saved(preset: Preset) -> Preset:
 
 def _name(name: str) -> str:
     """On one line. Raises InvalidRequest."""
-    check_unicode("name", name)
     line = " ".join(name.replace("\x00", "").split())
+    check_unicode("name", line)
     if not 1 <= len(line) <= MAX_NAME:
         raise InvalidRequest(
             _("A name has 1 to %(most)d characters, not %(length)d.")

@@ -14,7 +14,6 @@ from chat.errors import InvalidRequest
 from chat.v1 import output_form
 from chat.v1.bodies import read
 from chat.v1.edge import Caller, endpoint, named, request_name
-from chat.v1.errors import UnsupportedField
 from chat.v1.fields import TextRequest
 from chat.v1.logprobs import Top, check_filters
 from chat.v1.messages import MessageIn, plain
@@ -76,8 +75,6 @@ class ChatRequest(TextRequest):
             nested += tool.unknown(f"tools[{index}].")
         if self.logprobs:
             check_filters("logprobs")
-            if self.stream and self.tools:
-                raise UnsupportedField("logprobs")
         elif self.top_logprobs:
             raise InvalidRequest(
                 _("top_logprobs is for logprobs: set logprobs to true, or leave it out."),

@@ -43,9 +43,9 @@ async def said(turn: LiveTurn) -> AsyncGenerator[Said, None]:
                 patience = max(0.0, spoke + PING_S - time.monotonic())
                 await asyncio.wait([due], timeout=patience)
                 delta = told.more()
-                if delta.text or time.monotonic() - spoke >= PING_S:
+                if delta.token_ids or time.monotonic() - spoke >= PING_S:
                     spoke = time.monotonic()
-                    yield (0, delta) if delta.text else None
+                    yield (0, delta) if delta.token_ids else None
                 if due.done() and due.result() is not None:
                     due = asyncio.ensure_future(anext(frames, None))
         finally:
@@ -72,9 +72,10 @@ class _Told:
         turn = self._turn
         text = turn.text[self._characters :]
         ids = tuple(turn.token_ids[self._tokens :]) if text or turn.ended else ()
+        told = tuple(turn.logprobs[self._tokens :][: len(ids)])
         self._characters += len(text)
         self._tokens += len(ids)
-        return Delta(text, ids, ())
+        return Delta(text, ids, (), told)
 
     def end(self) -> Finished | Refused:
         ended = self._turn.ended

@@ -4,16 +4,18 @@ by."""
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from itertools import count
-from typing import Any
+from itertools import chain, count
+from typing import Any, Protocol
 
 from chat import engine
+from chat.site_tools.kinds import Ran
 from chat.v1.errors import envelope, on_the_wire
 from chat.v1.logprobs import of_chat
 from chat.v1.replies import Answer
+from chat.v1.response_output import Event, Output
 from chat.v1.running import Said
 from chat.v1.sse import PING, Frames, frame
 from inference.types import Delta, TokenLogprobs
@@ -37,12 +39,19 @@ class Head:
 
 
 class ResponseShape:
-    """codec: of the model, where log probabilities are told."""
+    """codec: of the model, where log probabilities are told. spent: tokens of earlier rounds: read,
+    of these found in the cache, and written."""
 
-    def __init__(self, head: Head, codec: engine.PromptCodec | None = None) -> None:
-        self._head, self._codec = head, codec
+    def __init__(
+        self,
+        head: Head,
+        output: Output,
+        codec: engine.PromptCodec | None = None,
+        spent: Sequence[int] = (0, 0, 0),
+    ) -> None:
+        self.head, self._codec = head, codec
         self._numbers = count()
-        self.place = {"item_id": f"msg_{head.name}", "output_index": 0, "content_index": 0}
+        self.output, self.spent = output, list(spent)
 
     def event(self, kind: str, **fields: Any) -> bytes:
         return frame({"type": kind, "sequence_number": next(self._numbers), **fields}, kind)
@@ -53,11 +62,33 @@ class ResponseShape:
         short = {name: told[name] for name in ("code", "message", "param")}
         return self.event("error", **short, error=told)
 
+    def take(self, text: str, logprobs: Sequence[TokenLogprobs]) -> Iterator[bytes]:
+        return self.written(self.output.take(text, self._told(logprobs)))
+
+    def end(self, answer: Answer) -> Iterator[bytes]:
+        return self.written(self.output.end(status_of(answer)))
+
+    def written(self, events: Iterator[Event]) -> Iterator[bytes]:
+        for kind, fields in events:
+            yield self.event(f"response.{kind}", **fields)
+
+    def spend(self, answer: Answer) -> None:
+        """Of a round that is over."""
+        self.spent = self._sums(answer)
+
+    def whole(self, answer: Answer, error: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The response of an answer of which nothing was taken yet. error: why it failed."""
+        taken = self.output.take(answer.text, self._told(answer.logprobs))
+        ended = self.output.end(status_of(answer))
+        for _event in chain(taken, ended, self.output.not_run()):
+            pass
+        return self.response(answer, error)
+
     def response(
         self, answer: Answer | None, error: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """answer: when it is over. error: why it failed."""
-        head = self._head
+        """answer: when it is over and was taken."""
+        head = self.head
         reason = _INCOMPLETE.get(answer.finish_reason) if answer else None
         return {
             "id": f"resp_{head.name}",
@@ -67,67 +98,80 @@ class ResponseShape:
             "error": {"code": "server_error", "message": error["message"]} if error else None,
             "incomplete_details": {"reason": reason} if reason else None,
             "model": head.model,
-            "output": [self.item(answer)] if answer else [],
-            "parallel_tool_calls": False,
+            "output": self.output.items if answer else [],
             "previous_response_id": head.previous,
             "reasoning": {"effort": None, "summary": None},
             "store": head.store,
             "temperature": head.params["temperature"],
-            "tool_choice": "auto",
-            "tools": [],
             "top_p": head.params["top_p"],
             "truncation": "disabled",
             "usage": self._usage(answer) if answer else None,
             **head.told_again,
         }
 
-    def item(self, answer: Answer | None) -> dict[str, Any]:
-        content = [self.part(answer)] if answer else []
-        name = {"type": "message", "id": self.place["item_id"], "status": status_of(answer)}
-        return {**name, "role": "assistant", "content": content}
-
-    def part(self, answer: Answer) -> dict[str, Any]:
-        told = self.told(answer.logprobs)
-        return {"type": "output_text", "text": answer.text, "annotations": [], "logprobs": told}
-
-    def told(self, logprobs: Sequence[TokenLogprobs]) -> list[dict[str, Any]]:
+    def _told(self, logprobs: Sequence[TokenLogprobs]) -> list[dict[str, Any]]:
         return of_chat(self._codec, logprobs) if self._codec else []
 
     def _usage(self, answer: Answer) -> dict[str, Any]:
-        read = self._head.input_tokens
-        cached = answer.finished.cached_tokens if answer.finished else 0
+        read, cached, written = self._sums(answer)
         return {
             "input_tokens": read,
-            "input_tokens_details": {"cached_tokens": cached},
-            "output_tokens": answer.tokens,
+            "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": 0},
+            "output_tokens": written,
             "output_tokens_details": {"reasoning_tokens": 0},
-            "total_tokens": read + answer.tokens,
+            "total_tokens": read + written,
         }
 
+    def _sums(self, answer: Answer) -> list[int]:
+        ended = answer.finished
+        read = ended.prompt_tokens if ended else self.head.input_tokens
+        here = (read, ended.cached_tokens if ended else 0, answer.tokens)
+        return [before + now for before, now in zip(self.spent, here, strict=True)]
 
-async def events(said: AsyncGenerator[Said, None], shape: ResponseShape) -> Frames:
-    answer = Answer()
+
+class Rounds(Protocol):
+    """Where the site runs the calls of an answer, and the model goes on."""
+
+    def goes_on(self, answer: Answer, output: Output) -> bool: ...
+    async def run(self, item: dict[str, Any]) -> Ran: ...
+    async def next(self, shape: ResponseShape) -> AsyncGenerator[Said, None]: ...
+
+
+async def events(
+    said: AsyncGenerator[Said, None], shape: ResponseShape, rounds: Rounds | None = None
+) -> Frames:
     yield shape.event("response.created", response=shape.response(None))
     yield shape.event("response.in_progress", response=shape.response(None))
-    yield shape.event("response.output_item.added", output_index=0, item=shape.item(None))
-    yield shape.event("response.content_part.added", **shape.place, part=shape.part(answer))
-    async with aclosing(said):
-        async for each in said:
-            if each is None:
-                yield PING
-                continue
-            event = each[1]
-            text = answer.take(event)
-            told = shape.told(event.logprobs) if isinstance(event, Delta) else []
-            if text or told:
-                kind = "response.output_text.delta"
-                yield shape.event(kind, **shape.place, delta=text, logprobs=told)
-    text, told = answer.text, shape.told(answer.logprobs)
-    yield shape.event("response.output_text.done", **shape.place, text=text, logprobs=told)
-    yield shape.event("response.content_part.done", **shape.place, part=shape.part(answer))
-    yield shape.event("response.output_item.done", output_index=0, item=shape.item(answer))
+    while True:
+        answer = Answer()
+        async with aclosing(said), aclosing(_round(said, answer, shape)) as frames:
+            async for each in frames:
+                yield each
+        if rounds is None or not rounds.goes_on(answer, shape.output):
+            break
+        for item in shape.output.waiting:
+            for made in shape.written(shape.output.ran(item, await rounds.run(item))):
+                yield made
+        shape.spend(answer)
+        said = await rounds.next(shape)
+    for made in shape.written(shape.output.not_run()):
+        yield made
     kind = "completed" if status_of(answer) == "completed" else "incomplete"
     yield shape.event(f"response.{kind}", response=shape.response(answer))
+
+
+async def _round(said: AsyncGenerator[Said, None], answer: Answer, shape: ResponseShape) -> Frames:
+    """One answer of the model's, which is taken into `answer`."""
+    async for each in said:
+        if each is None:
+            yield PING
+            continue
+        event = each[1]
+        text = answer.take(event)
+        for made in shape.take(text, event.logprobs if isinstance(event, Delta) else ()):
+            yield made
+    for made in shape.end(answer):
+        yield made
 
 
 def status_of(answer: Answer | None) -> str:

@@ -11,7 +11,7 @@ from chat.v1.replies import Answer, Answers, Head
 from chat.v1.shapes import ChatShape
 from chat.v1.tool_reading import Arguments, Call, Part, Reader
 from chat.v1.tool_reading import Said as Text
-from inference.types import Delta
+from inference.types import Delta, TokenLogprobs
 
 
 @dataclass(slots=True)
@@ -39,7 +39,8 @@ class Message:
 
 
 class ToolShape(ChatShape):
-    """make: a reader for each answer."""
+    """make: a reader for each answer. Text waits until it is known to be none of a call; the log
+    probabilities of its tokens wait with it, and come in one chunk with what it was."""
 
     def __init__(
         self,
@@ -54,16 +55,18 @@ class ToolShape(ChatShape):
         self._make = make
         self._readers: dict[int, Reader] = {}
         self._called: set[int] = set()
+        self._waiting: dict[int, list[TokenLogprobs]] = {}
 
     def pieces(self, index: int, text: str, delta: Delta) -> list[dict[str, Any]]:
         """Several of a text, or none yet."""
         reader = self._readers.setdefault(index, self._make())
+        self._waiting.setdefault(index, []).extend(delta.logprobs)
         return self._read(index, reader.push(text))
 
     def end(self, index: int, answer: Answer) -> list[dict[str, Any]]:
         rest = self._read(index, self._readers.setdefault(index, self._make()).end())
         reason = finish_reason(answer, called=index in self._called)
-        last = self._chunk(index, {}, reason)
+        last = self._chunk(index, {}, reason, self._told_now(index))
         return [*rest, {**last, "timings": answer.timings()}]
 
     def whole(self, answers: Answers) -> dict[str, Any]:
@@ -77,7 +80,13 @@ class ToolShape(ChatShape):
         return body
 
     def _read(self, index: int, parts: Iterable[Part]) -> list[dict[str, Any]]:
-        return [self._chunk(index, self._delta(index, part)) for part in parts]
+        return [
+            self._chunk(index, self._delta(index, part), logprobs=self._told_now(index))
+            for part in parts
+        ]
+
+    def _told_now(self, index: int) -> dict[str, Any] | None:
+        return self._told(self._waiting.pop(index, ()))
 
     def _delta(self, index: int, part: Part) -> dict[str, Any]:
         if isinstance(part, Text):

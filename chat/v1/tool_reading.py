@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -58,7 +58,22 @@ class Reader(Protocol):
 
 
 def reader_of(offer: Offer, syntax: Syntax) -> Reader:
-    return InsistedCall(syntax) if offer.called else PossibleCalls(offer)
+    return InsistedCall(syntax) if offer.called else PossibleCalls(offer.names, offer.single)
+
+
+def kept_reading(offer: Offer, syntax: Syntax) -> dict[str, Any]:
+    """What makes the reader again, as JSON."""
+    key = syntax.key if offer.called else ""
+    return {"names": sorted(offer.names), "single": offer.single, "key": key}
+
+
+def reader_again(kept: Mapping[str, Any] | None) -> Reader:
+    """kept: by `kept_reading`; None: there are no calls."""
+    if kept is None:
+        return Plain()
+    if kept["key"]:
+        return InsistedCall(Syntax("", kept["key"]))
+    return PossibleCalls(frozenset(kept["names"]), kept["single"])
 
 
 class Plain:
@@ -102,8 +117,9 @@ class InsistedCall:
 class PossibleCalls:
     """Any text, with calls in it or not."""
 
-    def __init__(self, offer: Offer) -> None:
-        self._offer, self._held, self._count = offer, "", 0
+    def __init__(self, names: frozenset[str], single: bool = False) -> None:
+        """single: only the first call is one."""
+        self._names, self._single, self._held, self._count = names, single, "", 0
         self._step = self._beginning
 
     def push(self, text: str) -> list[Part]:
@@ -125,7 +141,7 @@ class PossibleCalls:
         may_be = any(b.startswith(shown) or shown.startswith(b) for b in _BEGINNINGS)
         if may_be and not final:
             return
-        calls = bare_calls(self._held, self._offer.names) if may_be else None
+        calls = bare_calls(self._held, self._names) if may_be else None
         if calls:
             self._held = ""
             yield from self._told(calls)
@@ -146,7 +162,7 @@ class PossibleCalls:
         body, mark, rest = self._held.partition(_CLOSE)
         if not mark and not final:
             return
-        calls = _values(body, self._offer.names)
+        calls = _values(body, self._names)
         self._held, self._step = rest.lstrip() if calls else rest, self._text
         if calls:
             yield from self._told(calls)
@@ -155,7 +171,7 @@ class PossibleCalls:
 
     def _told(self, calls: list[tuple[str, str]]) -> Iterator[Part]:
         for name, arguments in calls:
-            if self._offer.single and self._count:
+            if self._single and self._count:
                 return
             yield Call(self._count, new_id(), name)
             yield Arguments(self._count, arguments)

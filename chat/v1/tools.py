@@ -101,7 +101,12 @@ def offered(
 
 
 def of_functions(tools: Sequence[ToolIn]) -> list[Tool]:
-    return [_tool(each.function) for each in tools]
+    return [of_function(each.function) for each in tools]
+
+
+def of_function(function: Function) -> Tool:
+    parameters = _NO_PARAMETERS if function.parameters is None else function.parameters
+    return Tool(function.name, function.description or "", parameters)
 
 
 def call_constraint(called: Sequence[Tool], key: str) -> Constraint:
@@ -118,11 +123,6 @@ def call_constraint(called: Sequence[Tool], key: str) -> Constraint:
     own = {tool.name: _moved(tool.parameters, f"#/$defs/{tool.name}") for tool in called}
     head = calls[0] if len(calls) == 1 else {"anyOf": calls}
     return Constraint.of_schema({**head, "$defs": own})
-
-
-def _tool(function: Function) -> Tool:
-    parameters = _NO_PARAMETERS if function.parameters is None else function.parameters
-    return Tool(function.name, function.description or "", parameters)
 
 
 def _allowed(tool: Tool) -> Tool:

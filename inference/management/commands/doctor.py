@@ -91,7 +91,8 @@ class Command(BaseCommand):
 
     def _write_plugins(self) -> None:
         """What is installed; what the settings name is loaded, to see whether it can be."""
-        named = {*settings.TINYLLM_PLUGINS, *settings.TINYLLM_FILTERS, settings.TINYLLM_SAMPLER}
+        named = {settings.TINYLLM_SAMPLER, *settings.TINYLLM_PLUGINS}
+        named |= {*settings.TINYLLM_FILTERS, *settings.TINYLLM_TOOLS}
         for point in sorted(plugins.all_installed(), key=plugins.described):
             state = _("not named")
             if point.name in named:
