@@ -152,7 +152,13 @@ def _asked(
     InvalidParameter, InvalidRequest."""
     its = context.settings
     params = sampling.seeded(merged(run.defaults, its, asked.sampling))
-    how = Asked(run.codec, asked.model, system_prompt(its), when_full(its), params.max_tokens)
+    how = Asked(
+        run.codec,
+        asked.model,
+        system_prompt(its),
+        when_full(its, run.codec.kind),
+        params.max_tokens,
+    )
     return how, params
 
 

@@ -194,7 +194,7 @@ def _described(model: ModelInfo) -> dict[str, Any]:
         "kind": model.kind,
         "languages": model.languages,
         "ready": model.state == "ready",
-        "defaults": defaults_of(model.defaults),
+        "defaults": defaults_of(model),
     }
 
 

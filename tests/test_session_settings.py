@@ -16,8 +16,8 @@ from chat.identity import local_user
 from chat.models import Generation, Preset, Session
 from chat.session_settings.errors import sayable
 from chat.session_settings.fields import BY_NAME, SAMPLING
-from chat.session_settings.values import checked
-from inference.types import MAX_STOP_STRINGS, SamplingParams
+from chat.session_settings.values import checked, when_full
+from inference.types import MAX_STOP_STRINGS, ModelKind, SamplingParams
 from tests.chat_client import Page
 from tests.fake_engine import FakeEngine, prompt_text
 
@@ -175,6 +175,12 @@ async def test_a_wrong_value_is_named_with_what_is_allowed(
         await page.submit("Hi", settings={name: value})
         assert (await page.until_error())["fields"]["param"] == name
     assert await in_database(Session.objects.count) == 1
+
+
+def test_a_story_goes_on_when_its_model_has_read_all_it_can() -> None:
+    assert when_full({}) == "refuse"
+    assert when_full({}, ModelKind.COMPLETION) == "slide"
+    assert when_full({"when_full": "refuse"}, ModelKind.COMPLETION) == "refuse"
 
 
 def test_what_is_no_setting_is_refused_and_named() -> None:

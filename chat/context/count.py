@@ -74,7 +74,7 @@ def count(
     asked = replace(
         asked,
         system_prompt=system_prompt(chosen),
-        when_full=when_full(chosen),
+        when_full=when_full(chosen, asked.codec.kind),
         max_tokens=params.max_tokens,
     )
     return counted(asked, context, text)

@@ -8,7 +8,8 @@ from django.utils.translation import gettext as _
 
 from chat import sampling
 from chat.session_settings.fields import BY_NAME, SAMPLING, SYSTEM_PROMPT, WHEN_FULL
-from inference.types import SamplingParams
+from chat.session_settings.values import when_full
+from inference.types import ModelInfo
 
 _FIRST = ("temperature", "top_p", "max_tokens", "seed")
 """The others are behind a heading."""
@@ -24,10 +25,12 @@ def panel() -> dict[str, Any]:
     }
 
 
-def defaults_of(params: SamplingParams) -> dict[str, Any]:
+def defaults_of(model: ModelInfo) -> dict[str, Any]:
     """Of the fields that the panel has."""
-    values = sampling.as_json(params)
-    return {field.name: values[field.name] for field in SAMPLING}
+    values = sampling.as_json(model.defaults)
+    return {field.name: values[field.name] for field in SAMPLING} | {
+        "when_full": when_full({}, model.kind)
+    }
 
 
 def panel_strings() -> dict[str, str]:

@@ -13,7 +13,7 @@ from chat.errors import InvalidRequest, check_unicode
 from chat.session_settings.errors import InvalidSetting, sayable
 from chat.session_settings.fields import BY_NAME, MAX_SYSTEM_PROMPT, SAMPLING
 from inference.errors import InvalidParameter
-from inference.types import SamplingParams
+from inference.types import ModelKind, SamplingParams
 
 WhenFull = Literal["refuse", "slide", "summarise"]
 WHEN_FULL: tuple[WhenFull, ...] = ("refuse", "slide", "summarise")
@@ -49,8 +49,10 @@ def system_prompt(settings: Settings) -> str:
     return str(settings.get("system_prompt", ""))
 
 
-def when_full(settings: Settings) -> WhenFull:
-    chosen = settings.get("when_full")
+def when_full(settings: Settings, kind: ModelKind = ModelKind.CHAT) -> WhenFull:
+    """What was chosen. A story goes on where nothing was: nobody is answered there, and its model
+    reads little."""
+    chosen = settings.get("when_full", "slide" if kind is ModelKind.COMPLETION else "refuse")
     return next((each for each in WHEN_FULL if each == chosen), "refuse")
 
 

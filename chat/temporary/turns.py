@@ -89,7 +89,8 @@ async def _request(
     model, codec = submission.model, await engine.client().codec(submission.model)
     its, context = session.settings, PromptContext(None, session.messages, session.before)
     params = sampling.seeded(merged(default_sampling(model), its, submission.sampling))
-    full: WhenFull = "refuse" if when_full(its) == "refuse" else "slide"  # a summary would be kept
+    chosen = when_full(its, codec.kind)
+    full: WhenFull = "refuse" if chosen == "refuse" else "slide"  # a summary would be kept
     how = Asked(codec, model, system_prompt(its), full, params.max_tokens)
     said = {"role": "user", "content": submission.text}
     reading = await asyncio.to_thread(read, how, context, [*session.messages, said])

@@ -14,7 +14,7 @@ export class SettingField {
     this.whose = element.querySelector(".whose");
     this.resetButton = element.querySelector(".reset");
     this.wrong = element.querySelector(".wrong");
-    this.fallback = "";
+    this.fallback = this.kind === "choice" ? element.querySelector("input").value : "";
     element.addEventListener("input", () => {
       this.refuse("");
       this.#tell();
@@ -30,8 +30,8 @@ export class SettingField {
   /** What the person chose, or undefined. What is no number stays text: the server says so. */
   get value() {
     if (this.kind === "choice") {
-      const { value } = this.element.querySelector(":checked");
-      return value === "refuse" ? undefined : value;
+      const value = this.element.querySelector(":checked")?.value ?? this.fallback;
+      return value === this.fallback ? undefined : value;
     }
     const text = this.input.value;
     if (!text.trim()) return undefined;
@@ -44,7 +44,7 @@ export class SettingField {
   set value(value) {
     this.refuse("");
     if (this.kind === "choice") {
-      this.element.querySelector(`[value="${value ?? "refuse"}"]`).checked = true;
+      this.element.querySelector(`[value="${value ?? this.fallback}"]`).checked = true;
       return;
     }
     if (value === undefined) this.input.value = "";
@@ -55,6 +55,11 @@ export class SettingField {
 
   /** What holds where the person has chosen nothing. */
   setDefault(value) {
+    if (this.kind === "choice") {
+      const chosen = this.value;
+      this.fallback = value ?? this.fallback;
+      this.value = chosen;
+    }
     if (!this.whose) return;
     const none = value === undefined || value === null || value.length === 0;
     if (none) this.fallback = NONE.has(this.name) ? say(`default_of_${this.name}`) : "–";

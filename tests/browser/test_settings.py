@@ -42,6 +42,27 @@ def field(page: Page, name: str) -> str:
     return page.locator(f"#set-{name}").input_value()
 
 
+def test_what_happens_when_the_context_is_full_is_chosen_against_the_model_s_own_way(
+    chat: Chat,
+) -> None:
+    page = chat.page
+    chosen = page.locator("#settings input[name=when_full]:checked")
+    open_panel(page)
+    expect(chosen).to_have_value("refuse")
+    page.keyboard.press("Escape")
+    page.get_by_role("radio", name="Story").check()
+    open_panel(page)
+    expect(chosen).to_have_value("slide")
+    page.locator("#settings input[name=when_full][value=refuse]").check()
+    save(page)
+    open_panel(page)
+    expect(chosen).to_have_value("refuse")
+    page.keyboard.press("Escape")
+    page.get_by_role("radio", name="Chat").check()
+    open_panel(page)
+    expect(chosen).to_have_value("refuse")
+
+
 def test_settings_of_a_new_session_are_checked_kept_and_used(chat: Chat) -> None:
     page = chat.page
     expect(page.locator("#gauge")).to_be_visible()
