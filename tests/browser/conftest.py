@@ -20,12 +20,12 @@ from playwright.sync_api import (
     BrowserContext,
     ConsoleMessage,
     Page,
-    Request,
     expect,
     sync_playwright,
 )
 from websockets.sync.client import connect
 
+from tests.browser.failed_requests import FailedRequests
 from tests.browser.violations import watch_violations
 from tests.browser.wire import WIRES, Wire
 
@@ -153,14 +153,9 @@ def _watch(page: Page, troubles: list[str]) -> None:
         if message.type in ("error", "warning") and message.location.get("url") not in REFUSING:
             troubles.append(f"console {message.type}: {message.text}")
 
-    def failed(request: Request) -> None:
-        # The icon is no part of the load: who goes on before it is there has not broken anything.
-        if not (request.url.endswith("/favicon.svg") and request.failure == "net::ERR_ABORTED"):
-            troubles.append(f"{request.url}: {request.failure}")
-
     page.on("console", console)
     page.on("pageerror", lambda error: troubles.append(f"exception: {error}"))
-    page.on("requestfailed", failed)
+    FailedRequests(page, troubles)
 
 
 @pytest.fixture
