@@ -18,7 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from tests.chat_client import Shown
 from tests.fake_engine import SETUP
-from tests.server_process import ServerProcess
+from tests.server_process import PATIENCE_S, ServerProcess
 
 pytestmark = pytest.mark.fake_engine
 
@@ -46,7 +46,7 @@ async def submit(line: ClientConnection, text: str, session_id: str | None = Non
 
 
 async def receive(line: ClientConnection, shown: Shown) -> dict[str, Any]:
-    frame: dict[str, Any] = json.loads(await asyncio.wait_for(line.recv(), 20))
+    frame: dict[str, Any] = json.loads(await asyncio.wait_for(line.recv(), PATIENCE_S))
     shown.apply(frame)
     return frame
 
@@ -129,7 +129,7 @@ async def test_sigterm_stops_the_answer_keeps_it_and_exits_cleanly(server: Serve
         while end["message_id"] != name:
             end = await until(line, shown, "message.end")
     assert (end["status"], end["can_continue"]) == ("STOPPED", True)
-    server.process.communicate(timeout=30)
+    server.process.communicate(timeout=PATIENCE_S)
     assert server.process.returncode == 0
     ((content,),) = server.rows(
         "select content from chat_message where replace(id, '-', '') = :id",
@@ -151,7 +151,7 @@ async def test_an_answer_that_ends_in_time_is_finished_before_the_exit(
         assert server.process is not None
         server.process.send_signal(signal.SIGTERM)
         assert (await until(line, shown, "message.end"))["status"] == "DONE"
-    server.process.communicate(timeout=30)
+    server.process.communicate(timeout=PATIENCE_S)
     assert server.process.returncode == 0
     assert list(shown.texts.values()) == [f"You said: {text}"]
 
@@ -192,7 +192,7 @@ def test_the_first_run_prints_a_link_that_works_once(running: ServerProcess) -> 
     assert f"{running.url}/setup/" in link
     token = link.rstrip("/").rsplit("/", 1)[-1]
     assert token not in str(running.rows("select * from chat_setuptoken"))
-    with httpx.Client() as client:
+    with httpx.Client(timeout=PATIENCE_S) as client:
         assert client.get(link).status_code == 200
 
 
@@ -236,4 +236,4 @@ def test_bytes_that_are_no_http_do_not_end_the_server(running: ServerProcess) ->
     with socket.create_connection(("127.0.0.1", running.port)) as line:
         line.sendall(b"\x16\x03\x01 nonsense\r\n\r\n")
         line.recv(1000)
-    assert httpx.get(f"{running.url}/api/sessions").status_code == 200
+    assert httpx.get(f"{running.url}/api/sessions", timeout=PATIENCE_S).status_code == 200
