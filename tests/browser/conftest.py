@@ -27,7 +27,7 @@ from websockets.sync.client import connect
 
 from tests.browser.failed_requests import FailedRequests
 from tests.browser.violations import watch_violations
-from tests.browser.wire import WIRES, Wire
+from tests.browser.wire import ENDLESS, WIRES, Wire
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTPUT = ROOT / "test-output"
@@ -40,6 +40,7 @@ CHROMIUM_FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--disable-smooth-scrolling",  # a turn of the wheel is over when it is seen
 ]
 PATIENCE_MS = 120_000  # an upper bound on waiting for a condition, on a busy machine
 
@@ -225,6 +226,17 @@ class Chat:
     def send(self, text: str) -> None:
         self.text.fill(text)
         self.text.press("Enter")
+
+    def begin(self, text: str) -> None:
+        """Send what is answered until somebody stops it."""
+        WIRES[self.page.context].sampling = ENDLESS
+        self.send(text)
+
+    def enough(self) -> None:
+        """What the model answers is not the matter, so it need not come to its end."""
+        expect(self.answer).to_have_attribute("data-status", re.compile("."))
+        self.page.evaluate("document.getElementById('stop').click()")
+        expect(self.answer).to_have_attribute("data-status", re.compile("DONE|STOPPED"))
 
     def wait_text(self, characters: int) -> None:
         """Until the newest answer is being written and is at least so long."""

@@ -1,4 +1,4 @@
-"""Requests of a page that failed, but for those that were given up with the document they were for."""
+"""Requests of a page that failed, but for those that were given up with their document."""
 
 from __future__ import annotations
 
