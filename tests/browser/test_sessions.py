@@ -169,6 +169,22 @@ def test_the_menu_works_on_keys_alone(chat: Chat, rows: Rows) -> None:
     expect(item(page, "First").locator("a")).to_be_focused()
 
 
+def test_a_menu_goes_on_when_the_list_is_read_again_under_it(chat: Chat, rows: Rows) -> None:
+    rows.session("Lamps")
+    chat.reload()
+    page = chat.page
+    item(page, "Lamps").hover()
+    item(page, "Lamps").locator(".more").click()
+    item(page, "Lamps").evaluate("row => { row.id = 'old-row'; }")
+    page.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page.locator("#old-row")).to_have_count(0)
+    page.get_by_role("menuitem", name="Rename").click()
+    expect(page.locator(".rename")).to_be_focused()
+    page.keyboard.type("Lanterns")
+    page.keyboard.press("Enter")
+    expect(item(page, "Lanterns").locator("a")).to_be_focused()
+
+
 def test_on_a_phone_the_menu_and_the_way_back_fit(
     new_context: Callable[..., BrowserContext], site: Site, rows: Rows
 ) -> None:
