@@ -213,7 +213,10 @@ async def test_signals_of_a_terminal_do_not_end_it(process: EngineProcess) -> No
 
 async def test_stop_tells_its_readers_and_leaves_no_process(tmp_path: Path) -> None:
     async with running(tiny_store(tmp_path)) as its:
-        streams = [asyncio.create_task(read(its, request(f"slow {name}"))) for name in "abcdef"]
+        streams = [
+            asyncio.create_task(read(its, request(f"slow {name}", max_tokens=400)))
+            for name in "abcdef"
+        ]
         asked = asyncio.create_task(its.report())
         await asyncio.sleep(0.05)
         pid = pid_of(its)
@@ -234,7 +237,7 @@ async def test_a_process_that_does_not_stop_is_made_to(
 ) -> None:
     async with running(tiny_store(tmp_path)) as its:
         monkeypatch.setattr("inference.engine_process.STOP_WAIT_S", 0.1)
-        reading = asyncio.create_task(read(its, request("slow")))
+        reading = asyncio.create_task(read(its, request("slow", max_tokens=400)))
         await asyncio.sleep(0.05)
         os.kill(pid_of(its), signal.SIGSTOP)
         await its.stop()
