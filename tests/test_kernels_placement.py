@@ -100,7 +100,8 @@ def test_rotation_and_attention(size: int, dtype: type, invariant: bool) -> None
         attention.decode(q, k, v, tables, lengths, invariant, out)
 
     positions, slots = np.array([0, 2, 4]), np.array([0, 3, 5])
-    empty, q = np.zeros((2, 1, 4, size), dtype), np.zeros((3, 2, size), np.float32)
+    empty: Array = np.zeros((2, 1, 4, size), dtype)
+    q = np.zeros((3, 2, size), np.float32)
     turned = (numbers(5, size // 2, seed=1), numbers(5, size // 2, seed=2))
     assert_alike_everywhere(rope, numbers(3, 4 * size), *turned, empty, empty, q, outputs=3)
     tables, lengths = np.array([[0, 1], [2, 3]], np.int32), np.array([5, 8], np.int32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page
@@ -41,7 +41,12 @@ def page(browser: Browser, site: Site, found: list[str]) -> Iterator[Page]:
 def test_a_document_that_is_left_takes_what_it_was_reading_with_it(
     page: Page, site: Site, found: list[str]
 ) -> None:
-    for leave in (page.reload, lambda: page.goto(f"{site.url}/healthz?again"), page.go_back):
+    ways: list[Callable[[], object]] = [
+        lambda: page.reload(),
+        lambda: page.goto(f"{site.url}/healthz?again"),
+        lambda: page.go_back(),
+    ]
+    for leave in ways:
         with page.expect_event("requestfailed"):
             page.evaluate(READ)
             leave()
