@@ -104,7 +104,7 @@ def runner_in_pieces(
 
 
 def products_of(options: EngineOptions) -> Products:
-    """How products are computed, for the whole process."""
+    """How products are computed by the thread that loads a model, which is the one that runs it."""
     from kernels import Products
 
     return Products(options.backend, options.deterministic, options.compute == "fp16")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,22 +85,25 @@ class WayTable:
             self._ways[key] = min(times, key=times.__getitem__)
 
 
-_products = Products()
-_table = WayTable()
+class _Chosen(threading.local):
+    def __init__(self) -> None:
+        self.products, self.table = Products(), WayTable()
+
+
+_chosen = _Chosen()
 
 
 def products() -> Products:
-    """What was set last."""
-    return _products
+    """What this thread set last."""
+    return _chosen.products
 
 
 def way_table() -> WayTable:
-    """The one that was set last, empty at first."""
-    return _table
+    """The one that this thread set last, empty at first."""
+    return _chosen.table
 
 
 def use_products(chosen: Products, table: WayTable | None = None) -> None:
-    """For the whole process, and before kernels are captured into a graph, which keeps what it was
-    captured with. Without a table the present one stays."""
-    global _products, _table
-    _products, _table = chosen, table or _table
+    """For the calling thread, which is the one that computes, and before kernels are captured into
+    a graph, which keeps what it was captured with. Without a table the present one stays."""
+    _chosen.products, _chosen.table = chosen, table or _chosen.table

@@ -55,8 +55,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def products_as_they_were() -> Iterator[None]:
-    """How products are computed is chosen for a whole process when a model is loaded. No module of
-    tests leaves its choice to the next one; those without torch load none."""
+    """How products are computed is chosen for a thread when it loads a model. No module of tests
+    leaves its choice to the next one; those without torch load none."""
     yield
     if "kernels" in sys.modules:
         import kernels

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+PATIENCE_S = 120
+"""An upper bound on waiting for a server, on a busy machine."""
 
 
 class ServerProcess:
@@ -46,7 +48,7 @@ class ServerProcess:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_S,
             check=False,
         )
 
@@ -78,12 +80,12 @@ class ServerProcess:
         """Send the signal and wait. Returns the exit status."""
         assert self.process is not None
         self.process.send_signal(number)
-        rest, _ = self.process.communicate(timeout=30)
+        rest, _ = self.process.communicate(timeout=PATIENCE_S)
         self.greeting += rest.splitlines()
         return self.process.returncode
 
     def rows(self, query: str, parameters: Mapping[str, Any] | None = None) -> list[Any]:
-        connection = sqlite3.connect(self.directory / "db.sqlite3")
+        connection = sqlite3.connect(self.directory / "db.sqlite3", timeout=PATIENCE_S)
         try:
             found = connection.execute(query, parameters or {}).fetchall()
             connection.commit()

@@ -23,7 +23,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.server_process import ServerProcess
+from tests.server_process import PATIENCE_S, ServerProcess
 
 pytestmark = pytest.mark.fake_engine
 
@@ -51,7 +51,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 @pytest.fixture(scope="module")
 def schema(server: ServerProcess) -> Any:
-    read = schemathesis.openapi.from_dict(httpx.get(f"{server.url}/api/v1/openapi.json").json())
+    read = schemathesis.openapi.from_dict(
+        httpx.get(f"{server.url}/api/v1/openapi.json", timeout=PATIENCE_S).json()
+    )
     read.config.update(base_url=server.url)
     return read
 
@@ -60,7 +62,7 @@ def schema(server: ServerProcess) -> Any:
 def ids(server: ServerProcess) -> dict[str, str]:
     """Of something that is there, by the names that addresses have for them: made for each test,
     since what it does may be the end of it."""
-    with httpx.Client(base_url=f"{server.url}/api/v1", timeout=60) as client:
+    with httpx.Client(base_url=f"{server.url}/api/v1", timeout=PATIENCE_S) as client:
         session = client.post("/sessions", json={"title": "Known"}).json()["id"]
         path = f"/sessions/{session}"
         answer = client.post(f"{path}/messages", json={"input": "Hello"}).json()
@@ -121,7 +123,7 @@ def test_every_request_is_answered_as_the_document_says(
         )
         @hypothesis.given(requests_of(operation, ids, mode))
         def ask(case: Any) -> None:
-            answer = case.call(timeout=60)
+            answer = case.call(timeout=PATIENCE_S)
             seen.add(answer.status_code)
             case.validate_response(answer, checks=CHECKS)
 
@@ -136,13 +138,17 @@ def test_an_event_stream_is_taken_up_where_it_was_left(
     server: ServerProcess, ids: dict[str, str]
 ) -> None:
     base = f"{server.url}/api/v1/sessions"
-    session = httpx.post(base, json={}).json()["id"]
+    session = httpx.post(base, json={}, timeout=PATIENCE_S).json()["id"]
     body = {"input": "one two three four five six", "stream": True}
-    with httpx.stream("POST", f"{base}/{session}/messages", json=body, timeout=60) as answer:
+    with httpx.stream(
+        "POST", f"{base}/{session}/messages", json=body, timeout=PATIENCE_S
+    ) as answer:
         first = next(frame for frame in frames_of(answer) if frame["type"] == "message.delta")
     rest = {"last-event-id": str(first["seq"])}
     text = first["text"]
-    with httpx.stream("GET", f"{base}/{session}/events", headers=rest, timeout=60) as answer:
+    with httpx.stream(
+        "GET", f"{base}/{session}/events", headers=rest, timeout=PATIENCE_S
+    ) as answer:
         for frame in frames_of(answer):
             if frame["type"] == "message.delta":
                 assert frame["offset"] == len(text)

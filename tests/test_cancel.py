@@ -20,7 +20,7 @@ from chat.models import Generation, Message, Session
 from inference.engine_thread import EngineThread
 from tests.chat_client import Page
 from tests.fake_engine import FakeEngine
-from tests.server_process import ServerProcess
+from tests.server_process import PATIENCE_S, ServerProcess
 from tests.threaded_engine import Gate, gate, store, thread, until
 
 __all__ = ["gate", "store", "thread"]
@@ -162,7 +162,7 @@ def answers(server: ServerProcess) -> list[str]:
 
 
 async def becomes(read: Callable[[], Any], wanted: Any) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while read() != wanted:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
@@ -174,7 +174,7 @@ async def test_a_caller_who_leaves_takes_the_answer_along_unless_somebody_reads_
     @asynccontextmanager
     async def asking(text: str) -> AsyncIterator[None]:
         """Somebody waits for the answer, and has left at the end."""
-        async with httpx.AsyncClient(base_url=server.url, timeout=20) as client:
+        async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE_S) as client:
             waiting = asyncio.create_task(client.post("/api/chat", json={"input": text}))
             await becomes(lambda: "RUNNING" in statuses(server), True)
             yield
@@ -187,7 +187,7 @@ async def test_a_caller_who_leaves_takes_the_answer_along_unless_somebody_reads_
     (cancelled,) = server.logged("turn.cancelled")
     assert cancelled["cause"] == "disconnect"
 
-    client = httpx.AsyncClient(base_url=server.url, timeout=20)
+    client = httpx.AsyncClient(base_url=server.url, timeout=PATIENCE_S)
     async with client, AsyncExitStack() as reading:
         async with asking("forever and ever"):
             query = "select session_id from chat_generation where status = 'RUNNING'"

@@ -23,7 +23,7 @@ from tests.chat_client import Page, Shown
 from tests.child_orders import obey
 from tests.fake_engine import FakeEngine
 from tests.process_engine import exists, pid_of, running, tiny_store
-from tests.server_process import ServerProcess
+from tests.server_process import PATIENCE_S, ServerProcess
 
 pytestmark = pytest.mark.real_engine
 
@@ -93,15 +93,15 @@ async def test_ctrl_c_lets_the_answer_end_and_then_ends_both(tmp_path: Path) -> 
             json.dumps({**frame, "session_id": None, "model": "tiny", "sampling": sampling})
         )
         while not shown.texts:
-            shown.apply(json.loads(await asyncio.wait_for(line.recv(), 20)))
+            shown.apply(json.loads(await asyncio.wait_for(line.recv(), PATIENCE_S)))
         for each in (pid, server.process.pid):
             os.kill(each, signal.SIGINT)
         kinds = {}
         while "message.end" not in kinds:
-            frame = json.loads(await asyncio.wait_for(line.recv(), 20))
+            frame = json.loads(await asyncio.wait_for(line.recv(), PATIENCE_S))
             kinds[frame["type"]] = frame
     assert kinds["message.end"]["status"] == "DONE"
-    await asyncio.to_thread(server.process.communicate, timeout=30)
+    await asyncio.to_thread(server.process.communicate, timeout=PATIENCE_S)
     assert server.process.returncode == 0
     assert not exists(pid)
     assert '"engine.child_stopped"' in _log(server)

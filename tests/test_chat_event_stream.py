@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.chat_client import Shown
-from tests.server_process import ServerProcess
+from tests.server_process import PATIENCE_S, ServerProcess
 
 pytestmark = pytest.mark.fake_engine
 
@@ -41,14 +41,16 @@ def frames(answer: httpx.Response) -> Iterator[tuple[str | None, dict[str, Any]]
 def test_a_stream_cut_off_after_every_kth_event_misses_nothing(
     server: ServerProcess, every: int
 ) -> None:
-    first = httpx.post(f"{server.url}/api/chat", json={"input": "Hi"}).json()
+    first = httpx.post(f"{server.url}/api/chat", json={"input": "Hi"}, timeout=PATIENCE_S).json()
     text = " ".join(f"word{number}" for number in range(60))
     address = f"{server.url}/api/sessions/{first['session_id']}/events"
     body = {"input": text, "session_id": first["session_id"]}
-    said = httpx.post(f"{server.url}/api/chat", json=body).json()
+    said = httpx.post(f"{server.url}/api/chat", json=body, timeout=PATIENCE_S).json()
     shown, last, ended = Shown(), "0", False
     while not ended:
-        with httpx.stream("GET", address, headers={"last-event-id": last}) as answer:
+        with httpx.stream(
+            "GET", address, headers={"last-event-id": last}, timeout=PATIENCE_S
+        ) as answer:
             assert answer.headers["content-type"] == "text/event-stream"
             for read, (number, frame) in enumerate(frames(answer)):
                 if number is not None:
@@ -64,15 +66,15 @@ def test_a_stream_cut_off_after_every_kth_event_misses_nothing(
 
 
 def test_a_stream_follows_a_turn_that_begins_later(server: ServerProcess) -> None:
-    made = httpx.post(f"{server.url}/api/chat", json={"input": "Hi"}).json()
+    made = httpx.post(f"{server.url}/api/chat", json={"input": "Hi"}, timeout=PATIENCE_S).json()
     address = f"{server.url}/api/sessions/{made['session_id']}/events"
     shown = Shown()
-    with httpx.stream("GET", address) as answer:
+    with httpx.stream("GET", address, timeout=PATIENCE_S) as answer:
         events = frames(answer)
         while next(events)[1]["type"] != "message.end":
             continue
         body = {"input": "Again", "session_id": made["session_id"]}
-        said = httpx.post(f"{server.url}/api/chat", json=body).json()
+        said = httpx.post(f"{server.url}/api/chat", json=body, timeout=PATIENCE_S).json()
         for _number, frame in events:
             shown.apply(frame)
             if frame["type"] == "message.end":

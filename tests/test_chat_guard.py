@@ -14,7 +14,7 @@ from channels.testing import HttpCommunicator
 from chat.guard import is_loopback, refusal
 from tests.chat_client import communicator
 from tests.fake_engine import FakeEngine
-from tests.server_process import ServerProcess
+from tests.server_process import PATIENCE_S, ServerProcess
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.fake_engine]
 
@@ -189,7 +189,7 @@ def test_the_real_server_refuses_a_foreign_page(server: ServerProcess) -> None:
     import httpx
 
     body = {"input": "Hi"}
-    own = httpx.post(f"{server.url}/api/chat", json=body)
+    own = httpx.post(f"{server.url}/api/chat", json=body, timeout=PATIENCE_S)
     assert own.status_code == 200
     for headers in (
         {"origin": "http://evil.example"},
@@ -197,7 +197,10 @@ def test_the_real_server_refuses_a_foreign_page(server: ServerProcess) -> None:
         {"x-forwarded-for": "10.0.0.1"},
         {"sec-fetch-site": "cross-site"},
     ):
-        assert httpx.post(f"{server.url}/api/chat", json=body, headers=headers).status_code == 403
-    plain = httpx.post(f"{server.url}/api/chat", content='{"input": "Hi"}')
+        foreign = httpx.post(
+            f"{server.url}/api/chat", json=body, headers=headers, timeout=PATIENCE_S
+        )
+        assert foreign.status_code == 403
+    plain = httpx.post(f"{server.url}/api/chat", content='{"input": "Hi"}', timeout=PATIENCE_S)
     assert plain.status_code == 415
-    assert len(httpx.get(f"{server.url}/api/sessions").json()) == 1
+    assert len(httpx.get(f"{server.url}/api/sessions", timeout=PATIENCE_S).json()) == 1

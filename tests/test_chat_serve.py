@@ -16,9 +16,10 @@ import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from chat.event_log import LONGEST_BATCH_S
 from tests.chat_client import Shown
 from tests.fake_engine import SETUP
-from tests.server_process import ServerProcess
+from tests.server_process import PATIENCE_S, ServerProcess
 
 pytestmark = pytest.mark.fake_engine
 
@@ -46,7 +47,7 @@ async def submit(line: ClientConnection, text: str, session_id: str | None = Non
 
 
 async def receive(line: ClientConnection, shown: Shown) -> dict[str, Any]:
-    frame: dict[str, Any] = json.loads(await asyncio.wait_for(line.recv(), 20))
+    frame: dict[str, Any] = json.loads(await asyncio.wait_for(line.recv(), PATIENCE_S))
     shown.apply(frame)
     return frame
 
@@ -72,14 +73,14 @@ async def read_some(url: str, characters: int) -> tuple[Shown, str, str]:
 
 async def test_killed_in_mid_answer_it_keeps_all_but_the_last_moment(server: ServerProcess) -> None:
     server.start()
-    shown, session_id, name = await read_some(server.socket_url, 600)
+    shown, session_id, name = await read_some(server.socket_url, 1500)
     server.end(signal.SIGKILL)
     ((stored,),) = server.rows("select content from chat_message where role = 'assistant'")
     assert server.rows("select status from chat_generation") == [("RUNNING",)]
     seen = shown.texts[name]
     ((logged_at,),) = server.rows("select max(seq) from chat_event")
-    # The engine says a word every 5 ms at most, so 100 ms are 20 events.
-    assert shown.seq - logged_at <= 20
+    # a word every 5 ms at most; where the disk is slow, a pause and a write are so long
+    assert shown.seq - logged_at <= 2 * LONGEST_BATCH_S / 0.005 < shown.seq
     assert seen.startswith(stored) or stored.startswith(seen)
 
     server.start()
@@ -129,7 +130,7 @@ async def test_sigterm_stops_the_answer_keeps_it_and_exits_cleanly(server: Serve
         while end["message_id"] != name:
             end = await until(line, shown, "message.end")
     assert (end["status"], end["can_continue"]) == ("STOPPED", True)
-    server.process.communicate(timeout=30)
+    server.process.communicate(timeout=PATIENCE_S)
     assert server.process.returncode == 0
     ((content,),) = server.rows(
         "select content from chat_message where replace(id, '-', '') = :id",
@@ -151,7 +152,7 @@ async def test_an_answer_that_ends_in_time_is_finished_before_the_exit(
         assert server.process is not None
         server.process.send_signal(signal.SIGTERM)
         assert (await until(line, shown, "message.end"))["status"] == "DONE"
-    server.process.communicate(timeout=30)
+    server.process.communicate(timeout=PATIENCE_S)
     assert server.process.returncode == 0
     assert list(shown.texts.values()) == [f"You said: {text}"]
 
@@ -192,7 +193,7 @@ def test_the_first_run_prints_a_link_that_works_once(running: ServerProcess) -> 
     assert f"{running.url}/setup/" in link
     token = link.rstrip("/").rsplit("/", 1)[-1]
     assert token not in str(running.rows("select * from chat_setuptoken"))
-    with httpx.Client() as client:
+    with httpx.Client(timeout=PATIENCE_S) as client:
         assert client.get(link).status_code == 200
 
 
@@ -236,4 +237,4 @@ def test_bytes_that_are_no_http_do_not_end_the_server(running: ServerProcess) ->
     with socket.create_connection(("127.0.0.1", running.port)) as line:
         line.sendall(b"\x16\x03\x01 nonsense\r\n\r\n")
         line.recv(1000)
-    assert httpx.get(f"{running.url}/api/sessions").status_code == 200
+    assert httpx.get(f"{running.url}/api/sessions", timeout=PATIENCE_S).status_code == 200

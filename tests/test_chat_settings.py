@@ -13,7 +13,7 @@ from django.test import Client
 from chat.identity import local_user
 from chat.models import Session, User
 from chat.setup import has_administrator, setup_token_create, setup_token_is_valid
-from tests.server_process import ServerProcess
+from tests.server_process import PATIENCE_S, ServerProcess
 from tinyllm_site.secret import local_secret_key
 
 PRODUCTION = {
@@ -111,7 +111,12 @@ def test_logs_are_json_with_the_request_id(tmp_path: Path) -> None:
     import httpx
 
     server = ServerProcess(tmp_path).migrate().start()
-    httpx.post(f"{server.url}/api/chat", json={"input": "Hi"}, headers={"x-request-id": "find-me"})
+    httpx.post(
+        f"{server.url}/api/chat",
+        json={"input": "Hi"},
+        headers={"x-request-id": "find-me"},
+        timeout=PATIENCE_S,
+    )
     assert server.end() == 0
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     (ended,) = [line for line in lines if line["event"] == "turn_ended"]

@@ -47,6 +47,7 @@ from tests.tiny_llama import write_tiny_llama
 pytestmark = [pytest.mark.real_engine, pytest.mark.asyncio(loop_scope="module")]
 
 LONG = GenerateRequest("long", "tiny", (9,) * 180, SamplingParams(max_tokens=9, seed=7))
+SLOW = [request(f"slow {name}", max_tokens=400) for name in "abcdef"]
 REQUESTS = [
     request("greedy"),
     request("drawn", temperature=1.3, top_p=0.9, seed=11, max_tokens=120),
@@ -213,14 +214,13 @@ async def test_signals_of_a_terminal_do_not_end_it(process: EngineProcess) -> No
 
 async def test_stop_tells_its_readers_and_leaves_no_process(tmp_path: Path) -> None:
     async with running(tiny_store(tmp_path)) as its:
-        streams = [asyncio.create_task(read(its, request(f"slow {name}"))) for name in "abcdef"]
+        ends = [asyncio.create_task(read(its, each)) for each in SLOW]
         asked = asyncio.create_task(its.report())
         await asyncio.sleep(0.05)
         pid = pid_of(its)
         await its.stop()
         assert not exists(pid)
-        for ended in await asyncio.gather(*streams, return_exceptions=True):
-            assert isinstance(ended, EngineStopped)
+        assert {*map(type, await asyncio.gather(*ends, return_exceptions=True))} == {EngineStopped}
         await asked
         with pytest.raises(EngineStopped):
             await read(its, request("late"))
@@ -234,7 +234,7 @@ async def test_a_process_that_does_not_stop_is_made_to(
 ) -> None:
     async with running(tiny_store(tmp_path)) as its:
         monkeypatch.setattr("inference.engine_process.STOP_WAIT_S", 0.1)
-        reading = asyncio.create_task(read(its, request("slow")))
+        reading = asyncio.create_task(read(its, SLOW[0]))
         await asyncio.sleep(0.05)
         os.kill(pid_of(its), signal.SIGSTOP)
         await its.stop()

@@ -202,7 +202,7 @@ def test_a_refusal_is_not_asked_again(tmp_path: Path, hub: Hub, status: int, hin
 
 def test_a_line_that_falls_silent_is_resumed(tmp_path: Path, hub: Hub) -> None:
     hub.fails("GET", WEIGHTS, Fault(break_after=HALF, hang=True))
-    store = make_store(tmp_path, hub, timeout_s=0.3)
+    store = make_store(tmp_path, hub, timeout_s=2)
     store.pull("tiny")
     assert_whole(store)
     assert [seen.range for seen in hub.bodies(WEIGHTS)][-1] is not None
@@ -216,7 +216,7 @@ def url_source(hub: Hub) -> UrlSource:
 def test_a_hub_that_hangs_is_left_for_the_next_source(tmp_path: Path, hub: Hub) -> None:
     hub.fails("HEAD", "config.json", Fault(hang=True))
     sources = HubSource(REPO), url_source(hub)
-    store = make_store(tmp_path, hub, *sources, first_timeout_s=0.3)
+    store = make_store(tmp_path, hub, *sources, first_timeout_s=2)
     store.pull("tiny")
     assert_whole(store)
     assert [s.path for s in hub.log[:2]] == [f"/{REPO}/resolve/main/config.json"] * 2

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 
-from kernels.product_choice import Products, WayTable
+from kernels.product_choice import Products, WayTable, products, use_products, way_table
 
 TIMES = {"few": 2.0, "tiles": 1.0, "torch": 3.0}
 
@@ -66,3 +67,17 @@ def test_what_excludes_torch() -> None:
     assert Products(fp16_sums=True).may_be_torchs(torch.bfloat16)
     with pytest.raises(ValueError, match=r"backend is 'cublas', expected one of \('auto', 'ours'"):
         Products("cublas")
+
+
+def test_a_thread_s_choice_is_its_own() -> None:
+    """What one engine is loaded with does not reach another that computes."""
+    before = products(), way_table()
+
+    def elsewhere() -> tuple[Products, WayTable]:
+        use_products(Products(invariant=True), WayTable({"a": "few"}))
+        return products(), way_table()
+
+    with ThreadPoolExecutor(1) as pool:
+        chosen, table = pool.submit(elsewhere).result()
+    assert (chosen.invariant, table.find("a")) == (True, "few")
+    assert (products(), way_table()) == before

@@ -25,6 +25,9 @@ from tests.chat_client import Page
 from tests.fake_engine import FakeEngine
 from tests.process_engine import tiny_store
 from tests.test_replay import change, newest, read_token_by_token, replayed
+from tests.threaded_engine import Gate, gate, until
+
+__all__ = ["gate"]
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.real_engine]
 
@@ -61,9 +64,8 @@ async def row_of(end: dict[str, Any]) -> Generation:
     return await Generation.objects.aget(message_id=end["message_id"])
 
 
-@pytest.mark.usefixtures("crowded")
 async def test_put_aside_or_begun_from_the_cache_it_is_replayed(
-    monkeypatch: pytest.MonkeyPatch,
+    crowded: EngineThread, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aside: list[str] = []
     put_aside = Scheduler._put_aside
@@ -73,7 +75,12 @@ async def test_put_aside_or_begun_from_the_cache_it_is_replayed(
         put_aside(scheduler, sequence)
 
     monkeypatch.setattr(Scheduler, "_put_aside", counted)
-    ends = await asyncio.gather(*(ask(f"Tell me of {n}", 50) for n in range(4)))
+    gate.close()
+    asking = asyncio.gather(*(ask(f"Tell me of {n}", 50) for n in range(4)))
+    await until(lambda: len(crowded._mailboxes) == 4)  # all want the little room at once
+    gate.open = True
+    gate.allow()
+    ends = await asking
     rows = [await row_of(end) for end in ends]
     assert aside
     assert set(aside) <= {row.request_id for row in rows}
@@ -111,12 +118,16 @@ async def test_an_altered_token_behind_a_cached_beginning_is_named_with_its_gap(
 
 
 @pytest.mark.usefixtures("crowded")
-async def test_stopped_and_continued_it_is_replayed() -> None:
+async def test_stopped_and_continued_it_is_replayed(gate: Gate) -> None:
     async with Page() as page:
+        gate.close()
+        gate.allow(20)
         await page.submit("Tell me", model="tiny", sampling={**SAMPLED, "max_tokens": 130})
         delta = await page.until("message.delta")
         await page.send("turn.stop", session_id=delta["session_id"])
         end = await page.until("message.end")
+        gate.open = True
+        gate.allow()
         stopped = await newest()
         ids = {name: end[name] for name in ("session_id", "message_id")}
         await page.send("turn.continue", **ids)

@@ -108,7 +108,7 @@ def mapped(directory: Path) -> bool:
 
 
 async def test_an_idle_one_gives_its_memory_back_and_comes_again(models: ModelStore) -> None:
-    async with running(models, keep_alive_s=0.5) as its:
+    async with running(models) as its:
         expected = tokens(await read(its, request("a")))
         (engine,) = its.engines()
         caches = weakref.ref(engine._runner._caches[0].k)  # type: ignore[attr-defined]
@@ -116,7 +116,8 @@ async def test_an_idle_one_gives_its_memory_back_and_comes_again(models: ModelSt
         del engine
         assert mapped(models.directory("tiny"))
         assert caches() is not None
-        await until(lambda: not its.engines())  # by itself: nobody tells it anything
+        its.keep_alive(0.5)
+        await until(lambda: not its.engines())  # by itself: nobody tells it anything more
         await until(lambda: held() is None)
         assert caches() is None
         assert not mapped(models.directory("tiny"))

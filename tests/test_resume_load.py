@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import kernels
+from chat.event_log import LONGEST_BATCH_S
 from inference.engine import StepEvents
 from inference.offline import OfflineModel, run_to_end
 from inference.types import Delta, GenerateRequest, ModelKind, SamplingParams
@@ -147,15 +148,16 @@ async def test_a_kill_loses_a_moment_and_the_rest_goes_on_with_the_same_tokens(
 ) -> None:
     readers = await start_many(server)
     reading = [asyncio.create_task(reader.read()) for reader in readers]
-    while sum(len(each.lengths) > 30 for each in readers) < OPTIONS.max_batch:  # noqa: ASYNC110
+    # where the disk is slow, a pause between two batches and a write are so long
+    unlogged = 2 * LONGEST_BATCH_S / STEP_S
+    while sum(len(each.lengths) > unlogged for each in readers) < OPTIONS.max_batch:  # noqa: ASYNC110
         await asyncio.sleep(STEP_S)
     await asyncio.to_thread(server.end, signal.SIGKILL)
     await asyncio.gather(*reading, return_exceptions=True)
     for reader in readers:
         row = row_of(reader)
-        # in 100 ms no more tokens are said than these
         logged_at = max(seq for seq, _, _ in row["log"])
-        assert reader.shown.seq - logged_at <= 0.1 / STEP_S
+        assert reader.shown.seq - logged_at <= unlogged
         # a token may have been logged and not have reached the reader, or the other way round
         assert reader.text.startswith(row["content"]) or row["content"].startswith(reader.text)
     await go_on_as_if_nothing_had_been(server, readers)

@@ -82,6 +82,15 @@ def device(function: _Function) -> _Function:
     return compiled
 
 
+def in_order(function: _Function) -> _Function:
+    """A device function whose operations are done in the order they are written in. A loop that
+    stores is compiled twice, in vectors and, for arrays that lie close together in memory, number
+    by number: what is free to be reordered can round differently in the two."""
+    flags = {"nnan", "ninf", "nsz", "contract"}
+    compiled: _Function = numba.njit(fastmath=flags, error_model="numpy", nogil=True)(function)
+    return compiled
+
+
 def as_array(tensor: torch.Tensor) -> Array:
     """A numpy view of a CPU tensor, 16-bit floats as the integers described above."""
     if tensor.dtype == torch.bfloat16:

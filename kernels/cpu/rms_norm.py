@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from kernels.cpu.jit import device, jit
+from kernels.cpu.jit import device, in_order, jit
 
 
 @device
@@ -20,7 +20,12 @@ def norm_row(x: Any, weight: Any, eps: Any, out: Any) -> None:
         squares += x[h] * x[h]
     scale = np.float32(1) / np.sqrt(squares / np.float32(size) + np.float32(eps))
     for h in range(size):
-        out[h] = x[h] * scale * weight[h]
+        out[h] = _weighted(x[h], scale, weight[h])
+
+
+@in_order
+def _weighted(x: Any, scale: Any, weight: Any) -> Any:
+    return x * scale * weight
 
 
 @jit(parallel=True)

@@ -13,6 +13,7 @@ export class Search {
     this.failed = failed;
     this.results = byId("search-results");
     this.asked = 0;
+    this.shown = ""; // the text that the results are of
     field.addEventListener("input", (event) => event.isComposing || this.#soon());
     field.addEventListener("compositionend", () => this.#soon());
     field.addEventListener("keydown", (event) => this.#key(event));
@@ -25,17 +26,19 @@ export class Search {
   }
 
   async #ask(text) {
+    clearTimeout(this.timer);
     const turn = ++this.asked;
-    if (!text) return this.#show(null);
+    if (!text) return this.#show(null, text);
     const reply = await fetch(api(`search?${new URLSearchParams({ q: text })}`)).catch(() => null);
     const hits = reply?.ok ? await reply.json().catch(() => null) : null;
     if (turn !== this.asked) return; // the person has typed on
-    if (hits) this.#show(hits);
+    if (hits) this.#show(hits, text);
     else this.failed(say("not_listed"));
   }
 
   /** hits: null shows the list of sessions again. */
-  #show(hits) {
+  #show(hits, text) {
+    this.shown = text;
     byId("found").hidden = !hits;
     byId("sessions").hidden = Boolean(hits);
     this.field.setAttribute("aria-expanded", Boolean(hits));
@@ -57,6 +60,13 @@ export class Search {
     else this.field.removeAttribute("aria-activedescendant");
   }
 
+  /** What is chosen, or the first that is found for the text: not for one that was there before. */
+  async #open(text) {
+    if (text !== this.shown) await this.#ask(text);
+    if (text !== this.shown) return; // the person has typed on, or no answer came
+    (this.#chosen ?? this.results.querySelector("a"))?.click();
+  }
+
   #key(event) {
     if (event.isComposing) return;
     const items = [...this.results.querySelectorAll("a")];
@@ -68,8 +78,8 @@ export class Search {
       this.#choose(items[(at + 1) % items.length]);
     } else if (event.key === "ArrowUp" && items.length) {
       this.#choose(items.at(at < 0 ? -1 : at - 1));
-    } else if (event.key === "Enter" && items.length) {
-      (this.#chosen ?? items[0]).click();
+    } else if (event.key === "Enter" && this.field.value.trim()) {
+      this.#open(this.field.value.trim());
     } else {
       return;
     }

@@ -8,6 +8,7 @@ import { say } from "./strings.js";
 export class SessionMenu {
   /** handlers: changed(session), deleted(session), move(its dataset), focus(id), failed(message). */
   constructor(list, handlers) {
+    this.list = list;
     this.handlers = handlers;
     this.menu = document.getElementById("session-menu");
     list.addEventListener("click", (event) => {
@@ -39,11 +40,17 @@ export class SessionMenu {
   #choose(entry) {
     const act = entry.dataset.act;
     if (!act) return; // a link: the browser does the rest
-    if (act === "rename") return this.#rename(this.item);
+    if (act === "rename") return this.#rename(this.#row);
     if (act === "delete") return this.#delete();
     if (act === "move") return this.handlers.move(this.item.dataset);
     if (act === "pin" || act === "unpin") return this.#edit({ pinned: act === "pin" });
     if (act.endsWith("archive")) return this.#edit({ archived: act === "archive" });
+  }
+
+  /** As the list has it now: it may have been read again while the menu was open. */
+  get #row() {
+    const same = `[data-session="${CSS.escape(this.item.dataset.session)}"]`;
+    return this.list.querySelector(same) ?? this.item;
   }
 
   #delete() {

@@ -20,14 +20,14 @@ from playwright.sync_api import (
     BrowserContext,
     ConsoleMessage,
     Page,
-    Request,
     expect,
     sync_playwright,
 )
 from websockets.sync.client import connect
 
+from tests.browser.failed_requests import FailedRequests
 from tests.browser.violations import watch_violations
-from tests.browser.wire import WIRES, Wire
+from tests.browser.wire import ENDLESS, WIRES, Wire
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTPUT = ROOT / "test-output"
@@ -40,6 +40,7 @@ CHROMIUM_FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--disable-smooth-scrolling",  # a turn of the wheel is over when it is seen
 ]
 PATIENCE_MS = 120_000  # an upper bound on waiting for a condition, on a busy machine
 
@@ -153,14 +154,9 @@ def _watch(page: Page, troubles: list[str]) -> None:
         if message.type in ("error", "warning") and message.location.get("url") not in REFUSING:
             troubles.append(f"console {message.type}: {message.text}")
 
-    def failed(request: Request) -> None:
-        # The icon is no part of the load: who goes on before it is there has not broken anything.
-        if not (request.url.endswith("/favicon.svg") and request.failure == "net::ERR_ABORTED"):
-            troubles.append(f"{request.url}: {request.failure}")
-
     page.on("console", console)
     page.on("pageerror", lambda error: troubles.append(f"exception: {error}"))
-    page.on("requestfailed", failed)
+    FailedRequests(page, troubles)
 
 
 @pytest.fixture
@@ -230,6 +226,17 @@ class Chat:
     def send(self, text: str) -> None:
         self.text.fill(text)
         self.text.press("Enter")
+
+    def begin(self, text: str) -> None:
+        """Send what is answered until somebody stops it."""
+        WIRES[self.page.context].sampling = ENDLESS
+        self.send(text)
+
+    def enough(self) -> None:
+        """What the model answers is not the matter, so it need not come to its end."""
+        expect(self.answer).to_have_attribute("data-status", re.compile("."))
+        self.page.evaluate("document.getElementById('stop').click()")
+        expect(self.answer).to_have_attribute("data-status", re.compile("DONE|STOPPED"))
 
     def wait_text(self, characters: int) -> None:
         """Until the newest answer is being written and is at least so long."""

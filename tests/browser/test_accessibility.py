@@ -10,6 +10,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser.asked import asked_once
 from tests.browser.conftest import REFUSING, Chat, Site
+from tests.browser.wire import ENDLESS, WIRES
 
 CODE = "Write a Python function that adds two numbers, as a code block."
 Asked = Callable[[BrowserContext], str]
@@ -120,6 +121,7 @@ def test_every_shortcut_of_the_help_works(
     keys.press("Shift+Enter")
     expect(chat.text).to_have_value("One line\n")
     chat.text.fill("")
+    WIRES[context].sampling = ENDLESS
     keys.press("Control+Shift+Enter")
     chat.wait_text(1)
     keys.press("Escape")

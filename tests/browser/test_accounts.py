@@ -17,7 +17,7 @@ from tests.account_people import PASSWORD, code_for
 from tests.browser.conftest import OUTPUT, Chat, Site
 from tests.browser.test_accessibility import check
 from tests.browser.test_layout import LOW_CONTRAST, overflow
-from tests.server_process import ServerProcess
+from tests.server_process import PATIENCE_S, ServerProcess
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,9 @@ def test_a_token_is_made_used_and_revoked(context: BrowserContext, site: Site) -
 
     def ask(method: str, path: str) -> int:
         headers = {"authorization": f"Bearer {text}"}
-        return httpx.request(method, site.url + path, headers=headers).status_code
+        return httpx.request(
+            method, site.url + path, headers=headers, timeout=PATIENCE_S
+        ).status_code
 
     assert ask("GET", "/api/sessions") == 200
     assert ask("DELETE", "/api/sessions/00000000-0000-4000-8000-000000000000") == 403

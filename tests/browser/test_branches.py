@@ -8,7 +8,7 @@ from collections.abc import Callable
 from playwright.sync_api import BrowserContext, Locator, expect
 
 from tests.browser.conftest import Chat, Site
-from tests.browser.wire import WIRES, Wire
+from tests.browser.wire import ENDLESS, WIRES, Wire
 
 SHORT = "What is the capital of France?"
 OTHER = "What is the capital of Italy?"
@@ -125,6 +125,7 @@ def test_a_version_being_written_goes_on_while_another_is_read(chat: Chat) -> No
     chat.send(SHORT)
     chat.wait_end()
     first = chat.check_saved()
+    WIRES[chat.page.context].sampling = ENDLESS
     edit(chat, LONG)
     chat.wait_text(40)
     written = chat.message_id
@@ -157,11 +158,11 @@ def test_a_choice_made_while_the_line_was_cut_is_followed(
     chat.wait_end()
     other = Chat.open(new_context(), site, chat.path)
     wire: Wire = WIRES[context]
-    wire.refuse = 2
     wire.cut()
     expect(chat.page.locator("html")).to_have_attribute("data-connected", "false")
     asked(other).locator(".earlier").click()
     expect(asked(other).locator(".content")).to_have_text(SHORT)
+    wire.mend()
     chat.wait_connected()
     expect(asked(chat).locator(".content")).to_have_text(SHORT)
     expect(which(asked(chat))).to_have_text("1/2")
@@ -185,9 +186,7 @@ def test_what_is_being_edited_outlives_a_choice_made_elsewhere(
 
 def test_another_model_is_chosen_from_a_menu(chat: Chat) -> None:
     chat.send("Once upon a time, in a village by the sea,")
-    chat.wait_text(20)
-    chat.page.locator("#stop").click()
-    chat.wait_end("STOPPED")
+    chat.enough()
     button = chat.answer.locator(".other-model")
     button.focus()
     chat.page.keyboard.press("Enter")
@@ -202,9 +201,7 @@ def test_another_model_is_chosen_from_a_menu(chat: Chat) -> None:
     button.click()
     items.first.click()
     expect(which(chat.answer)).to_have_text("2/2")
-    chat.wait_text(20)
-    chat.page.locator("#stop").click()
-    chat.wait_end("STOPPED")
+    chat.enough()
     chat.check_saved()
     chat.reload()
     expect(which(chat.answer)).to_have_text("2/2")

@@ -10,7 +10,7 @@ import sys
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
-from tests.browser.conftest import OUTPUT, ROOT, Chat, Site
+from tests.browser.conftest import OUTPUT, PATIENCE_MS, ROOT, Chat, Site
 from tests.browser.violations import watch_violations
 
 PASSWORD = "correct horse battery"
@@ -73,7 +73,7 @@ def test_what_is_smuggled_in_is_refused(browser: Browser, site: Site, name: str)
         page.goto(f"{site.url}/")
         page.evaluate("document.querySelector('body > a[href^=javascript]')?.click()")
         page.evaluate("document.querySelector('body > form[action]')?.submit()")
-        for _ in range(100):
+        for _ in range(PATIENCE_MS // 50):
             if found:
                 break
             page.wait_for_timeout(50)

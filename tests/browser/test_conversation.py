@@ -43,17 +43,16 @@ def test_the_page_shows_each_piece_as_it_comes(chat: Chat) -> None:
             }).observe(document.getElementById("conversation"), {childList: true, subtree: true});
         }"""
     )
-    chat.send(LONG)
-    chat.wait_text(100)
+    chat.begin(LONG)
+    chat.page.wait_for_function("() => new Set(window.lengths).size > 5")
     chat.page.locator("#stop").click()
     chat.wait_end("STOPPED")
     lengths = chat.page.evaluate("window.lengths")
     assert lengths == sorted(lengths)
-    assert len(set(lengths)) > 5
 
 
 def test_stop_keeps_the_text_and_continue_goes_on(chat: Chat) -> None:
-    chat.send(LONG)
+    chat.begin(LONG)
     chat.wait_text(60)
     expect(chat.page.locator("#send")).to_be_hidden()
     chat.text.press("Escape")
@@ -73,7 +72,7 @@ def test_stop_keeps_the_text_and_continue_goes_on(chat: Chat) -> None:
 
 
 def test_reload_in_mid_answer(chat: Chat) -> None:
-    chat.send(LONG)
+    chat.begin(LONG)
     chat.wait_text(80)
     before = chat.raw
     chat.reload()
@@ -87,7 +86,7 @@ def test_reload_in_mid_answer(chat: Chat) -> None:
 
 
 def test_reload_while_a_stopped_answer_is_continued(chat: Chat) -> None:
-    chat.send(LONG)
+    chat.begin(LONG)
     chat.wait_text(60)
     chat.page.locator("#stop").click()
     chat.wait_end("STOPPED")
@@ -102,7 +101,7 @@ def test_reload_while_a_stopped_answer_is_continued(chat: Chat) -> None:
 def test_closing_the_tab_does_not_lose_an_answer(context: BrowserContext, site: Site) -> None:
     first = Chat.open(context, site)
     first.send(SHORT)
-    first.wait_text(1)
+    expect(first.page).to_have_url(re.compile("/sessions/"))  # as soon as the answer has begun
     path = first.path
     first.page.close()
     second = Chat.open(context, site, path)
@@ -115,7 +114,7 @@ def test_a_second_tab_sees_everything(context: BrowserContext, site: Site) -> No
     first.send(SHORT)
     first.wait_end()
     second = Chat.open(context, site, first.path)
-    first.send(LONG)
+    first.begin(LONG)
     second.wait_text(60)
     second.page.locator("#stop").click()
     first.wait_end("STOPPED")
@@ -127,29 +126,28 @@ def test_a_second_tab_sees_everything(context: BrowserContext, site: Site) -> No
 
 
 def test_a_lost_connection_loses_nothing(chat: Chat, wire: Wire) -> None:
-    chat.send(LONG)
+    chat.begin(LONG)
     chat.wait_text(40)
     wire.cut()
     expect(chat.page.locator("html")).to_have_attribute("data-connected", "false")
+    wire.mend()
     chat.wait_connected()
     expect(chat.page.locator("#offline")).to_be_hidden()
     chat.wait_text(len(chat.raw) + 40)
     chat.page.locator("#stop").click()
     chat.wait_end("STOPPED")
     chat.check_saved()
-    assert len(wire.lines) == 2
 
 
 def test_what_was_sent_without_a_connection_goes_out_later(chat: Chat, wire: Wire) -> None:
-    wire.refuse = 2
     wire.cut()
     expect(chat.page.locator("#offline")).to_be_visible()
     chat.send(SHORT)
     expect(chat.page.locator(".message.user")).to_contain_text(SHORT)
+    wire.mend()
     chat.wait_end()
     chat.check_saved()
     expect(chat.page.locator(".message.user")).to_have_count(1)
-    assert len(wire.lines) == 4
 
 
 def test_a_model_that_is_being_loaded_is_shown_quietly(chat: Chat, wire: Wire) -> None:
@@ -162,7 +160,7 @@ def test_a_model_that_is_being_loaded_is_shown_quietly(chat: Chat, wire: Wire) -
 
 def test_a_reset_rewinds_the_page_and_goes_on(chat: Chat, wire: Wire) -> None:
     """What a server says that lost events in a crash: the page's copy may be ahead of the log."""
-    chat.send(LONG)
+    chat.begin(LONG)
     chat.wait_text(60)
     chat.answer.evaluate(
         "element => { element.message.write(5, 'never logged', {from: 0, html: []}); }"

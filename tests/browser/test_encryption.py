@@ -32,7 +32,7 @@ def test_a_conversation_is_kept_encrypted_and_found(
     new_context: Callable[..., BrowserContext], site: Site
 ) -> None:
     chat = Chat.open(new_context(), site)
-    chat.send(TEXT)
+    chat.begin(TEXT)
     chat.wait_text(10)
     chat.text.press("Escape")
     chat.wait_end("STOPPED")

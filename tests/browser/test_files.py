@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from playwright.sync_api import BrowserContext, Page, expect
@@ -39,13 +38,6 @@ PASTE = """([selector, text]) => {
 }"""
 
 
-def enough(chat: Chat) -> None:
-    """What the model answers is not the matter here, so it need not come to its end."""
-    expect(chat.answer).to_have_attribute("data-status", re.compile("."))
-    chat.page.evaluate("document.getElementById('stop').click()")
-    expect(chat.answer).to_have_attribute("data-status", re.compile("DONE|STOPPED"))
-
-
 def attach(page: Page, *names_and_bytes: tuple[str, bytes]) -> None:
     files = [
         {"name": name, "mimeType": "application/octet-stream", "buffer": data}
@@ -68,7 +60,7 @@ def test_a_pdf_is_asked_about_cited_and_opened(chat: Chat) -> None:
     chat.send("Which page is about chess?")
     expect(chips).to_have_count(0)
     expect(page.locator(".message.user .files .chip")).to_contain_text("report.pdf")
-    enough(chat)
+    chat.enough()
 
     citation = chat.answer.locator(".passages .chip")
     expect(citation).to_have_accessible_name("Source 1: report.pdf, whole file")
@@ -99,7 +91,7 @@ def answered_again_and_edited(chat: Chat) -> None:
     before = chat.message_id
     chat.answer.locator(".regenerate").click()
     expect(chat.answer).not_to_have_attribute("data-message-id", before)
-    enough(chat)
+    chat.enough()
     expect(chat.answer.locator(".passages .chip")).to_have_count(1)
     user = chat.page.locator(".message.user")
     user.locator(".edit").click()
@@ -107,7 +99,7 @@ def answered_again_and_edited(chat: Chat) -> None:
     user.locator(".editor textarea").press("Enter")
     expect(user.locator(".content")).to_have_text("Which page is about rivers?")
     expect(user.locator(".files .chip")).to_contain_text("report.pdf")
-    enough(chat)
+    chat.enough()
 
 
 def test_a_long_paste_becomes_a_file_and_text_again_and_files_are_dropped(
@@ -139,7 +131,7 @@ def test_a_long_paste_becomes_a_file_and_text_again_and_files_are_dropped(
     expect(chip).to_contain_text("bread.txt")
     assert overflow(page) == 0
     page.locator("#send").click()  # with a file alone
-    enough(chat)
+    chat.enough()
     expect(page.locator("#title")).to_have_text("bread.txt")
     expect(page.locator(".message.user .content")).to_be_hidden()
     expect(page.locator(".message.user .files .chip")).to_be_visible()

@@ -90,8 +90,10 @@ def test_a_temporary_session_is_nowhere_and_survives_a_lost_line(
     assert chat.page.evaluate("localStorage.getItem('draft:new')") is None
     chat.text.press("Enter")
     chat.wait_end()
-    WIRES[context].cut()
+    wire = WIRES[context]
+    wire.cut()
     expect(chat.page.locator("html")).to_have_attribute("data-connected", "false")
+    wire.mend()
     chat.wait_connected()
     chat.send("And again, Rosebud-27182?")
     expect(chat.page.locator(".message")).to_have_count(4)

@@ -30,7 +30,7 @@ def test_a_browser_is_spoken_to_in_its_language(
     expect(chat.page.locator("html")).to_have_attribute("lang", lang)
     expect(chat.text).to_have_attribute("placeholder", placeholder)
     assert overflow(chat.page) == 0
-    chat.send("Write a long story about a lighthouse.")
+    chat.begin("Write a long story about a lighthouse.")
     chat.wait_text(20)
     chat.page.locator("#stop").click()
     chat.wait_end("STOPPED")

@@ -158,13 +158,13 @@ def test_keys_alone_are_enough(chat: Chat) -> None:
 
 def test_scrolling_up_is_respected(new_context: Callable[..., BrowserContext], site: Site) -> None:
     chat = Chat.open(new_context(width=1000, height=420), site)
-    chat.send("Write a long story about a dragon, a lighthouse and a very patient cat.")
+    chat.begin("Write a long story about a dragon, a lighthouse and a very patient cat.")
     box, newest = chat.page.locator("#scroll"), chat.page.locator("#newest")
-    end = "box => box.scrollHeight - box.clientHeight - box.scrollTop"
-    chat.page.wait_for_function(
-        "() => { const b = document.getElementById('scroll'); return b.scrollTop > 120; }"
-    )
-    assert box.evaluate(end) < 48
+    at_end = """() => {
+        const { scrollTop, scrollHeight, clientHeight } = document.getElementById("scroll");
+        return scrollTop > 120 && scrollHeight - clientHeight - scrollTop < 48;
+    }"""
+    chat.page.wait_for_function(at_end)
     box.hover()
     chat.page.mouse.wheel(0, -400)
     expect(newest).to_be_visible()
@@ -173,6 +173,6 @@ def test_scrolling_up_is_respected(new_context: Callable[..., BrowserContext], s
     assert box.evaluate("box => box.scrollTop") == top
     newest.click()
     expect(newest).to_be_hidden()
-    assert box.evaluate(end) < 48
+    chat.page.wait_for_function(at_end)
     chat.page.locator("#stop").click()
     chat.wait_end("STOPPED")

@@ -19,7 +19,7 @@ def test_an_operator_runs_the_site(context: BrowserContext, site: Site) -> None:
     expect(page.locator("#models tr")).to_have_count(1)
     expect(page.locator("#no-requests")).to_be_visible()
     chat = Chat.open(context, site)
-    chat.send("Write a very long story about a fox who counts all the stars of the sky.")
+    chat.begin("Write a very long story about a fox who counts all the stars of the sky.")
     page.bring_to_front()
     cancel = page.locator("#requests").get_by_role("button", name="Cancel")
     expect(cancel).to_be_visible()

@@ -15,7 +15,7 @@ BEGINNING = "Once upon a time, in a village by the sea,"
 def test_a_story_goes_on_from_the_persons_words(chat: Chat) -> None:
     chat.page.get_by_role("radio", name="Story").check()
     expect(chat.text).to_have_attribute("placeholder", "Begin a story, or go on with it")
-    chat.send(BEGINNING)
+    chat.begin(BEGINNING)
     chat.wait_text(80)
     chat.page.locator("#stop").click()
     chat.wait_end("STOPPED")

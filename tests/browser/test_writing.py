@@ -68,7 +68,7 @@ def test_each_session_keeps_its_own_draft(chat: Chat) -> None:
 
 
 def test_what_is_written_during_an_answer_stays(chat: Chat) -> None:
-    chat.send("Write a long story about a lighthouse.")
+    chat.begin("Write a long story about a lighthouse.")
     chat.wait_text(20)
     chat.text.fill("and then?")
     chat.text.press("Enter")
