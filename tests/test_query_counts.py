@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from chat import event_rows, services
+from chat.delta_rows import Piece
 from chat.event_rows import Pending
 from chat.identity import local_user
 from chat.models import Event, Generation, Message, Quota
@@ -72,7 +73,11 @@ def test_a_batch_of_the_log_is_two_statements_however_many_its_turns(
     owner = local_user().id
     turns = [start(owner) for _ in range(20)]
     batch = [
-        Pending(turn, "ab", [(turn.seq + 1, '{"text":"a"}'), (turn.seq + 2, '{"text":"b"}')])
+        Pending(
+            turn,
+            "ab",
+            [Piece(turn.seq + 1, 0, "a", [7], [0]), Piece(turn.seq + 2, 1, "b", [8], [1])],
+        )
         for turn in turns
     ]
     with django_assert_num_queries(2):
@@ -82,17 +87,7 @@ def test_a_batch_of_the_log_is_two_statements_however_many_its_turns(
     with django_assert_num_queries(1):
         event_rows.write_beginnings([*first[:15], Pending(turns[15], "")])
     assert Generation.objects.filter(engine=asdict(SETUP), deterministic=True).count() == 15
-    assert Event.objects.filter(kind="message.delta").count() == 40
+    assert Event.objects.filter(kind="message.delta").count() == 20, "a row for each turn"
     assert Message.objects.filter(content="ab").count() == 20
-    assert Event.objects.get(session_id=turns[3].session_id, seq=3).payload == {"text": "b"}
-
-
-def test_rows_beyond_what_a_statement_takes_go_into_the_next(
-    django_assert_num_queries: Counted,
-) -> None:
-    turn = start(local_user().id)
-    events = [(turn.seq + 1 + n, f'{{"text":"{n}"}}') for n in range(event_rows.ROWS + 1)]
-    with django_assert_num_queries(2):
-        event_rows.write_events([Pending(turn, "", events)])
-    logged = Event.objects.filter(kind="message.delta").order_by("seq")
-    assert [event.payload["text"] for event in logged] == [f"{n}" for n in range(len(events))]
+    row = Event.objects.get(session_id=turns[3].session_id, kind="message.delta")
+    assert (row.seq, row.payload["lengths"], row.payload["ids"]) == (3, [1, 1], [7, 8])
