@@ -14,10 +14,12 @@ from chat import event_rows, services
 from chat.delta_rows import Piece
 from chat.event_rows import Pending
 from chat.identity import local_user
-from chat.models import Event, Generation, Message, Quota
+from chat.models import Event, Generation, Message, Preset, Quota
 from chat.outcome import Outcome
 from chat.selectors import turn_of_client_id
+from chat.session_settings.presets import default_settings
 from chat.turn_records import StartedTurn, TurnPlan
+from chat.usage import Limits, limits_of
 from inference.types import Began
 from tests.fake_engine import SETUP
 
@@ -48,7 +50,7 @@ def test_a_turn_s_queries(django_assert_num_queries: Counted) -> None:
     with django_assert_num_queries(1):
         assert turn_of_client_id(owner_id=owner, client_id="none") is None
     # two of each are the savepoint that stands for the transaction
-    # of the others, one asks for the owner's quota
+    # of the others, one asks whether anybody has a quota, without the ORM
     with django_assert_num_queries(7):
         turn = start(owner)
     # two of them write what a search looks in, one charges the owner
@@ -61,7 +63,8 @@ def test_a_turn_s_queries(django_assert_num_queries: Counted) -> None:
 def test_a_turn_s_queries_where_there_are_limits(django_assert_num_queries: Counted) -> None:
     owner = local_user().id
     Quota.objects.create(user_id=owner, tokens_per_day=100, concurrent_turns=2)
-    with django_assert_num_queries(10):  # who runs, what is used, and the reservation
+    # whether anybody has a quota, who runs, what is used, and the reservation
+    with django_assert_num_queries(11):
         turn = start(owner)
     with django_assert_num_queries(9):
         finish(turn)
@@ -91,3 +94,21 @@ def test_a_batch_of_the_log_is_two_statements_however_many_its_turns(
     assert Message.objects.filter(content="ab").count() == 20
     row = Event.objects.get(session_id=turns[3].session_id, kind="message.delta")
     assert (row.seq, row.payload["lengths"], row.payload["ids"]) == (3, [1, 1], [7, 8])
+
+
+def test_what_few_sites_have_is_not_looked_for_in_an_empty_table(
+    django_assert_num_queries: Counted,
+) -> None:
+    """The ORM makes its statement anew each time, for longer than the database needs."""
+    owner = local_user().id
+    with django_assert_num_queries(2) as seen:
+        assert default_settings(owner_id=owner) == {}
+        assert limits_of(owner_id=owner) == Limits(None, None)
+    assert [query["sql"] for query in seen.captured_queries] == [
+        'SELECT 1 FROM "chat_preset" LIMIT 1',
+        'SELECT 1 FROM "chat_quota" LIMIT 1',
+    ]
+    Preset.objects.create(owner_id=owner, name="mine", settings={"seed": 7}, is_default=True)
+    Quota.objects.create(user_id=owner, tokens_per_day=100)
+    assert default_settings(owner_id=owner) == {"seed": 7}
+    assert limits_of(owner_id=owner) == Limits(100, None)

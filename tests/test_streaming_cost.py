@@ -166,6 +166,7 @@ async def test_the_first_word_is_one_hop_away(
         async with Page() as page:
             with monkeypatch.context() as patch:
                 patch.setattr(database, "_run", run)
+                patch.setattr(site, "models", lambda: pytest.fail("models are looked up on disk"))
                 hops.clear()
                 await page.submit("Hello", **ids)
                 await page.until("message.delta")
