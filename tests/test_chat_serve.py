@@ -70,6 +70,14 @@ async def read_some(url: str, characters: int) -> tuple[Shown, str, str]:
     return shown, started["session_id"], name
 
 
+def test_no_collection_of_garbage_walks_over_the_code(server: ServerProcess) -> None:
+    """There are some 200,000 objects of it, which take as long as several frames."""
+    server.start()
+    (line,) = server.logged("code.frozen")
+    assert line["objects"] > 100_000
+    server.end(signal.SIGKILL)
+
+
 async def test_killed_in_mid_answer_it_keeps_all_but_the_last_moment(server: ServerProcess) -> None:
     server.start()
     shown, session_id, name = await read_some(server.socket_url, 600)
