@@ -7,11 +7,12 @@ import sys
 
 from django.core.management import execute_from_command_line
 
-from tinyllm_site.env import use_settings
+from tinyllm_site.env import calm_threads, use_settings
 
 
 def main() -> None:
     use_settings()
+    calm_threads()
     execute_from_command_line(sys.argv)
 
 

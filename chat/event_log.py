@@ -1,9 +1,9 @@
 """Deltas on their way to the database: a thread with its own connection writes them in batches.
 
-A batch is one transaction every 75 ms: the numbered deltas, the text so far, what computes it, and
-once a second a heartbeat. Where there is so much that writing takes long, batches are fewer and
-larger. While the database is locked or full the batch is kept and tried again; nobody who reads the
-stream waits.
+A batch is one transaction every 75 ms: what each turn said, in one row, its text so far, what
+computes it, and once a second a heartbeat. Where writing takes long the next batch begins earlier,
+so that no event waits longer than `LONGEST_WAIT_S` until it is stored. While the database is locked
+or full the batch is kept and tried again; nobody who reads the stream waits.
 """
 
 from __future__ import annotations
@@ -20,16 +20,20 @@ from django.db import DatabaseError, DataError, IntegrityError, connections, tra
 from django.utils import timezone
 
 from chat import event_rows
+from chat.delta_rows import Piece
 from chat.errors import StorageFailed, TurnLost
 from chat.event_rows import Pending
 from chat.models import Generation, Message
 from chat.turn_records import StartedTurn
 from inference.types import Began
 
-BATCH_S = 0.075
-WRITING_SHARE = 0.25
-LONGEST_BATCH_S = 0.5
-"""The pause between batches is so long that writing takes no more than its share, up to this."""
+LONGEST_WAIT_S = 0.1
+"""From an event's arrival to its commit, so much is lost to a kill at most; unless the database
+takes longer for two batches."""
+PAUSE_S = 0.075
+SHORTEST_PAUSE_S = 0.01
+"""Between two batches, also where that is too long already: a database that is this slow is not
+helped by more of them."""
 HEARTBEAT_S = 1.0
 RETRY_S = 0.5
 MAX_PENDING = 100_000
@@ -74,12 +78,11 @@ class EventLog:
         with self._wake:
             self._pending_of(turn, content).began = began
 
-    def append(self, turn: StartedTurn, seq: int, payload: str, content: str) -> None:
-        """Event `seq` of `turn`, as JSON, after which the message's text is `content`. Never
-        waits."""
+    def append(self, turn: StartedTurn, piece: Piece, content: str) -> None:
+        """The next event of `turn`, after which the message's text is `content`. Never waits."""
         with self._wake:
             pending = self._pending_of(turn, content)
-            pending.events.append((seq, payload))
+            pending.pieces.append(piece)
             pending.content = content
             self._count += 1
 
@@ -121,7 +124,7 @@ class EventLog:
             thread.join()
 
     def _run(self) -> None:
-        pause, beaten = BATCH_S, 0.0
+        pause, beaten = PAUSE_S, 0.0
         try:
             while True:
                 with self._wake:
@@ -135,8 +138,7 @@ class EventLog:
                 is_due = began - beaten >= HEARTBEAT_S
                 beaten = began if is_due else beaten
                 self._write(batch, flushes, turns if is_due else ())
-                took = time.monotonic() - began
-                pause = min(max(BATCH_S, took / WRITING_SHARE - took), LONGEST_BATCH_S)
+                pause = pause_after(time.monotonic() - began)
                 if stopping:
                     return
         finally:
@@ -164,7 +166,7 @@ class EventLog:
             return
         with self._wake:
             self._lost |= lost & self._turns
-            self._count -= sum(len(pending.events) for pending in batch.values())
+            self._count -= sum(len(pending.pieces) for pending in batch.values())
         for done in flushes:
             done.set_result(None)
 
@@ -181,7 +183,7 @@ class EventLog:
             for key, pending in batch.items():
                 later = self._pending.get(key)
                 if later is not None:
-                    pending.events += later.events
+                    pending.pieces += later.pieces
                     pending.content = later.content
                 self._pending[key] = pending
             if locked:
@@ -191,6 +193,12 @@ class EventLog:
                 done.set_exception(StorageFailed(str(error)))
         with self._wake:
             self._wake.wait_for(lambda: self._stopping, timeout=RETRY_S)
+
+
+def pause_after(took: float) -> float:
+    """Seconds from the end of a batch that took so long to the beginning of the next. An event that
+    came just after the batch was taken waits for the rest of it, the pause and the next one."""
+    return max(SHORTEST_PAUSE_S, min(PAUSE_S, LONGEST_WAIT_S - 2 * took))
 
 
 def _store_all(batch: Iterable[Pending], turns: Collection[uuid.UUID]) -> set[uuid.UUID]:

@@ -277,9 +277,9 @@ class Turns:
             async for event in allowed(events, before=turn.text):
                 if isinstance(event, Delta):
                     self.log.check(turn.started)
-                    payload = turn.grow(event)
-                    if payload is not None:
-                        self.log.append(turn.started, turn.seq, payload, turn.text)
+                    piece = turn.grow(event)
+                    if piece is not None:
+                        self.log.append(turn.started, piece, turn.text)
                 elif isinstance(event, Began):
                     turn.began = event
                     self.log.begin(turn.started, event, turn.text)

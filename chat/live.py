@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from json.encoder import encode_basestring as quoted
 from typing import Any
 
+from chat.delta_rows import Piece
 from chat.errors import WireError
 from chat.live_blocks import LiveBlocks
 from chat.outlet import Composed, Frame, Outlet, composed, encode, frame
@@ -120,9 +121,9 @@ class LiveTurn:
         self.shown = message_id
         self._notify()
 
-    def grow(self, delta: Delta) -> str | None:
-        """Take more of the answer. Returns the payload of the new event `self.seq` as JSON, or None
-        while the tokens so far make no text; those tokens go into the next event."""
+    def grow(self, delta: Delta) -> Piece | None:
+        """Take more of the answer. Returns the new event `self.seq`, or None while the tokens so
+        far make no text; those tokens go into the next event."""
         self.token_ids += delta.token_ids
         self.token_offsets += delta.offsets
         self.logprobs += delta.logprobs
@@ -141,9 +142,8 @@ class LiveTurn:
             mark("first text out")
         else:
             self._notify()
-        payload = f'{{"message_id":"{self._ids["message_id"]}","offset":{offset},'
-        payload += f'"text":{quoted(said)},"ids":{self.token_ids[first:]},'
-        return payload + f'"offsets":{self.token_offsets[first:]}}}'
+        ids, offsets = self.token_ids[first:], self.token_offsets[first:]
+        return Piece(self.seq, offset, said, ids, offsets)
 
     def end(self, payload: dict[str, Any], seq: int) -> None:
         """Tell every reader that it is over. Nothing may be taken afterwards."""

@@ -6,6 +6,8 @@ import uuid
 from itertools import groupby
 from typing import Any
 
+from chat.delta_rows import KIND as DELTA
+from chat.delta_rows import first_number, offset_after
 from chat.error_words import retold
 from chat.models import Event, Message
 from chat.outlet import Frame, frame
@@ -35,7 +37,7 @@ def replay(
     ids = {row[3] for row in rows}
     texts = dict(Message.objects.filter(id__in=ids).values_list("id", "content"))
     frames = [
-        _frame(kind, list(group), texts.get(message_id, ""), session_id)
+        _frame(kind, list(group), texts.get(message_id, ""), session_id, after)
         for (kind, message_id), group in groupby(rows, key=lambda row: (row[1], row[3]))
     ]
     return frames, str(shown) if shown else None
@@ -47,17 +49,20 @@ def is_known(*, session_id: uuid.UUID, seq: int, last_seq: int) -> bool:
     never got."""
     if seq > last_seq:
         return False
-    is_logged = Event.objects.filter(session_id=session_id, seq=seq).exists()
-    return seq % CRASH_STEP == 0 or is_logged
+    if seq % CRASH_STEP == 0:
+        return True
+    rows = Event.objects.filter(session_id=session_id, seq__gte=seq).order_by("seq")
+    last, kind, payload = rows.values_list("seq", "kind", "payload").first() or (0, "", {})
+    return last == seq or (kind == DELTA and first_number(last, payload) <= seq)
 
 
-def _frame(kind: str, rows: list[_Row], text: str, session_id: uuid.UUID) -> Frame:
+def _frame(kind: str, rows: list[_Row], text: str, session_id: uuid.UUID, after: int) -> Frame:
     seq, _kind, payload, message_id = rows[-1]
-    if kind == "message.delta":
-        start = rows[0][2]["offset"]
+    if kind == DELTA:
+        start = offset_after(rows[0][0], rows[0][2], after)
         end = payload["offset"] + len(payload["text"])
         return frame(
-            "message.delta",
+            DELTA,
             seq=seq,
             session_id=str(session_id),
             message_id=str(message_id),

@@ -92,5 +92,4 @@ def check_length(text: str) -> None:
 
 def default_sampling(model: str) -> SamplingParams:
     """What the catalogue says for this model."""
-    infos = engine.client().models()
-    return next((info.defaults for info in infos if info.name == model), SamplingParams())
+    return engine.client().defaults(model)

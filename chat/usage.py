@@ -25,6 +25,7 @@ from chat import live_settings
 from chat.errors import ChatError, WireError
 from chat.models import Generation, Quota, Usage
 from chat.places import places
+from chat.rows import is_empty
 from chat.user_keys import in_sql
 
 HELD_RETRY_S = 30
@@ -102,7 +103,8 @@ class TooManyTurns(ChatError):
 
 
 def limits_of(*, owner_id: uuid.UUID) -> Limits:
-    quotas = list(Quota.objects.filter(Q(user_id=owner_id) | Q(group__user=owner_id)).distinct())
+    own = Quota.objects.filter(Q(user_id=owner_id) | Q(group__user=owner_id))
+    quotas = [] if is_empty(Quota) else list(own.distinct())
     return Limits(
         _limit(quotas, "tokens_per_day", live_settings.value("TINYLLM_TOKENS_PER_DAY")),
         _limit(quotas, "concurrent_turns", live_settings.value("TINYLLM_CONCURRENT_TURNS")),

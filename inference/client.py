@@ -20,6 +20,7 @@ from inference.types import (
     ModelFingerprint,
     ModelInfo,
     ModelKind,
+    SamplingParams,
 )
 
 
@@ -76,7 +77,10 @@ class EngineClient(Protocol):
         """Cancel what runs, end the engine and wait for it."""
 
     def models(self) -> list[ModelInfo]:
-        """The catalogue with each model's state on this disk. Cheap."""
+        """The catalogue with each model's state on this disk, which is read for it."""
+
+    def defaults(self, model: str) -> SamplingParams:
+        """The sampling that the catalogue names for this model. Reads nothing."""
 
     async def status(self) -> EngineStatus:
         """The models in memory, and what they do at this moment. Raises EngineError."""

@@ -39,7 +39,14 @@ from inference.mailbox import Mailbox
 from inference.model_store import ModelStore
 from inference.options import EngineOptions
 from inference.status import status_of
-from inference.types import EngineEvent, EngineStatus, Finished, GenerateRequest, ModelInfo
+from inference.types import (
+    EngineEvent,
+    EngineStatus,
+    Finished,
+    GenerateRequest,
+    ModelInfo,
+    SamplingParams,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -71,6 +78,9 @@ class MailboxClient(ABC):
 
     def models(self) -> list[ModelInfo]:
         return self._store.infos()
+
+    def defaults(self, model: str) -> SamplingParams:
+        return self._store.defaults(model)
 
     async def codec(self, model: str) -> PromptCodec:
         if "/" in model:  # a path is for commands, not for what comes over the network

@@ -107,3 +107,11 @@ class Page:
         while (frame := await self.receive())["type"] != "error":
             pass
         return frame
+
+
+def pieces_of(seq: int, payload: dict[str, Any]) -> list[tuple[int, str]]:
+    """The events of a row of the log, with their numbers."""
+    lengths = payload.get("lengths", [len(payload["text"])])
+    ends = [sum(lengths[: count + 1]) for count in range(len(lengths))]
+    texts = [payload["text"][end - length : end] for end, length in zip(ends, lengths, strict=True)]
+    return list(enumerate(texts, start=seq - len(lengths) + 1))

@@ -113,6 +113,9 @@ class FakeEngine:
     async def stop(self) -> None:
         self.started = False
 
+    def defaults(self, model: str) -> SamplingParams:
+        return SamplingParams(temperature=0.5) if model in self.codecs else SamplingParams()
+
     def models(self) -> list[ModelInfo]:
         defaults = SamplingParams(temperature=0.5)
         languages = ("en",)

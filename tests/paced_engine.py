@@ -77,6 +77,9 @@ class PacedEngine(MailboxClient):
             ModelInfo("chat", "Paced", kind, ("en",), "MIT", "ready", defaults=SamplingParams())
         ]
 
+    def defaults(self, model: str) -> SamplingParams:
+        return SamplingParams()
+
     async def codec(self, model: str) -> Any:
         return self._codec
 

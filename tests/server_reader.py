@@ -14,7 +14,7 @@ import httpx
 from websockets.asyncio.client import connect
 
 from chat.packing import unpack
-from tests.chat_client import Frame, Shown
+from tests.chat_client import Frame, Shown, pieces_of
 from tests.server_process import ServerProcess
 
 HANG = 90
@@ -151,17 +151,20 @@ def assert_true(reader: Reader) -> dict[str, Any]:
     """What the reader was shown is what the log says and what the message holds, to the byte, with
     every number once and upwards. Returns `row_of`."""
     row = row_of(reader)
-    seqs = [seq for seq, _, _ in row["log"]]
-    assert seqs == sorted(set(seqs)), "the log has a number twice"
     assert reader.shown.seqs == sorted(set(reader.shown.seqs)), "a number was shown twice"
-    assert set(reader.shown.seqs) <= set(seqs), "a number was shown that the log does not have"
-    text = ""
+    text, seqs = "", list[int]()
     for seq, kind, payload in row["log"]:
-        if kind == "message.delta":
-            assert payload["offset"] == len(text), "the log has a gap, or text twice"
-            text += payload["text"]
-            shown = reader.lengths.get(seq, len(text))
+        if kind != "message.delta":
+            seqs.append(seq)
+            continue
+        assert payload["offset"] == len(text), "the log has a gap, or text twice"
+        for number, piece in pieces_of(seq, payload):
+            seqs.append(number)
+            text += piece
+            shown = reader.lengths.get(number, len(text))
             assert shown == len(text), "a number stands for different texts"
+    assert seqs == sorted(set(seqs)), "the log has a number twice"
+    assert set(reader.shown.seqs) <= set(seqs), "a number was shown that the log does not have"
     assert reader.text == row["content"] == text
     return row
 

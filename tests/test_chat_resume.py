@@ -12,7 +12,7 @@ from chat.database import in_database
 from chat.generation import turns
 from chat.models import Event, Generation, Message, Session
 from chat.rendering import render_blocks
-from tests.chat_client import Page, Shown
+from tests.chat_client import Page, Shown, pieces_of
 from tests.fake_engine import FakeEngine
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.fake_engine]
@@ -38,10 +38,14 @@ async def shown_at(seq: int) -> Shown:
     shown = Shown()
     shown.seq = seq
     for event in await in_database(
-        lambda: list(Event.objects.filter(seq__lte=seq, kind="message.delta").order_by("seq"))
+        lambda: list(Event.objects.filter(kind="message.delta").order_by("seq"))
     ):
-        name = event.payload["message_id"]
-        shown.texts[name] = shown.texts.get(name, "") + event.payload["text"]
+        name, text = event.payload["message_id"], event.payload["text"]
+        for number, piece in pieces_of(event.seq, event.payload):
+            if number <= seq:
+                shown.texts[name] = shown.texts.get(name, "") + piece
+            text = text.removeprefix(piece)
+        assert text == ""
     return shown
 
 
@@ -170,9 +174,13 @@ async def test_numbers_begin_at_one_and_have_no_holes(site: FakeEngine) -> None:
         end = await page.until("message.end")
         await page.submit("Two", session_id=end["session_id"], parent_id=end["message_id"])
         await page.until("message.end")
-    seqs = await in_database(lambda: list(Event.objects.order_by("seq").values_list("seq")))
-    assert [seq for (seq,) in seqs] == list(range(1, len(seqs) + 1))
-    assert (await in_database(Session.objects.get)).last_seq == len(seqs)
+    rows = await in_database(lambda: list(Event.objects.order_by("seq")))
+    numbers = list[int]()
+    for row in rows:
+        is_delta = row.kind == "message.delta"
+        numbers += dict(pieces_of(row.seq, row.payload)) if is_delta else [row.seq]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert (await in_database(Session.objects.get)).last_seq == len(numbers)
 
 
 async def test_a_stopped_answer_has_its_seed_and_goes_on_with_it(site: FakeEngine) -> None:

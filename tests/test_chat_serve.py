@@ -16,7 +16,7 @@ import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from chat.event_log import LONGEST_BATCH_S
+from chat.event_log import LONGEST_WAIT_S
 from tests.chat_client import Shown
 from tests.fake_engine import SETUP
 from tests.server_process import PATIENCE_S, ServerProcess
@@ -71,6 +71,14 @@ async def read_some(url: str, characters: int) -> tuple[Shown, str, str]:
     return shown, started["session_id"], name
 
 
+def test_no_collection_of_garbage_walks_over_the_code(server: ServerProcess) -> None:
+    """There are some 200,000 objects of it, which take as long as several frames."""
+    server.start()
+    (line,) = server.logged("code.frozen")
+    assert line["objects"] > 100_000
+    server.end(signal.SIGKILL)
+
+
 async def test_killed_in_mid_answer_it_keeps_all_but_the_last_moment(server: ServerProcess) -> None:
     server.start()
     shown, session_id, name = await read_some(server.socket_url, 1500)
@@ -79,8 +87,9 @@ async def test_killed_in_mid_answer_it_keeps_all_but_the_last_moment(server: Ser
     assert server.rows("select status from chat_generation") == [("RUNNING",)]
     seen = shown.texts[name]
     ((logged_at,),) = server.rows("select max(seq) from chat_event")
-    # a word every 5 ms at most; where the disk is slow, a pause and a write are so long
-    assert shown.seq - logged_at <= 2 * LONGEST_BATCH_S / 0.005 < shown.seq
+    # A word every 5 ms at most. On a busy machine the log's thread gets its turn late: what it
+    # promises where it does not is in test_delta_rows.py.
+    assert shown.seq - logged_at <= 10 * LONGEST_WAIT_S / 0.005 < shown.seq
     assert seen.startswith(stored) or stored.startswith(seen)
 
     server.start()

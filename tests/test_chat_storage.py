@@ -76,7 +76,7 @@ async def test_text_flows_while_the_database_is_locked(site: FakeEngine, impatie
         lambda: list(Event.objects.filter(kind="message.delta").order_by("seq"))
     )
     assert "".join(event.payload["text"] for event in logged) == expected
-    assert [event.seq for event in logged] == list(range(2, 2 + len(logged)))
+    assert [event.seq for event in logged] == [2, 52], "one row for all that had to wait"
 
 
 class Disk:

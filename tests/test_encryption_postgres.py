@@ -15,6 +15,7 @@ OLD, NEW = (base64.b64encode(bytes([number]) * 32).decode() for number in (1, 2)
 
 WRITE = """
 from chat import event_rows, services
+from chat.delta_rows import Piece
 from chat.event_rows import Pending
 from chat.models import Session, User
 from chat.packing import pack
@@ -24,7 +25,7 @@ plan = TurnPlan("chat", [258, 5], {"stop": ["secret"]}, {}, "process", "request"
 turn = services.turn_start(owner_id=ada.id, session_id=None, parent_id=None, client_id="c",
                            text="secret", plan=plan, settings={"system_prompt": "secret"})
 Session.objects.update(title="secret " * 28)
-pending = [Pending(turn, "secret", [(2, '{"offset":0,"text":"secret","ids":[],"offsets":[]}')])]
+pending = [Pending(turn, "secret", [Piece(2, 0, "sec", [1], [0]), Piece(3, 3, "ret", [2], [3])])]
 event_rows.write_texts(pending)
 event_rows.write_events(pending)
 """

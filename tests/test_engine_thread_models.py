@@ -191,6 +191,9 @@ async def test_an_engine_that_was_never_started_says_so(store: ModelStore) -> No
         await read(its, request("a"))
     await its.stop()
     assert [info.name for info in its.models()] == ["tiny", "half", "tale"]
+    assert [its.defaults(info.name) for info in its.models()] == [
+        info.defaults for info in its.models()
+    ]
 
 
 async def test_what_was_said_before_the_end_is_not_lost(thread: EngineThread, gate: Gate) -> None:

@@ -103,7 +103,7 @@ async def test_every_frame_of_real_turns_is_as_it_says(site: FakeEngine) -> None
         page.shown = Shown()
         await page.send("session.open", session_id=session, after=0)
         await page.until("message.end")
-        await in_database(Event.objects.filter(session_id=session, seq=2).delete)
+        await in_database(Event.objects.filter(kind="message.delta").delete)
         await page.send("session.open", session_id=session, after=2)
         await page.until("session.reset")
     async with Watched() as page:

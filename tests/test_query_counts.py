@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 
 from chat import event_rows, services
+from chat.delta_rows import Piece
 from chat.event_rows import Pending
 from chat.identity import local_user
-from chat.models import Event, Generation, Message, Quota
+from chat.models import Event, Generation, Message, Preset, Quota
 from chat.outcome import Outcome
 from chat.selectors import turn_of_client_id
+from chat.session_settings.presets import default_settings
 from chat.turn_records import StartedTurn, TurnPlan
+from chat.usage import Limits, limits_of
 from inference.types import Began
 from tests.fake_engine import SETUP
 
@@ -47,7 +50,7 @@ def test_a_turn_s_queries(django_assert_num_queries: Counted) -> None:
     with django_assert_num_queries(1):
         assert turn_of_client_id(owner_id=owner, client_id="none") is None
     # two of each are the savepoint that stands for the transaction
-    # of the others, one asks for the owner's quota
+    # of the others, one asks whether anybody has a quota, without the ORM
     with django_assert_num_queries(7):
         turn = start(owner)
     # two of them write what a search looks in, one charges the owner
@@ -60,7 +63,8 @@ def test_a_turn_s_queries(django_assert_num_queries: Counted) -> None:
 def test_a_turn_s_queries_where_there_are_limits(django_assert_num_queries: Counted) -> None:
     owner = local_user().id
     Quota.objects.create(user_id=owner, tokens_per_day=100, concurrent_turns=2)
-    with django_assert_num_queries(10):  # who runs, what is used, and the reservation
+    # whether anybody has a quota, who runs, what is used, and the reservation
+    with django_assert_num_queries(11):
         turn = start(owner)
     with django_assert_num_queries(9):
         finish(turn)
@@ -72,7 +76,11 @@ def test_a_batch_of_the_log_is_two_statements_however_many_its_turns(
     owner = local_user().id
     turns = [start(owner) for _ in range(20)]
     batch = [
-        Pending(turn, "ab", [(turn.seq + 1, '{"text":"a"}'), (turn.seq + 2, '{"text":"b"}')])
+        Pending(
+            turn,
+            "ab",
+            [Piece(turn.seq + 1, 0, "a", [7], [0]), Piece(turn.seq + 2, 1, "b", [8], [1])],
+        )
         for turn in turns
     ]
     with django_assert_num_queries(2):
@@ -82,17 +90,25 @@ def test_a_batch_of_the_log_is_two_statements_however_many_its_turns(
     with django_assert_num_queries(1):
         event_rows.write_beginnings([*first[:15], Pending(turns[15], "")])
     assert Generation.objects.filter(engine=asdict(SETUP), deterministic=True).count() == 15
-    assert Event.objects.filter(kind="message.delta").count() == 40
+    assert Event.objects.filter(kind="message.delta").count() == 20, "a row for each turn"
     assert Message.objects.filter(content="ab").count() == 20
-    assert Event.objects.get(session_id=turns[3].session_id, seq=3).payload == {"text": "b"}
+    row = Event.objects.get(session_id=turns[3].session_id, kind="message.delta")
+    assert (row.seq, row.payload["lengths"], row.payload["ids"]) == (3, [1, 1], [7, 8])
 
 
-def test_rows_beyond_what_a_statement_takes_go_into_the_next(
+def test_what_few_sites_have_is_not_looked_for_in_an_empty_table(
     django_assert_num_queries: Counted,
 ) -> None:
-    turn = start(local_user().id)
-    events = [(turn.seq + 1 + n, f'{{"text":"{n}"}}') for n in range(event_rows.ROWS + 1)]
-    with django_assert_num_queries(2):
-        event_rows.write_events([Pending(turn, "", events)])
-    logged = Event.objects.filter(kind="message.delta").order_by("seq")
-    assert [event.payload["text"] for event in logged] == [f"{n}" for n in range(len(events))]
+    """The ORM makes its statement anew each time, for longer than the database needs."""
+    owner = local_user().id
+    with django_assert_num_queries(2) as seen:
+        assert default_settings(owner_id=owner) == {}
+        assert limits_of(owner_id=owner) == Limits(None, None)
+    assert [query["sql"] for query in seen.captured_queries] == [
+        'SELECT 1 FROM "chat_preset" LIMIT 1',
+        'SELECT 1 FROM "chat_quota" LIMIT 1',
+    ]
+    Preset.objects.create(owner_id=owner, name="mine", settings={"seed": 7}, is_default=True)
+    Quota.objects.create(user_id=owner, tokens_per_day=100)
+    assert default_settings(owner_id=owner) == {"seed": 7}
+    assert limits_of(owner_id=owner) == Limits(100, None)

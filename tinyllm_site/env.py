@@ -43,6 +43,13 @@ def use_settings() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tinyllm_site.settings")
 
 
+def calm_threads() -> None:
+    """Before torch is loaded: a thread of its products that waits for the others sleeps, unless
+    the caller already chose. By default it spins, on a core that the one it waits for may need:
+    where a machine has other work, an answer then took ten times as long."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 def text(name: str, default: str = "") -> str:
     return _noted(name, cast(str, _env.str(name, default)))
 

@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from chat.errors import InvalidRequest, SessionNotFound, check_unicode
 from chat.models import Preset, PresetVersion, sessions_of
 from chat.own_names import by_name, is_taken
+from chat.rows import is_empty
 from chat.session_settings.errors import PresetNameTaken, PresetNotFound, VersionNotFound
 from chat.session_settings.values import checked
 from chat.session_settings.versions import version_keep
@@ -40,6 +41,8 @@ def presets(*, owner_id: uuid.UUID) -> list[Preset]:
 
 def default_settings(*, owner_id: uuid.UUID) -> dict[str, Any]:
     """What a new session of this person begins with."""
+    if is_empty(Preset):
+        return {}
     chosen = Preset.objects.filter(owner_id=owner_id, is_default=True)
     return chosen.values_list("settings", flat=True).first() or {}
 

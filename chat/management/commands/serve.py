@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from argparse import ArgumentParser
 from typing import Any
@@ -66,6 +67,7 @@ class Command(BaseCommand):
         asyncio.set_event_loop(twisted_loop)
         try:
             client = engine.create()
+            _freeze_code()
             twisted_loop.run_until_complete(client.start())
         except EngineError as error:
             raise CommandError(error.message) from error
@@ -124,6 +126,15 @@ def _refuse_open_door(host: str) -> None:
             f"Refusing to listen on {host}: nobody can sign in yet. Make an account first: "
             "manage.py createsuperuser"
         )
+
+
+def _freeze_code() -> None:
+    """What is in memory by now is code, and stays: modules, models, addresses. To look through it
+    for garbage takes a tenth of a second and more, in which no frame goes out, no token is computed
+    and nothing is stored. Weights are loaded afterwards, so what is unloaded is freed."""
+    gc.collect()
+    gc.freeze()
+    _log.info("code.frozen", objects=gc.get_freeze_count())
 
 
 async def _live(server: SiteServer, client: engine.EngineClient) -> None:
