@@ -13,6 +13,19 @@ from tests.browser.conftest import REFUSING, Chat, Site
 from tests.browser.wire import ENDLESS, WIRES
 
 CODE = "Write a Python function that adds two numbers, as a code block."
+SHORTCUTS = [
+    "Enter",
+    "Shift Enter",
+    "/",
+    "Esc",
+    "Ctrl Shift Enter",
+    "Ctrl Shift O",
+    "Ctrl K",
+    "Ctrl B",
+    "Ctrl ,",
+    "Ctrl P",
+    "Ctrl /",
+]
 Asked = Callable[[BrowserContext], str]
 
 
@@ -94,19 +107,7 @@ def test_every_shortcut_of_the_help_works(
     keys = chat.page.keyboard
     keys.press("Control+/")
     listed = chat.page.locator("#help dt").all_inner_texts()
-    assert [" ".join(each.split()) for each in listed] == [
-        "Enter",
-        "Shift Enter",
-        "/",
-        "Esc",
-        "Ctrl Shift Enter",
-        "Ctrl Shift O",
-        "Ctrl K",
-        "Ctrl B",
-        "Ctrl ,",
-        "Ctrl P",
-        "Ctrl /",
-    ]
+    assert [" ".join(each.split()) for each in listed] == SHORTCUTS
     keys.press("Escape")
     expect(chat.page.locator("#help")).to_be_hidden()
     keys.press("Control+b")
