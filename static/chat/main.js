@@ -72,7 +72,7 @@ const sidebar = new Sidebar({
   changed: (session) => session.id === socket.session && changed(session),
   failed,
 });
-const opened = new Opened(() => socket.session, failed);
+const opened = new Opened(() => (temporary.on ? "" : socket.session), failed);
 const socket = new Socket({
   frame: apply,
   listed: (session) => sidebar.apply(session),
