@@ -63,7 +63,7 @@ class UrlSource:
 
 
 @dataclass(frozen=True, slots=True)
-class FolderSource:
+class ProjectSource:
     """A folder that comes with the project, named from its root."""
 
     folder: str
@@ -73,7 +73,7 @@ class FolderSource:
         return PROJECT / self.folder
 
     def __str__(self) -> str:
-        return f"folder {self.folder}"
+        return f"project {self.folder}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +87,9 @@ class PluginSource:
         return f"{self.kind} {', '.join(map(str, self.fields.values()))}"
 
 
-Source = HubSource | WheelSource | UrlSource | FolderSource | PluginSource
-_SOURCE_TYPES: dict[str, type[HubSource | WheelSource | UrlSource | FolderSource]] = {
-    "folder": FolderSource,
+Source = HubSource | WheelSource | UrlSource | ProjectSource | PluginSource
+_SOURCE_TYPES: dict[str, type[HubSource | WheelSource | UrlSource | ProjectSource]] = {
+    "project": ProjectSource,
     "hub": HubSource,
     "wheel": WheelSource,
     "url": UrlSource,
@@ -183,7 +183,7 @@ def _source(table: Mapping[str, Any]) -> Source:
     if kind not in _SOURCE_TYPES:
         raise ValueError(f"source type {kind!r} is not one of {', '.join(_SOURCE_TYPES)}")
     source = _SOURCE_TYPES[kind](**fields)
-    if isinstance(source, FolderSource):
+    if isinstance(source, ProjectSource):
         return source
     digests = [source.sha256] if isinstance(source.sha256, str) else source.sha256.values()
     for digest in digests:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from inference.catalogue import Catalogue, CatalogueEntry, FolderSource
+from inference.catalogue import Catalogue, CatalogueEntry, ProjectSource
 from inference.downloads import Progress, Silent
 from inference.errors import ModelNotFound, ModelNotGenerative, ModelUnavailable
 from inference.fingerprint import fingerprint
@@ -144,7 +144,7 @@ class ModelStore:
     def _comes_with_the_project(self, name: str) -> bool:
         entry = self.catalogue.entries.get(name)
         return entry is not None and any(
-            isinstance(source, FolderSource) and source.path == self.directory(name).resolve()
+            isinstance(source, ProjectSource) and source.path == self.directory(name).resolve()
             for source in entry.sources
         )
 

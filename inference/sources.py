@@ -17,9 +17,9 @@ from urllib.parse import quote
 
 from inference import plugins
 from inference.catalogue import (
-    FolderSource,
     HubSource,
     PluginSource,
+    ProjectSource,
     Source,
     StoredDType,
     UrlSource,
@@ -57,7 +57,7 @@ def fill(
     arrived: dict[str, Path] = {}
     if isinstance(source, PluginSource):
         _fill_by_plugin(source, parts, build, progress)
-    elif isinstance(source, FolderSource):
+    elif isinstance(source, ProjectSource):
         _copy(source, build)
     elif isinstance(source, HubSource):
         arrived = _fetch_from_hub(source, parts, hub, progress)
@@ -69,7 +69,7 @@ def fill(
         _store_as(build, dtype, progress)
 
 
-def _copy(source: FolderSource, build: Path) -> None:
+def _copy(source: ProjectSource, build: Path) -> None:
     if not source.path.is_dir():
         raise SourceError(f"{source.path} is not there: it is part of the project's repository")
     shutil.copytree(source.path, build, dirs_exist_ok=True)

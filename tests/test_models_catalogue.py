@@ -34,7 +34,7 @@ def test_the_shipped_catalogue_has_what_the_site_needs() -> None:
         (
             'type = "hub"',
             'type = "ftp"',
-            "tiny: source type 'ftp' is not one of folder, hub, wheel, url",
+            "tiny: source type 'ftp' is not one of project, hub, wheel, url",
         ),
         ('weights = "tiny"', 'weights = "nowhere"', "tale: weights = 'nowhere' is no model"),
         ('dtype = "float16"', 'dtype = "int3"', "half: dtype = 'int3' is not"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.catalogue import Catalogue, FolderSource
+from inference.catalogue import Catalogue, ProjectSource
 from inference.config import ModelConfig
 from inference.corpus import quality
 from inference.errors import EngineError, ModelUnavailable
@@ -29,7 +29,7 @@ BEGINNINGS = [
 @pytest.fixture
 def folder() -> Path:
     (source,) = Catalogue.load().get("story").sources
-    assert isinstance(source, FolderSource)
+    assert isinstance(source, ProjectSource)
     return source.path
 
 
@@ -63,7 +63,7 @@ def test_it_is_copied_to_another_folder_of_models_and_removed_there(
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     catalogue = Catalogue.load()
-    entry = replace(catalogue.get("story"), sources=(FolderSource("models/nowhere"),))
+    entry = replace(catalogue.get("story"), sources=(ProjectSource("models/nowhere"),))
     store = ModelStore(tmp_path, replace(catalogue, entries={"story": entry}))
     with pytest.raises(ModelUnavailable, match="models/nowhere is not there"):
         store.pull("story")
