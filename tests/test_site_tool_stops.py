@@ -134,8 +134,8 @@ async def test_a_call_does_not_go_on_from_what_is_not_over(
 
 async def test_an_answer_begun_on_the_page_goes_first(site: FakeEngine, tmp_path: Path) -> None:
     gate = asyncio.Event()
-    steps = iter([[call_of("waits", tmp_path / "pid")], [gate, "Of the page."]])
-    site.script = lambda request: next(steps)
+    answers: list[list[Any]] = [[call_of("waits", tmp_path / "pid")], [gate, "Of the page."]]
+    site.script = lambda request: answers.pop(0)
     running = Running(tmp_path / "pid")
     name = await running.name()
     said = {"input": "Hello", "model": "chat", "session_id": await session_id()}
