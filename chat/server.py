@@ -139,7 +139,7 @@ def _is_late(request: Any, since: float) -> bool:
 
 def _refuse_late(request: Any) -> None:
     """As the site refuses, which has not heard of it: so nobody knows which language is read."""
-    told = {
+    told: dict[str, Any] = {
         "code": "request_timeout",
         "message": "The request took too long to arrive. Send it again.",
         "type": "invalid_request_error",
