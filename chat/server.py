@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import socket
+import time
 from typing import Any
 
+from daphne.http_protocol import WebRequest
 from daphne.server import Server
 from twisted.internet import defer, reactor
 
@@ -21,6 +24,9 @@ GOING_AWAY = 4001
 3000 except 1000, which clients take for a wish to stay away."""
 GOODBYE_POLL_S = 0.02
 GOODBYE_POLLS = 50
+ARRIVAL_S, BYTES_PER_S = 60.0, 1000
+"""How long a request may take to arrive, and how many bytes of it win another second. Twisted's own
+limit is a minute without a single byte."""
 
 
 class PortTaken(Exception):
@@ -66,6 +72,13 @@ class SiteServer(Server):  # type: ignore[misc]
         self.ws_factory.protocol = SiteSocket
         reactor.adoptStreamPort(self._listener.fileno(), self._listener.family, self.http_factory)
         self._listener.close()
+
+    def timeout_checker(self) -> None:
+        """Every two seconds."""
+        super().timeout_checker()
+        for protocol, details in list(self.connections.items()):
+            if isinstance(protocol, WebRequest) and _is_late(protocol, details["connected"]):
+                _refuse_late(protocol)
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
         if isinstance(protocol, SiteSocket):
@@ -114,6 +127,30 @@ class SiteServer(Server):  # type: ignore[misc]
         return defer.Deferred.fromFuture(
             asyncio.ensure_future(asyncio.gather(*running, return_exceptions=True))
         )
+
+
+def _is_late(request: Any, since: float) -> bool:
+    """Whether it should have arrived by now."""
+    if hasattr(request, "request_start"):
+        return False
+    came = request.content.tell() if request.content else 0
+    return bool(time.time() - since > ARRIVAL_S + came / BYTES_PER_S)
+
+
+def _refuse_late(request: Any) -> None:
+    """As the site refuses, which has not heard of it: so nobody knows which language is read."""
+    told: dict[str, Any] = {
+        "code": "request_timeout",
+        "message": "The request took too long to arrive. Send it again.",
+        "type": "invalid_request_error",
+        "param": None,
+        "retryable": True,
+        "fields": {},
+    }
+    head = "HTTP/1.1 408 Request Timeout\r\nContent-Type: application/json\r\n"
+    head += "Connection: close\r\n\r\n"
+    request.channel.transport.write((head + json.dumps({"error": told})).encode())
+    request.channel.timeoutConnection()
 
 
 def _is_open_socket(protocol: Any) -> bool:

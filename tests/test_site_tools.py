@@ -11,99 +11,32 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.test import AsyncClient
-from openai.types.responses import Response, ResponseStreamEvent
-from pydantic import TypeAdapter
 
 from chat.database import in_database
 from chat.models import Generation, Message, Session
 from chat.site_tools import chosen, process
-from chat.site_tools.kinds import GROUP, Ran
-from inference.types import GenerateRequest
+from chat.site_tools.kinds import Ran
 from tests.fake_engine import FakeEngine, prompt_text
-from tests.plugin_projects import EXAMPLE, install, install_example
+from tests.site_tools import (
+    ARGUMENTS,
+    CALL,
+    GAVE,
+    OFFERED,
+    got,
+    plugins,
+    respond,
+    script,
+    streamed,
+)
 from tests.v1_client import error_of, post
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.fake_engine]
+__all__ = ["plugins"]
 
-MODULE = """
-import os, subprocess, sys, time
-class Tool:
-    description = "x"
-    parameters = {"type": "object"}
-class Hangs(Tool):
-    def __call__(self, path="/dev/null"):
-        with open(path, "w") as file:
-            file.write(str(os.getpid()))
-        time.sleep(1000)
-class Prints(Tool):
-    def __call__(self): print('{"text": "forged"}'); return "told\\0\\ud800"
-class Long(Tool):
-    def __call__(self): return "x" * 30_000
-class Number(Tool):
-    def __call__(self): return 7
-class Dies(Tool):
-    def __call__(self): os._exit(3)
-class Environment(Tool):
-    def __call__(self): return " ".join(sorted(os.environ))
-class Mute:
-    description = "x"
-"""
-NAMES = ("hangs", "prints", "long", "number", "dies", "environment")
-ARGUMENTS = '{"word":"Strawberry","letter":"r"}'
-CALL = f'<tool_call>{{"name":"letters","arguments":{ARGUMENTS}}}</tool_call>'
-GAVE = "'r' is 3 times in 'Strawberry'."
-OFFERED = {
-    "type": "mcp", "server_label": "tinyllm", "allowed_tools": ["letters"],
-    "require_approval": "never",
-}  # fmt: skip
-EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
-
-
-@pytest.fixture(autouse=True)
-def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any) -> Any:
-    (tmp_path / "odd").mkdir()
-    (tmp_path / "odd" / "odd_tools.py").write_text(MODULE)
-    points = {name: f"odd_tools:{name.title()}" for name in (*NAMES, "mute")}
-    odd = {"name": "odd", "version": "0.1", "entry-points": {GROUP: points}}
-    for path in (EXAMPLE, install_example(tmp_path / "site"), install(tmp_path / "odd", odd)):
-        monkeypatch.syspath_prepend(str(path))
-    settings.TINYLLM_TOOLS = ["letters", *NAMES]
-    monkeypatch.setattr(process, "SECONDS", 120.0)  # where others use the cores as well
-    chosen.tools.cache_clear()
-    yield
-    chosen.tools.cache_clear()
-
-
-def script(*answers: str) -> Any:
-    """The model's answers, one after the other; the last one again and again."""
-    left = list(answers)
-
-    def say(request: GenerateRequest) -> list[str]:
-        return [left.pop(0) if len(left) > 1 else left[0]]
-
-    return say
-
-
-async def respond(said: Any = "How many r?", **body: Any) -> dict[str, Any]:
-    answer = await post("responses", {"model": "chat", "input": said, "tools": [OFFERED]} | body)
-    assert answer.status_code == 200, answer.content
-    told: dict[str, Any] = answer.json()
-    Response.model_validate(told)
-    return told
-
-
-async def streamed(**body: Any) -> list[dict[str, Any]]:
-    asked = {"model": "chat", "input": "How many r?", "tools": [OFFERED], "stream": True} | body
-    answer = await post("responses", asked)
-    text = b"".join([part async for part in answer.streaming_content]).decode()
-    told = [json.loads(frame.partition("\ndata: ")[2]) for frame in text.split("\n\n")[:-1]]
-    for each in told:
-        EVENT.validate_python(each)
-    return told
-
-
-async def got(name: str, more: str = "") -> Any:
-    return (await AsyncClient().get(f"/v1/responses/{name}{more}")).json()
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.fake_engine,
+    pytest.mark.usefixtures("plugins"),
+]
 
 
 async def test_a_model_calls_the_site_runs_the_model_goes_on(site: FakeEngine) -> None:
@@ -208,8 +141,8 @@ async def test_a_tool_has_limits(name: str, wanted: Ran, monkeypatch: pytest.Mon
 
 
 async def test_a_tool_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "SECONDS", 1.0)
-    assert await process.run("hangs", "") == Ran("it did not end within 1 seconds", failed=True)
+    monkeypatch.setattr(process, "SECONDS", 0.1)
+    assert await process.run("hangs", "") == Ran("it did not end within 0.1 seconds", failed=True)
 
 
 async def test_who_leaves_takes_the_tool_along(tmp_path: Path) -> None:

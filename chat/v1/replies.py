@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chat import engine
@@ -41,6 +41,11 @@ class Answer:
         elif isinstance(event, Refused):
             self.refused = True
         return ""
+
+    def stop(self) -> None:
+        """After its end: what was to come of it does not."""
+        if self.finished is not None:
+            self.finished = replace(self.finished, reason="cancelled")
 
     @property
     def finish_reason(self) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass, field
 from itertools import chain, count
 from typing import Any, Protocol
 
 from chat import engine
 from chat.site_tools.kinds import Ran
+from chat.v1.course import Course
 from chat.v1.errors import envelope, on_the_wire
 from chat.v1.logprobs import of_chat
 from chat.v1.replies import Answer
@@ -72,16 +73,21 @@ class ResponseShape:
         for kind, fields in events:
             yield self.event(f"response.{kind}", **fields)
 
-    def spend(self, answer: Answer) -> None:
-        """Of a round that is over."""
-        self.spent = self._sums(answer)
-
-    def whole(self, answer: Answer, error: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The response of an answer of which nothing was taken yet. error: why it failed."""
+    def whole(
+        self,
+        answer: Answer,
+        error: dict[str, Any] | None = None,
+        *,
+        broken_off: bool = False,
+    ) -> dict[str, Any]:
+        """The response of an answer of which nothing was taken yet. error: why it failed.
+        broken_off: its calls were to be run, and not all were."""
         taken = self.output.take(answer.text, self._told(answer.logprobs))
         ended = self.output.end(status_of(answer))
         for _event in chain(taken, ended, self.output.not_run()):
             pass
+        if broken_off:
+            answer.stop()
         return self.response(answer, error)
 
     def response(
@@ -113,7 +119,7 @@ class ResponseShape:
         return of_chat(self._codec, logprobs) if self._codec else []
 
     def _usage(self, answer: Answer) -> dict[str, Any]:
-        read, cached, written = self._sums(answer)
+        read, cached, written = self.sums(answer)
         return {
             "input_tokens": read,
             "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": 0},
@@ -122,7 +128,8 @@ class ResponseShape:
             "total_tokens": read + written,
         }
 
-    def _sums(self, answer: Answer) -> list[int]:
+    def sums(self, answer: Answer) -> list[int]:
+        """`spent`, with this answer."""
         ended = answer.finished
         read = ended.prompt_tokens if ended else self.head.input_tokens
         here = (read, ended.cached_tokens if ended else 0, answer.tokens)
@@ -132,9 +139,11 @@ class ResponseShape:
 class Rounds(Protocol):
     """Where the site runs the calls of an answer, and the model goes on."""
 
+    course: Course
+
     def goes_on(self, answer: Answer, output: Output) -> bool: ...
     async def run(self, item: dict[str, Any]) -> Ran: ...
-    async def next(self, shape: ResponseShape) -> AsyncGenerator[Said, None]: ...
+    async def next(self, shape: ResponseShape, answer: Answer) -> AsyncGenerator[Said, None]: ...
 
 
 async def events(
@@ -142,18 +151,20 @@ async def events(
 ) -> Frames:
     yield shape.event("response.created", response=shape.response(None))
     yield shape.event("response.in_progress", response=shape.response(None))
-    while True:
-        answer = Answer()
-        async with aclosing(said), aclosing(_round(said, answer, shape)) as frames:
-            async for each in frames:
-                yield each
-        if rounds is None or not rounds.goes_on(answer, shape.output):
-            break
-        for item in shape.output.waiting:
-            for made in shape.written(shape.output.ran(item, await rounds.run(item))):
-                yield made
-        shape.spend(answer)
-        said = await rounds.next(shape)
+    async with rounds.course if rounds else nullcontext():
+        while True:
+            answer = Answer()
+            async with aclosing(said), aclosing(_round(said, answer, shape)) as frames:
+                async for each in frames:
+                    yield each
+            if rounds is None or not rounds.goes_on(answer, shape.output):
+                break
+            for item in shape.output.waiting:
+                for made in shape.written(shape.output.ran(item, await rounds.run(item))):
+                    yield made
+            said = await rounds.next(shape, answer)
+    if rounds and rounds.course.broken_off:
+        answer.stop()
     for made in shape.written(shape.output.not_run()):
         yield made
     kind = "completed" if status_of(answer) == "completed" else "incomplete"

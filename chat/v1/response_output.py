@@ -4,7 +4,7 @@ they grow by."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from chat.site_tools.kinds import Ran
@@ -25,10 +25,12 @@ class Output:
         *,
         site: Collection[str] = (),
         before: Iterable[dict[str, Any]] = (),
+        results: Mapping[str, Ran] | None = None,
     ) -> None:
-        """site: names of tools that the site runs. before: items of earlier rounds."""
+        """site: names of tools that the site runs. before: items of earlier rounds. results: what
+        calls gave that have run, by their item's id."""
         self.items = list(before)
-        self._name, self._site = name, site
+        self._name, self._site, self._results = name, site, results or {}
         self.next_round(reader)
 
     def next_round(self, reader: Reader) -> None:
@@ -54,6 +56,9 @@ class Output:
     def not_run(self) -> Iterator[Event]:
         """What was called in the last round that there may be, or in an answer that was ended."""
         for item in self.waiting:
+            if item["id"] in self._results:
+                yield from self.ran(item, self._results[item["id"]])
+                continue
             item["status"] = "incomplete"
             yield "output_item.done", {"output_index": self.items.index(item), "item": item}
 

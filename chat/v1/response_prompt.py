@@ -18,11 +18,12 @@ from django.utils.translation import gettext as _
 
 from chat import engine
 from chat.context.reading import Asked, opened, read
-from chat.errors import InvalidRequest
+from chat.errors import InvalidRequest, TurnInProgress
 from chat.prompt_selectors import PromptContext, prompt_context
 from chat.prompting import Message, first_prompt
 from chat.session_settings.values import system_prompt, when_full
 from chat.submission import Submission, Wording, check_kept
+from chat.v1.course import course_in
 from chat.v1.output_form import only
 from chat.v1.stored import message_id_of, session_of, stored
 from chat.v1.tool_prompt import in_words, insisted, syntax_of
@@ -80,11 +81,12 @@ class Told:
 
 
 def submission_of(call: Call, told: Told, *, owner_id: uuid.UUID) -> Submission:
-    """Raises InvalidRequest, UnsupportedContent, InputTooLong, MessageRefused, ResponseNotFound."""
+    """Raises InvalidRequest, UnsupportedContent, InputTooLong, MessageRefused, ResponseNotFound,
+    TurnInProgress."""
     said, session_id, parent_id = told.said, None, None
     settings: dict[str, Any] | None = None
     if call.previous_response_id:
-        session_id, parent_id = session_of(call.previous_response_id, owner_id=owner_id)
+        session_id, parent_id = _end_of(call.previous_response_id, owner_id)
         _refuse_system(said)
     else:
         front = list(takewhile(lambda each: each["role"] == "system", said))
@@ -118,6 +120,14 @@ def submission_of(call: Call, told: Told, *, owner_id: uuid.UUID) -> Submission:
         spoken=tuple(said) if told.wording else (),
         logprobs=call.logprobs,
     )
+
+
+def _end_of(name: str, owner_id: uuid.UUID) -> tuple[uuid.UUID, uuid.UUID]:
+    """As `session_of`, of a response that is over. Raises ResponseNotFound, TurnInProgress."""
+    session_id, message_id = session_of(name, owner_id=owner_id)
+    if course_in(session_id):
+        raise TurnInProgress(session_id)
+    return session_id, message_id
 
 
 def _request(call: Call, told: Told) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from chat import engine
 from chat.branches import branch
 from chat.errors import ChatError, TurnInProgress
 from chat.models import Generation, Message, Session, sessions_of
+from chat.site_tools.kinds import Ran
 from chat.v1.replies import Answer
 from chat.v1.response_frames import Head, ResponseShape
 from chat.v1.response_output import Output
@@ -90,6 +91,12 @@ class Stored:
         rounds: dict[str, Any] = self._asked.get("rounds") or {}
         return rounds
 
+    @property
+    def _broken_off(self) -> dict[str, Any]:
+        """How a pause between two rounds ended (`chat.v1.course`), where no other followed."""
+        how: dict[str, Any] = self._asked.get("broken_off") or {}
+        return how
+
     def shape(self, codec: engine.PromptCodec | None = None) -> ResponseShape:
         asked, rounds = self._asked, self._rounds
         output = Output(
@@ -97,6 +104,7 @@ class Stored:
             reader_again(asked.get("reading")),
             site=asked.get("site", ()),
             before=rounds.get("items", ()),
+            results={id: Ran(**ran) for id, ran in self._broken_off.get("results", {}).items()},
         )
         return ResponseShape(self.head, output, codec, rounds.get("spent", (0, 0, 0)))
 
@@ -107,7 +115,9 @@ class Stored:
         shape, its = self.shape(codec), self.generation
         if its.status == Generation.Status.RUNNING:
             return shape.response(None)
-        return shape.whole(replace(self._answer(), logprobs=list(logprobs)), its.error)
+        error = its.error or self._broken_off.get("error")
+        answer = replace(self._answer(), logprobs=list(logprobs))
+        return shape.whole(answer, error, broken_off=bool(self._broken_off))
 
     def items(self) -> list[dict[str, Any]]:
         """The inputs as OpenAI's clients read them."""

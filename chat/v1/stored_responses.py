@@ -12,6 +12,7 @@ from chat.database import in_database, write_database
 from chat.errors import InvalidRequest
 from chat.generation import turns
 from chat.signals import announce
+from chat.v1.course import Course, course_in
 from chat.v1.edge import Caller, by_method, endpoint
 from chat.v1.errors import UnsupportedField
 from chat.v1.stored import Stored, message_id_of, name_of, response_delete, stored
@@ -23,14 +24,16 @@ MOST_ITEMS = 100
 async def retrieve(request: HttpRequest, caller: Caller, response_id: str) -> HttpResponseBase:
     if request.GET.get("stream") == "true":
         raise UnsupportedField("stream")
-    return JsonResponse((await _found(caller, response_id)).response())
+    found = await _found(caller, response_id)
+    if _course(found):
+        return JsonResponse(found.shape().response(None))
+    return JsonResponse(found.response())
 
 
 @endpoint("DELETE")
 async def delete(request: HttpRequest, caller: Caller, response_id: str) -> HttpResponseBase:
     """With all that was said after it. An answer that is being written is stopped first."""
-    found = await _found(caller, response_id)
-    await _stop(found)
+    found = await _stopped(caller, response_id)
     await write_database(response_delete, found.message.id, owner_id=caller.owner_id)
     await forgetting.settled()
     await announce(found.message.session_id)
@@ -39,9 +42,8 @@ async def delete(request: HttpRequest, caller: Caller, response_id: str) -> Http
 
 @endpoint("POST")
 async def cancel(request: HttpRequest, caller: Caller, response_id: str) -> HttpResponseBase:
-    """Stop an answer that is being written; its text is kept."""
-    await _stop(await _found(caller, response_id))
-    return JsonResponse((await _found(caller, response_id)).response())
+    """Stop an answer that is being written, or a tool that runs for it; what there is is kept."""
+    return JsonResponse((await _stopped(caller, response_id)).response())
 
 
 @endpoint("GET")
@@ -74,8 +76,19 @@ async def _found(caller: Caller, response_id: str) -> Stored:
     return await in_database(stored, message_id_of(response_id), owner_id=caller.owner_id)
 
 
-async def _stop(found: Stored) -> None:
+def _course(found: Stored) -> Course | None:
+    """If tools run for it, and it is not over."""
+    course = course_in(found.message.session_id)
+    return course if course and course.name == found.name else None
+
+
+async def _stopped(caller: Caller, response_id: str) -> Stored:
+    found = await _found(caller, response_id)
+    if course := _course(found):
+        await course.stop()
+        found = await _found(caller, response_id)  # another answer may have begun
     turn = turns().get(found.message.session_id)
     if turn is not None and turn.started.message_id == found.message.id:
         turns().cancel(found.message.session_id, "stop")
         await turn.wait_end()
+    return await _found(caller, response_id)

@@ -12,6 +12,7 @@ from chat.live import LiveTurn
 from chat.site_tools.kinds import Ran
 from chat.site_tools.process import run
 from chat.submission import Submission
+from chat.v1.course import Course
 from chat.v1.kept_turn import begin, said
 from chat.v1.replies import Answer
 from chat.v1.response_frames import ResponseShape
@@ -34,7 +35,7 @@ class ToolRounds:
         self, turn: LiveTurn, submission: Submission, told: Told, *, owner_id: uuid.UUID
     ) -> None:
         assert told.offer is not None
-        self._turn, self._first, self._codec = turn, submission, told.codec
+        self.course, self._first, self._codec = Course(turn), submission, told.codec
         self._owner_id = owner_id
         # insisted on once: else the model would never come to say something
         self._offer = Offer(told.offer.tools, single=told.offer.single)
@@ -42,26 +43,31 @@ class ToolRounds:
         self._results: list[dict[str, Any]] = []
 
     def goes_on(self, answer: Answer, output: Output) -> bool:
+        """Whether calls are to be run now."""
         ended = answer.finished is not None and answer.finished.reason == "stop"
-        return ended and bool(output.waiting) and len(self._earlier) + 1 < MOST
+        if not ended or not output.waiting or len(self._earlier) + 1 == MOST:
+            return False
+        self.course.pause()
+        return True
 
     async def run(self, item: dict[str, Any]) -> Ran:
-        ran = await run(item["name"], item["arguments"])
+        """Raises Stopped."""
+        ran = await self.course.run(item["id"], run(item["name"], item["arguments"]))
         content = f"Error: {ran.text}" if ran.failed else ran.text
         its = {"tool_call_id": call_id(item["id"]), "name": item["name"]}
         self._results.append({"role": "tool", "content": content, **its})
         return ran
 
-    async def next(self, shape: ResponseShape) -> AsyncGenerator[Said, None]:
-        """The answer to what was run. Raises ChatError, EngineError."""
-        started, results = self._turn.started, tuple(self._results)
+    async def next(self, shape: ResponseShape, answer: Answer) -> AsyncGenerator[Said, None]:
+        """The answer to what `answer` called. Raises Stopped, ChatError, EngineError."""
+        started, results = self.course.turn.started, tuple(self._results)
         self._earlier.append(started.message_id.hex)
         self._results.clear()
         reading = kept_reading(self._offer, syntax_of(self._codec.tools_template))
         rounds = {
             "earlier": [*self._earlier],
             "items": shape.output.items,
-            "spent": shape.spent,
+            "spent": shape.sums(answer),
             "created": shape.head.created,
         }
         first = self._first
@@ -77,6 +83,8 @@ class ToolRounds:
             wording=wording(self._codec, self._offer),
             spoken=results,
         )
-        self._turn = await begin(submission, owner_id=self._owner_id)
+        async with self.course.next_turn():
+            turn = self.course.turn = await begin(submission, owner_id=self._owner_id)
+        shape.spent = shape.sums(answer)
         shape.output.next_round(reader_again(reading))
-        return said(self._turn)
+        return said(turn)
