@@ -17,6 +17,7 @@ from docx import Document
 from docx.opc.constants import RELATIONSHIP_TYPE as RELATED
 from openpyxl import Workbook
 from pypdf import PdfReader, PdfWriter
+from pypdf.generic import RectangleObject
 
 from inference.constraints.json_schema import objections
 from tests import document_files as made
@@ -37,7 +38,6 @@ class Door:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/x"
 
-    @property
     def was_knocked_at(self) -> bool:
         readable, _, _ = select.select([self._listener], [], [], 0)
         return bool(readable)
@@ -50,17 +50,17 @@ class Door:
 def door() -> Iterator[Door]:
     its = Door()
     yield its
-    was_knocked_at = its.was_knocked_at
+    was_knocked_at = its.was_knocked_at()
     its.close()
     assert not was_knocked_at
 
 
 def test_a_knock_is_noticed_also_of_who_has_gone_away() -> None:
     door = Door()
-    assert not door.was_knocked_at
+    assert not door.was_knocked_at()
     port = int(door.url.rpartition(":")[2].partition("/")[0])
     socket.create_connection(("127.0.0.1", port)).close()
-    assert door.was_knocked_at
+    assert door.was_knocked_at()
     door.close()
 
 
@@ -148,7 +148,7 @@ def xlsx(url: str) -> bytes:
 
 def pdf(url: str) -> bytes:
     writer = PdfWriter(clone_from=PdfReader(BytesIO(made.pdf("About bread"))))
-    writer.add_uri(0, url, (0, 0, 100, 100))
+    writer.add_uri(0, url, RectangleObject((0, 0, 100, 100)))
     out = BytesIO()
     writer.write(out)
     return out.getvalue()

@@ -102,14 +102,16 @@ def answered_again_and_edited(chat: Chat) -> None:
     chat.enough()
 
 
-def test_a_word_file_and_a_sheet_are_read_sent_and_shown(chat: Chat) -> None:
+def test_a_word_file_a_sheet_and_a_page_are_read_sent_and_shown(chat: Chat) -> None:
     page = chat.page
     bomb = made.rezipped(made.docx(), {"word/media/zeros": bytes(5_000_000)})
     REFUSING.add(f"{chat.site.url}/api/files?model=chat")
-    attach(page, ("rivers.docx", made.docx()), ("costs.xlsx", made.xlsx()), ("bomb.docx", bomb))
+    attach(page, ("rivers.docx", made.docx()), ("costs.xlsx", made.xlsx()))
+    attach(page, ("bread.html", made.HTML.encode()), ("bomb.docx", bomb))
     read = page.locator("#attached .read")
     expect(read.filter(has_text="rivers.docx")).to_contain_text("DOCX")
     expect(read.filter(has_text="costs.xlsx")).to_contain_text("XLSX")
+    expect(read.filter(has_text="bread.html")).to_contain_text("HTML")
     refused = page.locator("#attached .refused")
     expect(refused).to_contain_text("becomes far larger when it is unpacked")
     assert page.evaluate(LOW_CONTRAST) == []
@@ -117,7 +119,7 @@ def test_a_word_file_and_a_sheet_are_read_sent_and_shown(chat: Chat) -> None:
     page.get_by_role("button", name="Remove bomb.docx").click()
     chat.send("How long is the Danube?")
     expect(page.locator(".message.user .files .chip")).to_contain_text(
-        ["rivers.docx", "costs.xlsx"], use_inner_text=True
+        ["rivers.docx", "costs.xlsx", "bread.html"], use_inner_text=True
     )
     chat.enough()
 
@@ -127,6 +129,7 @@ def test_a_word_file_and_a_sheet_are_read_sent_and_shown(chat: Chat) -> None:
         {
             "rivers.docx": ("# Rivers of Europe", "ten countries", "Danube | 2850", "长江"),
             "costs.xlsx": ("# Costs", "Flour | 12.5", "王芳 | 1"),
+            "bread.html": ("It is baked at two hundred degrees",),
         }.items()
     ):
         expect(sources.nth(place)).to_have_accessible_name(
@@ -140,8 +143,8 @@ def test_a_word_file_and_a_sheet_are_read_sent_and_shown(chat: Chat) -> None:
         page.keyboard.press("Escape")
         expect(dialog).to_be_hidden()
     chat.reload()
-    expect(page.locator(".message.user .files .chip")).to_have_count(2)
-    expect(sources).to_have_count(2)
+    expect(page.locator(".message.user .files .chip")).to_have_count(3)
+    expect(sources).to_have_count(3)
     page.set_viewport_size({"width": 390, "height": 844})
     expect(page.locator("#sidebar")).to_be_hidden()
     assert overflow(page) == 0

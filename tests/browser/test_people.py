@@ -38,7 +38,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PeopleSite]:
     server.migrate()
     about = ("--username", "ada", "--email", "ada@example.org")
     assert server.manage("createsuperuser", "--noinput", *about).returncode == 0
-    for name in ("bob", "cyd"):
+    for name in ("bob", "cyd", "dan"):
         make_account(server, name)
     server.start()
     yield PeopleSite(server.url, server.directory / "db.sqlite3", server)
@@ -110,6 +110,48 @@ def test_a_forgotten_password_is_replaced_by_a_link(
     page.goto(link)
     expect(page.locator("h1")).to_have_text("This link no longer works")
     page.screenshot(path=OUTPUT / "people-password-link-used.png")
+
+
+def pick(page: Page, label: str, name: str) -> None:
+    """One of the rows that a field of the admin finds."""
+    field = page.locator(f".field-{label} .select2-selection")
+    field.click()
+    page.locator(".select2-search__field").fill(name)
+    page.locator(".select2-results__option").get_by_text(name, exact=True).click()
+    expect(field).to_contain_text(name)
+
+
+def test_a_role_a_quota_and_days_are_given_and_their_owner_sees_them(
+    new_context: Callable[..., BrowserContext], site: Site, admin: Page
+) -> None:
+    admin.get_by_role("link", name="dan").click()
+    admin.locator("#id_groups_from option").get_by_text("members").dblclick()
+    expect(admin.locator("#id_groups_to option")).to_have_text(["members"])
+    admin.get_by_role("button", name="Save", exact=True).click()
+    admin.wait_for_url(f"{site.url}/admin/chat/user/")
+    admin.goto(f"{site.url}/admin/chat/quota/add/")
+    pick(admin, "user", "dan")
+    admin.get_by_label("Tokens per day").fill("5000")
+    admin.screenshot(path=OUTPUT / "people-quota.png", full_page=True)
+    admin.get_by_role("button", name="Save", exact=True).click()
+    expect(admin.locator("#result_list")).to_contain_text("5000")
+    admin.goto(f"{site.url}/admin/chat/retention/add/")
+    pick(admin, "group", "members")
+    admin.get_by_label("Days").fill("30")
+    admin.get_by_role("button", name="Save", exact=True).click()
+    expect(admin.locator("#result_list")).to_contain_text("members")
+
+    page = new_context().new_page()
+    sign_in(page, site, "dan")
+    page.goto(f"{site.url}/")
+    Chat(page, site).wait_connected()
+    page.locator("#open-usage").click()
+    expect(page.locator(".usage-today")).to_have_text(re.compile("^0 of 5,000 tokens today"))
+    page.screenshot(path=OUTPUT / "people-usage.png")
+    page.goto(f"{site.url}/my-data/")
+    expect(page.locator("main")).to_contain_text("30 days after the last message")
+    expect(page.locator("main")).to_contain_text("So it is for the group members.")
+    look(page, "my-data")
 
 
 def test_a_person_is_erased(
