@@ -1,4 +1,5 @@
-"""The list of sessions: renamed, pinned, archived, deleted and brought back, on keys alone too."""
+"""The list of sessions: renamed, pinned, archived, deleted and brought back, on keys alone too;
+saved, printed and imported."""
 
 from __future__ import annotations
 
@@ -255,7 +256,7 @@ def test_the_list_goes_on_when_it_is_scrolled(chat: Chat, rows: Rows) -> None:
     expect(page.locator("#older-sessions")).to_be_hidden()
 
 
-def test_a_session_is_saved_and_printed_whole(
+def test_a_session_is_saved_printed_whole_and_taken_in_again(
     new_context: Callable[..., BrowserContext], site: Site, rows: Rows
 ) -> None:
     session = rows.session("Long talk")
@@ -272,6 +273,11 @@ def test_a_session_is_saved_and_printed_whole(
             page.locator(f"#session-menu [data-form={form}]").click()
         assert download.value.suggested_filename == f"Long talk.{end}"
         assert "Part 11." in download.value.path().read_text()
+    page.locator("#open-import").click()
+    page.locator("#import-file").set_input_files(download.value.path())
+    expect(page.locator("#import-note")).to_contain_text("1 sessions with 12 messages")
+    page.locator("#import form button").click()
+    expect(item(page, "Long talk")).to_have_count(2)
     page.emulate_media(media="print")
     expect(page.locator("#title")).to_be_visible()
     for name in ("#sidebar", ".dock", "#toggle-sidebar"):
