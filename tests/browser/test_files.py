@@ -102,6 +102,26 @@ def answered_again_and_edited(chat: Chat) -> None:
     chat.enough()
 
 
+READ = {
+    "rivers.docx": ("# Rivers of Europe", "ten countries", "Danube | 2850", "长江"),
+    "costs.xlsx": ("# Costs", "Flour | 12.5", "王芳 | 1"),
+    "bread.html": ("It is baked at two hundred degrees",),
+}
+
+
+def read_source(chat: Chat, place: int, name: str, parts: tuple[str, ...]) -> None:
+    page = chat.page
+    source, dialog = chat.answer.locator(".passages .chip").nth(place), page.locator("#source")
+    expect(source).to_have_accessible_name(f"Source {place + 1}: {name}, whole file")
+    source.click()
+    for part in parts:
+        expect(dialog.locator(".text")).to_contain_text(part)
+    assert page.evaluate(LOW_CONTRAST) == []
+    chat.screenshot(f"files-source-{place + 1}")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+
+
 def test_a_word_file_a_sheet_and_a_page_are_read_sent_and_shown(chat: Chat) -> None:
     page = chat.page
     bomb = made.rezipped(made.docx(), {"word/media/zeros": bytes(5_000_000)})
@@ -124,24 +144,8 @@ def test_a_word_file_a_sheet_and_a_page_are_read_sent_and_shown(chat: Chat) -> N
     chat.enough()
 
     sources = chat.answer.locator(".passages .chip")
-    dialog = page.locator("#source")
-    for place, (name, parts) in enumerate(
-        {
-            "rivers.docx": ("# Rivers of Europe", "ten countries", "Danube | 2850", "长江"),
-            "costs.xlsx": ("# Costs", "Flour | 12.5", "王芳 | 1"),
-            "bread.html": ("It is baked at two hundred degrees",),
-        }.items()
-    ):
-        expect(sources.nth(place)).to_have_accessible_name(
-            f"Source {place + 1}: {name}, whole file"
-        )
-        sources.nth(place).click()
-        for part in parts:
-            expect(dialog.locator(".text")).to_contain_text(part)
-        assert page.evaluate(LOW_CONTRAST) == []
-        chat.screenshot(f"files-source-{place + 1}")
-        page.keyboard.press("Escape")
-        expect(dialog).to_be_hidden()
+    for place, (name, parts) in enumerate(READ.items()):
+        read_source(chat, place, name, parts)
     chat.reload()
     expect(page.locator(".message.user .files .chip")).to_have_count(3)
     expect(sources).to_have_count(3)
