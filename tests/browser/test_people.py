@@ -67,6 +67,17 @@ def choose(page: Page, name: str, action: str) -> None:
     page.get_by_role("button", name="Run").click()
 
 
+def password_link(admin: Page) -> str:
+    """For bob, as the administrator is told it."""
+    choose(admin, "bob", "make_password_link")
+    told = admin.get_by_text("/account/password/link/").first
+    expect(told).to_contain_text("bob, good once and for 1 day(s), shown only now")
+    admin.screenshot(path=OUTPUT / "people-password-link.png")
+    found = re.search(r"http://\S+/account/password/link/[\w-]+/", told.inner_text())
+    assert found
+    return found[0]
+
+
 def test_a_forgotten_password_is_replaced_by_a_link(
     new_context: Callable[..., BrowserContext], site: Site, admin: Page
 ) -> None:
@@ -75,14 +86,7 @@ def test_a_forgotten_password_is_replaced_by_a_link(
     old.goto(f"{site.url}/")
     Chat(old, site).wait_connected()
 
-    choose(admin, "bob", "make_password_link")
-    told = admin.get_by_text("/account/password/link/").first
-    expect(told).to_contain_text("bob, good once and for 1 day(s), shown only now")
-    admin.screenshot(path=OUTPUT / "people-password-link.png")
-    found = re.search(r"http://\S+/account/password/link/[\w-]+/", told.inner_text())
-    assert found
-    link = found[0]
-
+    link = password_link(admin)
     page = new_context(width=390, height=844).new_page()
     page.goto(link)
     expect(page.locator("main")).to_contain_text("For the account bob. This link works once.")
