@@ -11,6 +11,7 @@ from operator import or_
 from typing import Any, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponseBase
@@ -65,6 +66,11 @@ def forget(*, user_id: uuid.UUID, username: str) -> None:
     for target_type, target_id in [(account, str(user_id)), *things]:
         about = entries.filter(target_type=target_type, target_id=target_id)
         about.update(target=ERASED, target_id="", before=None, after=None)
+    # The admin's own log calls a row by what it was called then.
+    logged = LogEntry.objects.filter(content_type__model=account, object_id=str(user_id))
+    quotas = LogEntry.objects.filter(content_type__model="quota", object_repr=username)
+    for rows in (logged, quotas):
+        rows.update(object_repr=ERASED, object_id="", change_message="")
 
 
 def _named(by: User | str) -> tuple[uuid.UUID | None, str]:

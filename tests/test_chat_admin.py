@@ -160,6 +160,7 @@ def test_export_takes_memory_for_one_row_at_a_time(staff: Client, make_user: Any
 
 SECRET = "Zanzibar"
 """In every text below."""
+SUMMED = {"messages": 1, "prompt_tokens": 1, "output_tokens": 1, "cached_tokens": 0}
 
 
 @pytest.fixture
@@ -171,6 +172,7 @@ def secrets(make_user: Any) -> dict[str, Any]:
         owner=ada, title=SECRET, model="chat", folder=folder, settings={"system_prompt": SECRET}
     )
     message = Message.objects.create(session=session, role="assistant", content=SECRET)
+    message.summaries.create(session=session, text=SECRET, model="chat", **SUMMED)
     numbers = {"characters": 1, "tokens": 1, "size": 1, "text_size": 1, "model": "chat"}
     return {
         "user": ada,
@@ -192,6 +194,7 @@ def secrets(make_user: Any) -> dict[str, Any]:
     }
 
 
+@pytest.mark.django_db(transaction=True)  # a person is erased, which takes other connections
 @pytest.mark.parametrize("name", [*LISTS, "file", "preset"])
 def test_no_page_of_the_admin_has_a_text(staff: Client, secrets: dict[str, Any], name: str) -> None:
     """A superuser's, who may do everything else."""

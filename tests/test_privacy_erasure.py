@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.backends.signals import connection_created
+from django.test import Client
 
 from chat import engine
 from chat.accounts.tokens import Scope, token_create, token_revoke
@@ -18,7 +21,7 @@ from chat.audit import ERASED
 from chat.database import in_database
 from chat.generation import turns
 from chat.identity import local_user
-from chat.models import AuditEntry, Message, Quota, Session, User
+from chat.models import AuditEntry, Message, Quota, Session, Usage, User
 from chat.privacy.break_glass import break_glass
 from chat.privacy.erasure import Erased, PersonNotFound, erase_person
 from tests.chat_client import Page
@@ -170,6 +173,35 @@ def test_the_audit_log_keeps_what_was_done_and_no_name(make_user: Callable[..., 
     told = str(list(entries.values()))
     assert ERASED in told
     assert SECRET not in told
+
+
+@pytest.mark.parametrize("way", ["page", "list"])
+def test_the_admin_erases_too(
+    make_user: Callable[..., User], client: Client, fake_engine: FakeEngine, way: str
+) -> None:
+    """Before it, it says how much that is; after it, its own log has no name either."""
+    client.force_login(make_user("boss", is_staff=True, is_superuser=True))
+    ada = make_user(SECRET, email=f"{SECRET}@example.org")
+    session = Session.objects.create(owner=ada, model="chat", title=SECRET)
+    Message.objects.create(session=session, role="user", content=CHINESE)
+    Usage.objects.create(user=ada, day=date(2026, 1, 1), turns=1, prompt_tokens=1, output_tokens=1)
+    client.post(f"/admin/chat/user/{ada.pk}/change/", {"username": SECRET, "email": ""})
+    chosen = {"action": "delete_selected", "_selected_action": [str(ada.pk)]}
+    path = "/admin/chat/user/" if way == "list" else f"/admin/chat/user/{ada.pk}/delete/"
+    asked = client.post(path, chosen) if way == "list" else client.get(path)
+    assert [(str(name), count) for name, count in asked.context["model_count"]] == [
+        ("users", 1),
+        ("sessions", 1),
+        ("messages", 1),
+        ("files", 0),
+    ]
+    assert CHINESE not in asked.content.decode()
+    said = client.post(path, {**(chosen if way == "list" else {}), "post": "yes"}, follow=True)
+    assert "uccessfully" in said.content.decode()
+    assert User.objects.get().username == "boss"
+    assert SECRET not in str(list(LogEntry.objects.values()))
+    AuditEntry.objects.get(action="user.delete", actor="boss")
+    assert files_with(database_folder(), [SECRET, CHINESE]) == []
 
 
 def test_scrubbing_alone_cleans_what_was_deleted_before(make_user: Callable[..., User]) -> None:

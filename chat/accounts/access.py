@@ -45,6 +45,11 @@ def _account_saved(
         changed(instance.pk)
 
 
+@receiver(post_delete, sender=settings.AUTH_USER_MODEL)
+def _account_deleted(sender: type[User], instance: User, **kwargs: Any) -> None:
+    changed(instance.pk)
+
+
 @receiver(post_delete, sender=Session)
 def _session_ended(sender: type[Session], instance: Session, **kwargs: Any) -> None:
     """Django's own signal of a sign-out comes before the row is gone."""

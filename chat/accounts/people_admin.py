@@ -1,12 +1,16 @@
-"""People in the admin, and the link that gives one a new password."""
+"""People in the admin: the link that gives one a new password, and how one is erased."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
+from asgiref.sync import async_to_sync
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.db import transaction
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext
@@ -16,7 +20,9 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from chat.accounts.admin import show_link
 from chat.accounts.links import password_link_create
-from chat.models import AccountLink, User
+from chat.models import AccountLink, File, Message, Session, User
+from chat.privacy.erasure import PersonNotFound, erase_person
+from chat.privacy.own_data import owned_tables
 
 
 @admin.register(User)
@@ -81,3 +87,39 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]
         for user in rows:
             user.authenticator_set.all().delete()  # type: ignore[attr-defined]
         messages.success(request, gettext("A password alone signs these accounts in now."))
+
+    def get_deleted_objects(
+        self, objs: Iterable[User], request: HttpRequest
+    ) -> tuple[list[Any], dict[Any, int], set[Any], list[Any]]:
+        """What goes with people, by numbers: a list of it would have thousands of rows. Who may
+        delete accounts may erase them, also where the admin's own lists are only to look at."""
+        people = list(objs)
+        counts = {self.opts.verbose_name_plural: len(people)}
+        owner = owned_tables()
+        for model in (Session, Message, File):
+            theirs = model._default_manager.filter(**{f"{owner[model]}__in": people})
+            counts[model._meta.verbose_name_plural] = theirs.count()
+        return people, counts, set(), []
+
+    def delete_model(self, request: HttpRequest, obj: User) -> None:
+        """After the admin's transaction, whose log has the name too."""
+        transaction.on_commit(partial(_erase, request, obj.pk))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        for user in queryset:
+            self.delete_model(request, user)
+
+
+def _erase(request: HttpRequest, user_id: Any) -> None:
+    try:
+        erased = async_to_sync(erase_person)(user_id=user_id)
+    except PersonNotFound:
+        return  # somebody else was faster
+    if not erased.is_scrubbed:
+        messages.warning(
+            request,
+            gettext(
+                "Bytes of what was deleted may still be in the database's files, since somebody "
+                "was reading all the time. Run manage.py scrub when it is quiet."
+            ),
+        )

@@ -41,4 +41,4 @@ class Summary(models.Model):
         ordering: ClassVar[list[str]] = ["messages", "created_at"]
 
     def __str__(self) -> str:
-        return self.text[:60]
+        return str(self.id)  # the admin names it where its session is deleted, and tells no text

@@ -16,6 +16,7 @@ export class SessionList {
     this.pageSize = Number(this.list.dataset.pageSize);
     this.archived = false;
     this.folder = ""; // the id of the one that is shown alone
+    this.waiting = new Map(); // changes that `settle` makes, by what they change
     this.older.hidden = this.#others.length < this.pageSize;
     this.older.addEventListener("click", () => this.#loadOlder());
     byId("show-archived").addEventListener("click", () => this.show(true));
@@ -52,12 +53,24 @@ export class SessionList {
 
   /** What the server says of a session, because of this page or of another one. */
   apply(session) {
+    if (this.find(session.id)?.querySelector("input")) {
+      this.waiting.set(session.id, () => this.apply(session));
+      return;
+    }
     const isHere = session.archived === this.archived && this.#isInFolder(session);
     this.#keepingFocus(() => {
       this.find(session.id)?.remove();
       if (!session.deleted && isHere) this.#place(session);
     });
     this.#group();
+  }
+
+  /** Nobody's typing is thrown away: what would make the row anew in which a title is being typed
+      waits for this, which is called when the field is gone. */
+  settle() {
+    const changes = [...this.waiting.values()];
+    this.waiting.clear();
+    for (const change of changes) change();
   }
 
   /** A row that is made anew, say because this page hears of its own change once more, keeps the
@@ -105,8 +118,10 @@ export class SessionList {
     const { archived, folder } = this;
     const sessions = await this.#fetch("");
     if (!sessions || archived !== this.archived || folder !== this.folder) return;
-    const renaming = this.list.querySelector("input");
-    if (renaming) return; // nobody's typing is thrown away
+    if (this.list.querySelector("input")) {
+      this.waiting.set("all", () => this.refresh());
+      return;
+    }
     this.#keepingFocus(() => {
       this.list.replaceChildren();
       this.#append(sessions);

@@ -6,7 +6,8 @@ import { editSession } from "./session_edits.js";
 import { say } from "./strings.js";
 
 export class SessionMenu {
-  /** handlers: changed(session), deleted(session), move(its dataset), focus(id), failed(message). */
+  /** handlers: changed(session), deleted(session), move(its dataset), renamed() when the field of a
+      title is gone, focus(id), failed(message). */
   constructor(list, handlers) {
     this.list = list;
     this.handlers = handlers;
@@ -66,6 +67,19 @@ export class SessionMenu {
     }
   }
 
+  /** Shown at once; if it was not saved, the old one is back. */
+  #saveTitle(item, title, focused) {
+    this.item = item;
+    const row = this.#row;
+    const name = row.querySelector(".name");
+    const before = name.textContent;
+    name.textContent = title;
+    this.#edit({ title }, (session) => {
+      this.handlers.changed(session);
+      if (focused) this.handlers.focus(session.id);
+    }).then(() => row.isConnected && (name.textContent = before));
+  }
+
   /** The title becomes a field: Enter and leaving it save, Escape does not. */
   #rename(item) {
     const link = item.querySelector("a");
@@ -85,13 +99,8 @@ export class SessionMenu {
       field.remove();
       link.hidden = false;
       if (focused) link.focus();
-      if (!save || !title || title === before) return;
-      item.querySelector(".name").textContent = title;
-      this.item = item;
-      this.#edit({ title }, (session) => {
-        this.handlers.changed(session);
-        if (focused) this.handlers.focus(session.id);
-      }).then(() => item.isConnected && (item.querySelector(".name").textContent = before));
+      this.handlers.renamed();
+      if (save && title && title !== before) this.#saveTitle(item, title, focused);
     };
     field.addEventListener("blur", () => close(true));
     field.addEventListener("keydown", (event) => {

@@ -30,6 +30,7 @@ export class Sidebar {
       changed: (session) => this.apply(session),
       deleted: (session) => this.#deleted(session),
       move: ({ session, folder }) => this.folders.offer(session, folder),
+      renamed: () => this.sessions.settle(),
       focus: (id) => this.sessions.find(id)?.querySelector("a").focus(),
       failed,
     });

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests import document_files as made
-from tests.browser.conftest import Chat, Site
+from tests.browser.conftest import REFUSING, Chat, Site
 from tests.browser.test_layout import LOW_CONTRAST, overflow
 
 PAGES = [f"Page {n} is about {name}. " * 12 for n, name in enumerate(["bread", "rivers", "chess"])]
@@ -100,6 +100,59 @@ def answered_again_and_edited(chat: Chat) -> None:
     expect(user.locator(".content")).to_have_text("Which page is about rivers?")
     expect(user.locator(".files .chip")).to_contain_text("report.pdf")
     chat.enough()
+
+
+READ = {
+    "rivers.docx": ("# Rivers of Europe", "ten countries", "Danube | 2850", "长江"),
+    "costs.xlsx": ("# Costs", "Flour | 12.5", "王芳 | 1"),
+    "bread.html": ("It is baked at two hundred degrees",),
+}
+
+
+def read_source(chat: Chat, place: int, name: str, parts: tuple[str, ...]) -> None:
+    page = chat.page
+    source, dialog = chat.answer.locator(".passages .chip").nth(place), page.locator("#source")
+    expect(source).to_have_accessible_name(f"Source {place + 1}: {name}, whole file")
+    source.click()
+    for part in parts:
+        expect(dialog.locator(".text")).to_contain_text(part)
+    assert page.evaluate(LOW_CONTRAST) == []
+    chat.screenshot(f"files-source-{place + 1}")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+
+
+def test_a_word_file_a_sheet_and_a_page_are_read_sent_and_shown(chat: Chat) -> None:
+    page = chat.page
+    bomb = made.rezipped(made.docx(), {"word/media/zeros": bytes(5_000_000)})
+    REFUSING.add(f"{chat.site.url}/api/files?model=chat")
+    attach(page, ("rivers.docx", made.docx()), ("costs.xlsx", made.xlsx()))
+    attach(page, ("bread.html", made.HTML.encode()), ("bomb.docx", bomb))
+    read = page.locator("#attached .read")
+    expect(read.filter(has_text="rivers.docx")).to_contain_text("DOCX")
+    expect(read.filter(has_text="costs.xlsx")).to_contain_text("XLSX")
+    expect(read.filter(has_text="bread.html")).to_contain_text("HTML")
+    refused = page.locator("#attached .refused")
+    expect(refused).to_contain_text("becomes far larger when it is unpacked")
+    assert page.evaluate(LOW_CONTRAST) == []
+    chat.screenshot("files-attached")
+    page.get_by_role("button", name="Remove bomb.docx").click()
+    chat.send("How long is the Danube?")
+    expect(page.locator(".message.user .files .chip")).to_contain_text(
+        ["rivers.docx", "costs.xlsx", "bread.html"], use_inner_text=True
+    )
+    chat.enough()
+
+    sources = chat.answer.locator(".passages .chip")
+    for place, (name, parts) in enumerate(READ.items()):
+        read_source(chat, place, name, parts)
+    chat.reload()
+    expect(page.locator(".message.user .files .chip")).to_have_count(3)
+    expect(sources).to_have_count(3)
+    page.set_viewport_size({"width": 390, "height": 844})
+    expect(page.locator("#sidebar")).to_be_hidden()
+    assert overflow(page) == 0
+    chat.screenshot("files-phone")
 
 
 def test_a_long_paste_becomes_a_file_and_text_again_and_files_are_dropped(

@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -67,9 +68,13 @@ def test_a_session_is_forked_and_shared(
     assert chat.raw == answer
     chat.screenshot("forked")
     page.locator("#open-share").click()
+    page.get_by_label("1 day", exact=True).check()
     page.locator("#share-form .button").click()
     address = page.locator("#share-address")
     expect(address).to_be_visible()
+    (link,) = page.request.get(f"{site.url}/api/shares").json()
+    made, ends = (datetime.fromisoformat(link[at]) for at in ("created_at", "expires_at"))
+    assert round((ends - made) / timedelta(days=1)) == 1
     reader = new_context(390).new_page()
     reader.goto(address.input_value())
     expect(reader.locator(".message.assistant .content")).to_have_text(answer.strip())

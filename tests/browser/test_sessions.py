@@ -1,4 +1,5 @@
-"""The list of sessions: renamed, pinned, archived, deleted and brought back, on keys alone too."""
+"""The list of sessions: renamed, pinned, archived, deleted and brought back, on keys alone too;
+saved, printed and imported."""
 
 from __future__ import annotations
 
@@ -185,6 +186,43 @@ def test_a_menu_goes_on_when_the_list_is_read_again_under_it(chat: Chat, rows: R
     expect(item(page, "Lanterns").locator("a")).to_be_focused()
 
 
+def test_a_title_that_is_being_typed_outlives_what_happens_elsewhere(
+    new_context: Callable[..., BrowserContext], site: Site, rows: Rows
+) -> None:
+    session = rows.session("Maps")
+    page, other = (Chat.open(new_context(), site, f"/sessions/{session}/").page for _ in range(2))
+    choose(page, "Maps", "rename")
+    page.keyboard.type("Old ")
+    choose(other, "Maps", "pin")
+    choose(other, "Maps", "rename")
+    other.keyboard.type("Charts")
+    other.keyboard.press("Enter")
+    expect(page.locator("#title")).to_have_text("Charts")  # it has been heard of here
+    expect(page.locator(".rename")).to_have_value("Old ")
+    page.keyboard.type("maps")
+    page.keyboard.press("Enter")
+    for each in (page, other):
+        expect(each.locator("#title")).to_have_text("Old maps")
+        expect(item(each, "Old maps")).to_be_visible()
+        assert headings(each) == ["Pinned"]
+
+    # Whoever thinks better of it sees what came meanwhile, of this session and of others.
+    choose(page, "Old maps", "rename")
+    page.keyboard.type("Never")
+    choose(other, "Old maps", "rename")
+    other.keyboard.type("New maps")
+    other.keyboard.press("Enter")
+    expect(page.locator("#title")).to_have_text("New maps")
+    rows.session("Globes")
+    with page.expect_response("**/api/sessions?*"):
+        page.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page.locator(".rename")).to_have_value("Never")
+    page.keyboard.press("Escape")
+    expect(item(page, "Globes")).to_be_visible()
+    assert names(page) == ["New maps", "Globes"]
+    expect(item(page, "New maps").locator("a")).to_be_focused()
+
+
 def test_on_a_phone_the_menu_and_the_way_back_fit(
     new_context: Callable[..., BrowserContext], site: Site, rows: Rows
 ) -> None:
@@ -218,7 +256,7 @@ def test_the_list_goes_on_when_it_is_scrolled(chat: Chat, rows: Rows) -> None:
     expect(page.locator("#older-sessions")).to_be_hidden()
 
 
-def test_a_session_is_saved_and_printed_whole(
+def test_a_session_is_saved_printed_whole_and_taken_in_again(
     new_context: Callable[..., BrowserContext], site: Site, rows: Rows
 ) -> None:
     session = rows.session("Long talk")
@@ -235,6 +273,11 @@ def test_a_session_is_saved_and_printed_whole(
             page.locator(f"#session-menu [data-form={form}]").click()
         assert download.value.suggested_filename == f"Long talk.{end}"
         assert "Part 11." in download.value.path().read_text()
+    page.locator("#open-import").click()
+    page.locator("#import-file").set_input_files(download.value.path())
+    expect(page.locator("#import-note")).to_contain_text("1 sessions with 12 messages")
+    page.locator("#import form button").click()
+    expect(item(page, "Long talk")).to_have_count(2)
     page.emulate_media(media="print")
     expect(page.locator("#title")).to_be_visible()
     for name in ("#sidebar", ".dock", "#toggle-sidebar"):
