@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 
+import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser.conftest import OUTPUT, Chat, Site
 from tests.browser.test_accessibility import check
+from tests.session_rows import connected
+
+
+@pytest.fixture(autouse=True)
+def no_prompts(site: Site) -> None:
+    """What other tests have kept on the same site is not listed here."""
+    with closing(connected(site.database)) as connection:
+        connection.execute("DELETE FROM chat_savedpromptversion")
+        connection.execute("DELETE FROM chat_savedprompt")
+        connection.commit()
 
 
 def test_a_slash_lists_prompts_and_enter_takes_one(
