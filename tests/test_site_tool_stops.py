@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from django.test import AsyncClient
 
-from chat.database import in_database
+from chat.database import in_database, write_database
 from chat.models import Message, Session
+from chat.v1 import course
 from tests.fake_engine import FakeEngine
 from tests.site_tools import CALL, GAVE, OFFERED, got, plugins, respond, script
 from tests.v1_client import arrived, error_of, post
@@ -91,6 +92,29 @@ async def test_cancel_ends_the_tool_and_the_response(
     assert len(site.requests) == 1
     again = await respond("Hello?", previous_response_id=name, tools=[])
     assert again["output"][0]["content"][0]["text"] == "Hello again."
+
+
+async def test_cancel_is_answered_when_it_is_kept(
+    site: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def write_late(*given: Any) -> Any:
+        begun.set()
+        await may_end.wait()
+        return await write_database(*given)
+
+    monkeypatch.setattr(course, "write_database", write_late)
+    site.script = script(call_of("hangs", tmp_path / "pid"), "Never said.")
+    running = Running(tmp_path / "pid")
+    name = await running.name()
+    cancelling = asyncio.create_task(post(f"responses/{name}/cancel", {}))
+    await begun.wait()
+    await asyncio.wait([cancelling], timeout=0.5)
+    assert not cancelling.done()
+    may_end.set()
+    assert (await cancelling).json()["status"] == "cancelled"
+    assert (await running.asking)["status"] == "cancelled"
 
 
 async def test_delete_ends_the_tool(site: FakeEngine, tmp_path: Path) -> None:

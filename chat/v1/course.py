@@ -36,12 +36,13 @@ def course_in(session_id: uuid.UUID) -> Course | None:
 class Course:
     """Entered for as long as the response is made; Stopped goes no further. What a pause is left by
     other than the next answer is kept with the answer before it, with what tools gave until then.
-    turn: the answer that is being written, or was last. broken_off: no other follows."""
+    turn: the answer that is being written, or was last."""
 
     def __init__(self, turn: LiveTurn) -> None:
         self.turn, self.stopped = turn, False
         self.name = turn.started.message_id.hex
-        self._pauses, self.broken_off = False, False
+        self._pauses = False
+        self._kept: asyncio.Future[None] | None = None
         self._results: dict[str, Any] = {}
         self._tool: asyncio.Future[Ran] | None = None
         self._lock = asyncio.Lock()
@@ -57,7 +58,7 @@ class Course:
     ) -> bool:
         try:
             if error is not None and self._pauses:
-                await asyncio.shield(self._keep(error))
+                await self._keep(error)
         finally:
             if _courses.get(self._session_id) is self:
                 del _courses[self._session_id]
@@ -103,15 +104,21 @@ class Course:
             if self._pauses:
                 await self._keep(Stopped())
 
+    @property
+    def broken_off(self) -> bool:
+        """No other answer follows."""
+        return self._kept is not None
+
     async def _keep(self, error: BaseException) -> None:
-        """Once. An error that is none of whom asks is one of the response."""
-        if self.broken_off:
-            return
-        self.broken_off = True
-        failed = isinstance(error, Exception) and not isinstance(error, Stopped)
-        told = envelope(on_the_wire(error))["error"] if failed else None
-        kept = {"results": self._results, "error": told}
-        await write_database(_break_off, self.turn.started.generation_id, kept)
+        """Once; who comes later waits for the same, so that what is read then has it. An error that
+        is none of whom asks is one of the response."""
+        if self._kept is None:
+            failed = isinstance(error, Exception) and not isinstance(error, Stopped)
+            told = envelope(on_the_wire(error))["error"] if failed else None
+            kept = {"results": self._results, "error": told}
+            write = write_database(_break_off, self.turn.started.generation_id, kept)
+            self._kept = asyncio.ensure_future(write)
+        await asyncio.shield(self._kept)
 
     @property
     def _session_id(self) -> uuid.UUID:
