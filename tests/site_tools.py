@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.test import AsyncClient
-from openai.types.responses import Response, ResponseStreamEvent
-from pydantic import TypeAdapter
 
 from chat.site_tools import chosen, process
 from chat.site_tools.kinds import GROUP
 from inference.types import GenerateRequest
 from tests.plugin_projects import EXAMPLE, install, install_example
-from tests.v1_client import post
+from tests.response_client import events_of, response_to
 
 MODULE = """
 import os, subprocess, sys, time
@@ -55,7 +52,6 @@ OFFERED = {
     "type": "mcp", "server_label": "tinyllm", "allowed_tools": ["letters"],
     "require_approval": "never",
 }  # fmt: skip
-EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 
 
 @pytest.fixture
@@ -84,21 +80,11 @@ def script(*answers: str) -> Any:
 
 
 async def respond(said: Any = "How many r?", **body: Any) -> dict[str, Any]:
-    answer = await post("responses", {"model": "chat", "input": said, "tools": [OFFERED]} | body)
-    assert answer.status_code == 200, answer.content
-    told: dict[str, Any] = answer.json()
-    Response.model_validate(told)
-    return told
+    return await response_to({"model": "chat", "input": said, "tools": [OFFERED]} | body)
 
 
 async def streamed(**body: Any) -> list[dict[str, Any]]:
-    asked = {"model": "chat", "input": "How many r?", "tools": [OFFERED], "stream": True} | body
-    answer = await post("responses", asked)
-    text = b"".join([part async for part in answer.streaming_content]).decode()
-    told = [json.loads(frame.partition("\ndata: ")[2]) for frame in text.split("\n\n")[:-1]]
-    for each in told:
-        EVENT.validate_python(each)
-    return told
+    return await events_of({"model": "chat", "input": "How many r?", "tools": [OFFERED]} | body)
 
 
 async def got(name: str, more: str = "") -> Any:

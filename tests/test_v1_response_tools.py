@@ -3,18 +3,16 @@ that come of what it writes, and the next turn."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 from django.test import AsyncClient
-from openai.types.responses import Response, ResponseStreamEvent
-from pydantic import TypeAdapter
 
 from chat.database import in_database
 from chat.models import Message
 from inference.types import Constraint
 from tests.fake_engine import FakeEngine, prompt_text
+from tests.response_client import events_of, response_to
 from tests.tool_texts import WROTE, pieces
 from tests.v1_client import error_of, post
 
@@ -25,27 +23,14 @@ WEATHER = {"type": "function", "name": "get_weather", "parameters": SCHEMA, "des
 TIME = {"type": "function", "name": "get_time"}
 TEXT = WROTE["qwen, with words and two calls"][0]
 CALLED = [("get_weather", '{"city": "Pa<ris"}'), ("get_time", "{}")]
-EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 
 
 async def respond(said: Any = "Hello", **body: Any) -> dict[str, Any]:
-    answer = await post(
-        "responses", {"model": "chat", "input": said, "tools": [WEATHER, TIME]} | body
-    )
-    assert answer.status_code == 200, answer.content
-    told: dict[str, Any] = answer.json()
-    Response.model_validate(told)
-    return told
+    return await response_to({"model": "chat", "input": said, "tools": [WEATHER, TIME]} | body)
 
 
 async def streamed(**body: Any) -> list[dict[str, Any]]:
-    asked = {"model": "chat", "input": "Hello", "tools": [WEATHER, TIME], "stream": True} | body
-    answer = await post("responses", asked)
-    text = b"".join([part async for part in answer.streaming_content]).decode()
-    told = [json.loads(frame.partition("\ndata: ")[2]) for frame in text.split("\n\n")[:-1]]
-    for each in told:
-        EVENT.validate_python(each)
-    return told
+    return await events_of({"model": "chat", "input": "Hello", "tools": [WEATHER, TIME]} | body)
 
 
 def result(call: dict[str, Any], output: Any) -> dict[str, Any]:
