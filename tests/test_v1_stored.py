@@ -15,16 +15,14 @@ from chat.generation import turns
 from chat.models import Generation, Message, SearchText, Session, User
 from inference.errors import QueueFull
 from tests.fake_engine import FakeEngine, prompt_text
+from tests.response_client import response_to
 from tests.v1_client import arrived, error_of, post
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.fake_engine]
 
 
 async def respond(said: Any = "Hello", **body: Any) -> dict[str, Any]:
-    answer = await post("responses", {"model": "chat", "input": said, **body})
-    assert answer.status_code == 200, answer.content
-    told: dict[str, Any] = answer.json()
-    return told
+    return await response_to({"model": "chat", "input": said, **body})
 
 
 async def call(method: str, path: str) -> Any:

@@ -136,7 +136,8 @@ class Output:
         if item["type"] == "mcp_call":
             yield "mcp_call.in_progress", self._at()
             return
-        item["status"] = status
+        # only a whole response is called cancelled
+        item["status"] = "incomplete" if status == "cancelled" else status
         yield "output_item.done", {"output_index": len(self.items) - 1, "item": item}
 
     def _at(self) -> dict[str, Any]:
