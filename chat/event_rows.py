@@ -1,13 +1,14 @@
 """Rows of the event log, as few as there are turns: what one said in a batch is one row, written by
-one statement for all turns, their texts by another. The ORM's objects would cost more than the
-database. What computes a turn is written with its first token, so that its row says it however the
-turn ends."""
+one statement for many turns, their texts by another (ADR 33). The ORM's objects would cost more
+than the database. What computes a turn is written with its first token, so that its row says it
+however the turn ends."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, cast
+from itertools import chain
+from typing import Any, TypeVar, cast
 
 from django.db import connection, models
 from django.utils import timezone
@@ -18,7 +19,15 @@ from chat.models import Event, Generation, Message
 from chat.turn_records import StartedTurn
 from inference.types import Began
 
+MOST_ROWS = 100
+"""Of one statement: an old SQLite takes 999 values."""
 _COLUMNS = ("session", "generation", "seq", "kind", "payload", "created_at")
+_ROW = "(%s, %s, %s, %s, %s, %s)"
+_INSERT = "INSERT INTO {} ({}) VALUES {{}}"
+# An update from a list of values is three times the work for SQLite.
+_UPDATE = "UPDATE {0} SET {1} = CASE {2} {{}} END WHERE {2} IN ({{}})"
+
+R = TypeVar("R")
 
 
 @dataclass(slots=True)
@@ -32,17 +41,25 @@ class Pending:
     began: Began | None = None
 
 
-def write_texts(batch: Iterable[Pending]) -> int:
+def write_texts(batch: Sequence[Pending]) -> int:
     """Within the caller's transaction. Returns how many of their messages there are. Raises
     DatabaseError."""
-    sql = _sql("UPDATE {} SET {} = %s WHERE {} = %s", Message, ("content",), ("id",))
-    stored, key = _column(Message, "content").get_db_prep_save, _uuids()
-    return _run(sql, [(stored(its.content, connection), key(its.turn.message_id)) for its in batch])
+    key, stored = _uuids(), _column(Message, "content").get_db_prep_save
+    touched = 0
+    for some in _pieces(batch):
+        ids = [key(its.turn.message_id) for its in some]
+        texts = [stored(its.content, connection) for its in some]
+        touched += _run(
+            _sql(_UPDATE, Message, ("content",), ("id",)).format(
+                " ".join(["WHEN %s THEN %s"] * len(some)), ", ".join(["%s"] * len(some))
+            ),
+            [*chain(*zip(ids, texts, strict=True)), *ids],
+        )
+    return touched
 
 
 def write_events(batch: Iterable[Pending]) -> None:
     """Within the caller's transaction. Raises DatabaseError."""
-    sql = _sql("INSERT INTO {} ({}) VALUES (%s, %s, %s, %s, %s, %s)", Event, _COLUMNS)
     key, now = _uuids(), _column(Event, "created_at").get_db_prep_save(timezone.now(), connection)
     stored = cast(EncryptedJSONField, _column(Event, "payload")).encoded_to_store
     rows = []
@@ -51,7 +68,8 @@ def write_events(batch: Iterable[Pending]) -> None:
             turn, payload = its.turn, stored(joined(its.turn.message_id, its.pieces))
             ids = key(turn.session_id), key(turn.generation_id)
             rows.append((*ids, its.pieces[-1].seq, KIND, payload, now))
-    _run(sql, rows)
+    for some in _pieces(rows):
+        _run(_sql(_INSERT, Event, _COLUMNS).format(", ".join([_ROW] * len(some))), [*chain(*some)])
 
 
 def write_beginnings(batch: Sequence[Pending]) -> None:
@@ -63,14 +81,14 @@ def write_beginnings(batch: Sequence[Pending]) -> None:
         )
 
 
-def _run(statement: str, rows: Sequence[tuple[Any, ...]]) -> int:
-    """The statement once for each row, which for SQLite is less work than one statement of many:
-    for that it copies every page first that it is about to change. Returns how many rows it
-    touched."""
-    if not rows:
-        return 0
+def _pieces(rows: Sequence[R]) -> Iterator[Sequence[R]]:
+    return (rows[at : at + MOST_ROWS] for at in range(0, len(rows), MOST_ROWS))
+
+
+def _run(statement: str, values: Sequence[Any]) -> int:
+    """Returns how many rows it touched."""
     with connection.cursor() as cursor:
-        cursor.executemany(statement, rows)
+        cursor.execute(statement, values)
         return int(cursor.rowcount)
 
 

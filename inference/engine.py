@@ -24,7 +24,7 @@ from inference.errors import (
     RequestFailed,
 )
 from inference.examinations import Examinations
-from inference.flight import Active, Launched, Piece, Tally, is_decode, new_places, statuses
+from inference.flight import Active, Beat, Launched, Piece, Tally, is_decode, new_places, statuses
 from inference.flight import StepEvents as StepEvents
 from inference.kv_cache import BLOCK_SIZE, KVCache
 from inference.kv_files import ModelFiles
@@ -37,7 +37,6 @@ from inference.sequence import Sequence
 from inference.session_cache import SessionCache
 from inference.types import (
     Began,
-    Delta,
     EngineSetup,
     Finished,
     FinishReason,
@@ -78,6 +77,7 @@ class Engine:
         self._of: dict[Sequence, Active] = {}
         self._timed: dict[str, Active] = {}  # who has a deadline
         self._arrivals, self._tally = 0, Tally()
+        self._beat, self._is_beat = Beat(options.beat_s), True
         self._under_way: Launched | None = None
 
     @property
@@ -140,10 +140,12 @@ class Engine:
         caused; where the runner works ahead, those of the pass before. Raises DeviceLost: this
         engine is of no more use then."""
         events = self._end_late()
+        self._is_beat = self._beat.comes()
         self.sessions.load()
         chunks = self._drafting.drafted(self._scheduler.plan())
         for sequence in self._scheduler.put_aside:
             self._runner.release(sequence)
+            events += self._of[sequence].rest()
             log.info("request.put_aside", request_id=sequence.request.request_id)
         events += new_places([self._of[s] for s in self._scheduler.waiting])
         launched = self._launch(chunks, events) if chunks else None
@@ -167,7 +169,8 @@ class Engine:
             step = step_names.launch(self._runner, chunks)
         except Exception as error:
             log.exception("step.failed", requests=[c.sequence.request.request_id for c in chunks])
-            events += [self._fail(of[chunk.sequence], error) for chunk in chunks]
+            for chunk in chunks:
+                events += self._fail(of[chunk.sequence], error)
             return None
         for chunk in chunks:
             chunk.sequence.launched(chunk.length, chunk.draft)
@@ -214,7 +217,7 @@ class Engine:
             self._append(active, token, told, events)
         except Exception as error:
             log.exception("request.failed", request_id=active.request_id)
-            events.append(self._fail(active, error))
+            events += self._fail(active, error)
 
     def _append(
         self, active: Active, token: int, told: tuple[TokenLogprobs, ...], events: StepEvents
@@ -223,7 +226,8 @@ class Engine:
         to be over before that is."""
         sequence, detokenizer = active.sequence, active.detokenizer
         self.cache.publish(sequence)
-        if not active.first_token:
+        is_first = not active.first_token
+        if is_first:
             active.first_token = time.monotonic()
             events.append((active.request_id, self._began))
         sequence.extend(token)
@@ -242,7 +246,9 @@ class Engine:
         active.text_length += len(text)
         # a token that ends the answer has no text of its own: it stands behind all of it
         offset = active.text_length if ended else detokenizer.offset
-        events.append((active.request_id, Delta(text, (token,), (offset,), told)))
+        active.unsaid.add(text, token, offset, told)
+        if self._is_beat or is_first or reason:
+            events.append((active.request_id, active.unsaid.taken()))
         if reason:
             events.append((active.request_id, self._finish(active, reason)))
 
@@ -264,10 +270,10 @@ class Engine:
             self._forget(active)
             late_ms = 1e3 * (now - active.arrived - seconds)
             log.info("request.late", request_id=active.request_id, cancel_latency_ms=late_ms)
-            events.append((active.request_id, DeadlineExceeded(seconds)))
+            events += [*active.rest(), (active.request_id, DeadlineExceeded(seconds))]
         return events
 
-    def _fail(self, active: Active, error: Exception) -> tuple[str, EngineError]:
+    def _fail(self, active: Active, error: Exception) -> StepEvents:
         if isinstance(error, DeviceLost):
             raise error  # more than this request is lost
         request_id = active.request_id
@@ -275,7 +281,7 @@ class Engine:
         if not isinstance(error, EngineError):
             message = f"The engine failed while computing: {error}"
             error = RequestFailed(message, request_id=request_id)
-        return request_id, error
+        return [*active.rest(), (request_id, error)]
 
     def _forget(self, active: Active, *, spoilt: bool = False) -> None:
         """Its blocks may be written once more by a step that is under way; whoever gets them next

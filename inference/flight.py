@@ -10,11 +10,13 @@ from dataclasses import dataclass, field, replace
 from inference.client import PromptCodec
 from inference.detokenizer import Detokenizer
 from inference.errors import EngineError, RequestFailed
+from inference.logprobs import TokenLogprobs
 from inference.request_status import RequestStatus, Totals
 from inference.runner import Step
 from inference.scheduler import Chunk
 from inference.sequence import Sequence
 from inference.types import (
+    Delta,
     EngineEvent,
     Finished,
     FinishReason,
@@ -25,6 +27,44 @@ from inference.types import (
 
 StepEvents = list[tuple[str, EngineEvent | EngineError]]
 """Each with its request's id."""
+
+
+class Beat:
+    """When readers are told of what their answers said: at least so many seconds apart."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._last = seconds, 0.0
+
+    def comes(self) -> bool:
+        """Whether now."""
+        now = time.monotonic()
+        is_due = now - self._last >= self._seconds
+        if is_due:
+            self._last = now
+        return is_due
+
+
+@dataclass(slots=True)
+class Unsaid:
+    """Tokens of an answer that its reader is not told of yet, as `Delta` has them."""
+
+    text: str = ""
+    ids: list[int] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+    logprobs: list[TokenLogprobs] = field(default_factory=list)
+
+    def add(self, text: str, token: int, offset: int, told: Iterable[TokenLogprobs]) -> None:
+        self.text += text
+        self.ids.append(token)
+        self.offsets.append(offset)
+        self.logprobs += told
+
+    def taken(self) -> Delta:
+        """All of it, once."""
+        delta = Delta(self.text, tuple(self.ids), tuple(self.offsets), tuple(self.logprobs))
+        self.text = ""
+        self.ids, self.offsets, self.logprobs = [], [], []
+        return delta
 
 
 @dataclass(slots=True, eq=False)
@@ -44,6 +84,7 @@ class Active:
     first_token: float = 0.0
     drafted: int = 0
     accepted: int = 0
+    unsaid: Unsaid = field(default_factory=Unsaid)
 
     @classmethod
     def of(cls, sequence: Sequence, codec: PromptCodec, arrived: float | None) -> Active:
@@ -66,6 +107,10 @@ class Active:
         """The token that came last was guessed."""
         self.accepted += 1
         self.sequence.accept()
+
+    def rest(self) -> StepEvents:
+        """What is still to be said of it, now that nothing follows for a while."""
+        return [(self.request_id, self.unsaid.taken())] if self.unsaid.ids else []
 
     def failure(self) -> RequestFailed:
         """Why no token could be sampled for it."""

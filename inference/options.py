@@ -16,6 +16,9 @@ BACKENDS = ("auto", "ours")
 COMPUTE = ("fp32", "fp16")
 # In place of a number: as it suits the device and its memory, found out when a model is loaded.
 AUTO = 0
+BEAT_S = 0.025
+"""Of a site's engine: as often as its pages are told of an answer (`chat.pulse`). What an event
+costs on its way to a reader is the same for one token as for ten."""
 
 
 def all_cores() -> int:
@@ -39,9 +42,11 @@ class EngineOptions:
     that was computed before, and is still in the cache, is taken from there. kv_folder: where the
     cache of sessions is kept between starts, None for nowhere; kv_disk_mb: the most megabytes of
     it; kv_idle_s: how many seconds a session rests before it is saved; kv_keys: what its files are
-    encrypted with (`inference.sealed_file.Keys`), none for plain ones. tuning_file: where measured
-    choices are kept, None for defaults. sampler: a plugin that draws tokens in place of our own, on
-    the CPU; plugins: architectures that may be loaded (`inference.plugins`)."""
+    encrypted with (`inference.sealed_file.Keys`), none for plain ones. beat_s: answers are told of
+    in beats, so many seconds apart at least: what one said meanwhile is one event, after its first;
+    0: every token at once. tuning_file: where measured choices are kept, None for defaults.
+    sampler: a plugin that draws tokens in place of our own, on the CPU; plugins: architectures that
+    may be loaded (`inference.plugins`)."""
 
     device: str = "auto"
     dtype: str = "auto"
@@ -61,6 +66,7 @@ class EngineOptions:
     kv_disk_mb: int = 2048
     kv_idle_s: float = 30
     kv_keys: tuple[str, ...] = field(default=(), repr=False)
+    beat_s: float = 0
     tuning_file: Path | None = None
     sampler: str = ""
     plugins: tuple[str, ...] = ()
@@ -82,7 +88,7 @@ class EngineOptions:
         if self.context_tokens < 0:
             own = "0 for the model's own limit, or at least 1"
             raise InvalidParameter("context_tokens", self.context_tokens, own)
-        for name in ("kv_disk_mb", "kv_idle_s"):
+        for name in ("kv_disk_mb", "kv_idle_s", "beat_s"):
             if getattr(self, name) < 0:
                 raise InvalidParameter(name, getattr(self, name), "at least 0")
         for name in ("kv_tokens", "max_batch", "memory_bytes"):
@@ -114,6 +120,7 @@ def site_options(settings: Any, device: str) -> EngineOptions:
         kv_disk_mb=settings.TINYLLM_KV_DISK_MB,
         kv_idle_s=settings.TINYLLM_KV_IDLE_S,
         kv_keys=settings.TINYLLM_ENCRYPTION_KEYS,
+        beat_s=BEAT_S,
         tuning_file=settings.TINYLLM_DATA_DIR / "product_rows.json",
         sampler=settings.TINYLLM_SAMPLER,
         plugins=tuple(settings.TINYLLM_PLUGINS),

@@ -62,8 +62,7 @@ class _Meter:
         self._tokens.inc(count)
         if self._has_first:
             # several at once share the time since the last ones
-            for _ in range(count):
-                self._between.observe((now - self._last) / count)
+            self._between.observe_each((now - self._last) / count, count)
         else:
             self._has_first = True
             registry.FIRST_TOKEN.labels(self._model).observe(now - self._began)
