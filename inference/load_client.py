@@ -8,13 +8,15 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import multiprocessing
 import random
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
-from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,11 +25,14 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
 from inference.errors import InvalidParameter
+from inference.options import all_cores
 from inference.serving_metrics import RequestTimes, figures, start_times
 from inference.transcripts import Transcript, verdict
 
 SOCKET_PATH = "/ws/chat/"
 OPEN_TIMEOUT_S = 60.0
+PER_PROCESS = 64
+"""Readers that one process can keep up with, at thirty frames a second."""
 # Common enough to be a token each in most vocabularies.
 WORDS = (
     "air animal answer apple book box bread car cat city cloud color country day dog door earth "
@@ -119,39 +124,98 @@ class Site:
         return (HTTPSConnection if self.secure else HTTPConnection)(self.host)
 
 
+@dataclass(slots=True)
+class Seen:
+    """By some readers: the answers that ended well, why others did not, and what was read."""
+
+    times: list[RequestTimes] = field(default_factory=list)
+    failed: Counter[str] = field(default_factory=Counter)
+    transcripts: list[Transcript] = field(default_factory=list)
+
+    def add(self, others: Seen) -> None:
+        self.times += others.times
+        self.failed += others.failed
+        self.transcripts += others.transcripts
+
+
 async def serve_figures(
     site: Site, load: Load, edge: Callable[[], None] = lambda: None
 ) -> dict[str, Any]:
     """One run: its figures, ready for JSON, and whether every reader got all of its answer. A
     short request goes first, uncounted. edge: called at the beginning and at the end of what
     counts. Raises LoadError where not even that one is answered."""
-    seen: list[Transcript] = []
-    failed: Counter[str] = Counter()
-    gate = asyncio.Semaphore(load.concurrency or load.requests)
+    seen = Seen()
+    try:
+        await _ask(site, replace(load, output_len=min(load.output_len, 8)), seen.transcripts)
+        with _crowd(load) as read:
+            edge()
+            began = time.perf_counter()
+            starts = [began + at for at in start_times(load.requests, load.rate, load.seed)]
+            for others in await read(site, load, starts):
+                seen.add(others)
+            duration = time.perf_counter() - began
+            edge()
+        await asyncio.to_thread(site.check, seen.transcripts)
+    finally:
+        sessions = [each.session_id for each in seen.transcripts]
+        await asyncio.to_thread(site.forget, sessions)
+    told = {"transcripts": verdict(seen.transcripts)}
+    return {**load.as_json(), **figures(seen.times, duration, seen.failed), **told}
 
-    async def one(at: float) -> RequestTimes | None:
-        await asyncio.sleep(began + at - time.perf_counter())
+
+Crowd = Callable[[Site, Load, list[float]], Awaitable[list[Seen]]]
+
+
+@contextmanager
+def _crowd(load: Load) -> Iterator[Crowd]:
+    """Who reads: this process, or several where it would be busier than the site. What starts at
+    the same time is dealt out to all of them."""
+    count = min(-(-load.requests // PER_PROCESS), max(1, all_cores() // 2))
+    if count < 2 or load.concurrency is not None:
+        yield _alone
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(count, context) as pool:
+
+        async def together(site: Site, load: Load, starts: list[float]) -> list[Seen]:
+            loop = asyncio.get_running_loop()
+            parts = [starts[index::count] for index in range(count)]
+            asked = [loop.run_in_executor(pool, _read_apart, site, load, part) for part in parts]
+            return list(await asyncio.gather(*asked))
+
+        list(pool.map(_wake, range(count)))
+        yield together
+
+
+def _wake(_: int) -> None:
+    """A process that has just started takes its time to import what it needs."""
+    time.sleep(0.5)
+
+
+def _read_apart(site: Site, load: Load, starts: list[float]) -> Seen:
+    """In a process of its own; the clock is one for all."""
+    return asyncio.run(_read(site, load, starts))
+
+
+async def _alone(site: Site, load: Load, starts: list[float]) -> list[Seen]:
+    return [await _read(site, load, starts)]
+
+
+async def _read(site: Site, load: Load, starts: list[float]) -> Seen:
+    """A question at each time of `starts`, by `time.perf_counter`, and all of its answer."""
+    seen = Seen()
+    gate = asyncio.Semaphore(load.concurrency or len(starts))
+
+    async def one(at: float) -> None:
+        await asyncio.sleep(at - time.perf_counter())
         async with gate:
             try:
-                return await _ask(site, load, seen)
+                seen.times.append(await _ask(site, load, seen.transcripts))
             except LoadError as error:
-                failed[error.code] += 1
-                return None
+                seen.failed[error.code] += 1
 
-    try:
-        await _ask(site, replace(load, output_len=min(load.output_len, 8)), seen)
-        edge()
-        began = time.perf_counter()
-        starts = start_times(load.requests, load.rate, load.seed)
-        answers = await asyncio.gather(*map(one, starts))
-        duration = time.perf_counter() - began
-        edge()
-        await asyncio.to_thread(site.check, seen)
-    finally:
-        await asyncio.to_thread(site.forget, [each.session_id for each in seen])
-    done = [times for times in answers if times is not None]
-    told = {"transcripts": verdict(seen)}
-    return {**load.as_json(), **figures(done, duration, failed), **told}
+    await asyncio.gather(*map(one, starts))
+    return seen
 
 
 async def _ask(site: Site, load: Load, seen: list[Transcript]) -> RequestTimes:
