@@ -30,7 +30,7 @@ from inference.examination import (
     TraceRequest,
 )
 from inference.process_memory import memory_held
-from inference.types import EngineEvent, GenerateRequest, ModelFingerprint
+from inference.types import EngineEvent, GenerateRequest, ModelFingerprint, Take
 
 if TYPE_CHECKING:
     from inference.model_store import ModelStore
@@ -87,9 +87,9 @@ def client() -> EngineClient:
     return _client
 
 
-def stream(request: GenerateRequest) -> AsyncGenerator[EngineEvent, None]:
+def stream(request: GenerateRequest, take: Take | None = None) -> AsyncGenerator[EngineEvent, None]:
     """The client's stream of events, counted for /metrics. Raises as that does."""
-    return measured(request, client().stream(request))
+    return measured(request, client().stream, take)
 
 
 def create() -> EngineClient:

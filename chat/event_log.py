@@ -12,8 +12,10 @@ import asyncio
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Collection, Iterable
 from concurrent.futures import Future
+from typing import Protocol
 
 import structlog
 from django.db import DatabaseError, DataError, IntegrityError, connections, transaction
@@ -42,6 +44,13 @@ MAX_PENDING = 100_000
 _log = structlog.get_logger(__name__)
 
 
+class Written(Protocol):
+    """A turn that is being written. text: of its message so far."""
+
+    started: StartedTurn
+    text: str
+
+
 class EventLog:
     """One per process. `open` a turn, `begin` it with its first token, `check` and `append` its
     deltas, `flush` before its end, then `close`."""
@@ -52,8 +61,11 @@ class EventLog:
         self._stopping = False
         self._turns: set[uuid.UUID] = set()
         self._lost: set[uuid.UUID] = set()
-        self._pending: dict[uuid.UUID, Pending] = {}
-        self._count = 0
+        # What has come; no lock, as for hundreds of readers it would be fought over all the time.
+        self._arrived: deque[tuple[Written, Piece | Began]] = deque()
+        self._knows = False  # the thread, that something has
+        self._pending: dict[uuid.UUID, Pending] = {}  # the thread's own
+        self._taken = 0  # events that it has not stored yet
         self._flushes: list[Future[None]] = []
 
     def open(self, turn: StartedTurn) -> None:
@@ -70,29 +82,27 @@ class EventLog:
         TurnLost if the message is gone, StorageFailed if too much is waiting already."""
         if turn.generation_id in self._lost:
             raise TurnLost
-        if self._count >= MAX_PENDING:
-            raise StorageFailed(f"{self._count} events are waiting")
+        if self._waiting >= MAX_PENDING:
+            raise StorageFailed(f"{self._waiting} events are waiting")
 
-    def begin(self, turn: StartedTurn, began: Began, content: str) -> None:
-        """What computes `turn`, whose message is `content` so far. Never waits."""
-        with self._wake:
-            self._pending_of(turn, content).began = began
+    @property
+    def _waiting(self) -> int:
+        return len(self._arrived) + self._taken
 
-    def append(self, turn: StartedTurn, piece: Piece, content: str) -> None:
-        """The next event of `turn`, after which the message's text is `content`. Never waits."""
-        with self._wake:
-            pending = self._pending_of(turn, content)
-            pending.pieces.append(piece)
-            pending.content = content
-            self._count += 1
+    def begin(self, turn: Written, began: Began) -> None:
+        """What computes `turn`. Never waits."""
+        self._put(turn, began)
 
-    def _pending_of(self, turn: StartedTurn, content: str) -> Pending:
-        if not self._pending:  # else the thread knows already
-            self._wake.notify()
-        pending = self._pending.get(turn.generation_id)
-        if pending is None:
-            pending = self._pending[turn.generation_id] = Pending(turn, content)
-        return pending
+    def append(self, turn: Written, piece: Piece) -> None:
+        """The next event of `turn`, which its text has already. Never waits."""
+        self._put(turn, piece)
+
+    def _put(self, turn: Written, item: Piece | Began) -> None:
+        self._arrived.append((turn, item))
+        if not self._knows:
+            self._knows = True
+            with self._wake:
+                self._wake.notify()
 
     async def flush(self) -> None:
         """Return once everything appended before this call is stored.
@@ -102,7 +112,7 @@ class EventLog:
         """
         done: Future[None] = Future()
         with self._wake:
-            if not self._pending and not self._count:
+            if not self._waiting:
                 return
             self._flushes.append(done)
             self._wake.notify()
@@ -131,9 +141,9 @@ class EventLog:
                     self._wake.wait_for(self._has_work, timeout=HEARTBEAT_S)
                     self._wake.wait_for(self._is_urgent, timeout=pause)
                     stopping = self._stopping
-                    batch, self._pending = self._pending, {}
                     flushes, self._flushes = self._flushes, []
                     turns = list(self._turns)
+                batch = self._take()
                 began = time.monotonic()
                 is_due = began - beaten >= HEARTBEAT_S
                 beaten = began if is_due else beaten
@@ -144,8 +154,24 @@ class EventLog:
         finally:
             connections.close_all()
 
+    def _take(self) -> dict[uuid.UUID, Pending]:
+        """What was put back, and what has come since. A text may be longer than its events say."""
+        batch, self._pending, self._knows = self._pending, {}, False
+        for _ in range(len(self._arrived)):
+            turn, item = self._arrived.popleft()
+            self._taken += 1
+            pending = batch.get(turn.started.generation_id)
+            if pending is None:
+                pending = batch[turn.started.generation_id] = Pending(turn.started, "")
+            pending.content = turn.text
+            if isinstance(item, Began):
+                pending.began = item
+            else:
+                pending.pieces.append(item)
+        return batch
+
     def _has_work(self) -> bool:
-        return bool(self._pending or self._flushes or self._stopping)
+        return bool(self._arrived or self._pending or self._flushes or self._stopping)
 
     def _is_urgent(self) -> bool:
         return bool(self._flushes or self._stopping)
@@ -166,7 +192,7 @@ class EventLog:
             return
         with self._wake:
             self._lost |= lost & self._turns
-            self._count -= sum(len(pending.pieces) for pending in batch.values())
+        self._taken = 0
         for done in flushes:
             done.set_result(None)
 
@@ -179,14 +205,9 @@ class EventLog:
             "event_log_write_failed", reason=str(error), turns=len(batch), exc_info=not is_known
         )
         connections.close_all()
-        with self._wake:
-            for key, pending in batch.items():
-                later = self._pending.get(key)
-                if later is not None:
-                    pending.pieces += later.pieces
-                    pending.content = later.content
-                self._pending[key] = pending
-            if locked:
+        self._pending = batch
+        if locked:
+            with self._wake:
                 self._flushes = flushes + self._flushes
         if not locked:
             for done in flushes:

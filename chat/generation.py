@@ -273,16 +273,21 @@ class Turns:
     ) -> None:
         if task is not None:
             request = turn.request = await summarised(turn, request, task, self.process)
-        async with aclosing(engine.stream(request)) as events:
+
+        def take(delta: Delta) -> None:
+            self.log.check(turn.started)
+            piece = turn.grow(delta)
+            if piece is not None:
+                self.log.append(turn, piece)
+
+        directly = None if filtering.filters() else take
+        async with aclosing(engine.stream(request, directly)) as events:
             async for event in allowed(events, before=turn.text):
                 if isinstance(event, Delta):
-                    self.log.check(turn.started)
-                    piece = turn.grow(event)
-                    if piece is not None:
-                        self.log.append(turn.started, piece, turn.text)
+                    take(event)
                 elif isinstance(event, Began):
                     turn.began = event
-                    self.log.begin(turn.started, event, turn.text)
+                    self.log.begin(turn, event)
                 elif isinstance(event, Finished):
                     turn.finished = event
                 else:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from chat.rendering import StreamRenderer
 
-SHARE = 0.1
+SHARE = 0.05
 """Of the event loop's time, for all answers that are being read."""
 
 

@@ -21,6 +21,7 @@ from inference.types import (
     ModelInfo,
     ModelKind,
     SamplingParams,
+    Take,
 )
 
 
@@ -112,7 +113,12 @@ class EngineClient(Protocol):
         Inspected, a TraceRequest by a Trace. The model is loaded for it; whoever generates goes on
         meanwhile. Raises EngineError."""
 
-    def stream(self, request: GenerateRequest) -> AsyncGenerator[EngineEvent, None]:
+    def stream(
+        self, request: GenerateRequest, take: Take | None = None
+    ) -> AsyncGenerator[EngineEvent, None]:
         """Events of one request, `Began` before its first delta, `Finished` last. Closing the
         iterator (aclose) cancels: the engine computes at most one more decode step. Raises
-        EngineError. A reader that is slow gets joined deltas; the engine never waits for it."""
+        EngineError. A reader that is slow gets joined deltas; the engine never waits for it.
+
+        take: is given the deltas, which are not among the events then: mostly at once as they come,
+        without a task that has to be woken for each. What it raises, the iterator raises."""

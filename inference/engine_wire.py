@@ -16,11 +16,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from inference.options import EngineOptions
+from inference.types import Delta
 
 DEVICE_LOST = 3
 """Exit status of an engine process whose GPU refuses all further work."""
 
 _LENGTH = struct.Struct(">I")
+_new = tuple.__new__
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,19 @@ class Farewell:
 
 
 def pack(message: object) -> bytes:
+    """A delivery's deltas travel as plain tuples: pickle would call back into Python for each of
+    these, at both ends, and hundreds come at a time."""
+    if isinstance(message, list):
+        message = [(t, tuple(said) if type(said) is Delta else said) for t, said in message]
     body = pickle.dumps(message)
     return _LENGTH.pack(len(body)) + body
+
+
+def _unpacked(body: bytes) -> Any:
+    message = pickle.loads(body)  # noqa: S301 - see above
+    if isinstance(message, list):
+        return [(t, _new(Delta, said) if type(said) is tuple else said) for t, said in message]
+    return message
 
 
 class Unpacker:
@@ -58,4 +71,4 @@ class Unpacker:
                 return
             body = bytes(self._pieces[_LENGTH.size : end])
             del self._pieces[:end]
-            yield pickle.loads(body)  # noqa: S301 - see above
+            yield _unpacked(body)

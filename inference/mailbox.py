@@ -8,7 +8,7 @@ from collections import deque
 from inference.engine_commands import Report, Said
 from inference.errors import EngineError
 from inference.examination import Examined
-from inference.types import Delta, EngineEvent, Waiting
+from inference.types import Delta, EngineEvent, Take, Waiting
 
 
 def join(waiting: deque[Said], new: Said) -> None:
@@ -25,22 +25,35 @@ def join(waiting: deque[Said], new: Said) -> None:
 
 class Mailbox:
     """Holds what its reader has not taken yet. It has one reader, which is woken once for all that
-    has come meanwhile."""
+    has come meanwhile. take: is given deltas for which no reader has to be woken, since nothing
+    waits before them."""
 
-    def __init__(self) -> None:
+    def __init__(self, take: Take | None = None) -> None:
+        self._take = take
         self._events: deque[Said] = deque()
+        self._failure: Exception | None = None
         self._reader: asyncio.Future[None] | None = None
 
     def put(self, event: Said) -> None:
-        join(self._events, event)
-        if self._reader is not None and not self._reader.done():
+        is_awaited = self._reader is not None and not self._reader.done()
+        if self._take is not None and is_awaited and isinstance(event, Delta):
+            try:
+                self._take(event)
+                return
+            except Exception as error:
+                self._failure = error
+        else:
+            join(self._events, event)
+        if self._reader is not None and is_awaited:
             self._reader.set_result(None)
 
     async def get(self) -> EngineEvent | Report | Examined:
         """The next event; an error is raised in its place."""
-        while not self._events:
+        while not self._events and self._failure is None:
             self._reader = asyncio.get_running_loop().create_future()
             await self._reader
+        if self._failure is not None:
+            raise self._failure
         event = self._events.popleft()
         if isinstance(event, EngineError):
             raise event

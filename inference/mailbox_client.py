@@ -40,12 +40,14 @@ from inference.model_store import ModelStore
 from inference.options import EngineOptions
 from inference.status import status_of
 from inference.types import (
+    Delta,
     EngineEvent,
     EngineStatus,
     Finished,
     GenerateRequest,
     ModelInfo,
     SamplingParams,
+    Take,
 )
 
 log = structlog.get_logger(__name__)
@@ -131,11 +133,13 @@ class MailboxClient(ABC):
         await self._until_ready()
         await self._ask(lambda ticket: Forget(ticket, sessions))
 
-    async def stream(self, request: GenerateRequest) -> AsyncGenerator[EngineEvent, None]:
+    async def stream(
+        self, request: GenerateRequest, take: Take | None = None
+    ) -> AsyncGenerator[EngineEvent, None]:
         await self.codec(request.model)
         await self._until_ready()
         directory = self._directory(request.model)
-        with self._mailbox() as (ticket, mailbox):
+        with self._mailbox(take) as (ticket, mailbox):
             if not self._tell(Submit(ticket, request, directory)):
                 raise EngineStopped("The engine is not running.")
             ended = False
@@ -144,7 +148,10 @@ class MailboxClient(ABC):
                     event = await mailbox.get()
                     assert not isinstance(event, Report | Examined)
                     ended = isinstance(event, Finished)
-                    yield event
+                    if take is not None and isinstance(event, Delta):
+                        take(event)
+                    else:
+                        yield event
             except EngineError:
                 ended = True
                 raise
@@ -209,8 +216,8 @@ class MailboxClient(ABC):
         return answer
 
     @contextmanager
-    def _mailbox(self) -> Iterator[tuple[int, Mailbox]]:
-        ticket, mailbox = next(self._tickets), Mailbox()
+    def _mailbox(self, take: Take | None = None) -> Iterator[tuple[int, Mailbox]]:
+        ticket, mailbox = next(self._tickets), Mailbox(take)
         self._mailboxes[ticket] = mailbox
         try:
             yield ticket, mailbox

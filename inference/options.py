@@ -16,9 +16,10 @@ BACKENDS = ("auto", "ours")
 COMPUTE = ("fp32", "fp16")
 # In place of a number: as it suits the device and its memory, found out when a model is loaded.
 AUTO = 0
-BEAT_S = 0.025
-"""Of a site's engine: as often as its pages are told of an answer (`chat.pulse`). What an event
-costs on its way to a reader is the same for one token as for ten."""
+BEAT_S = 0.028
+"""Of a site's engine, and with the rest of a step about 30 times a second: a little longer than the
+beat of its pages (`chat.pulse`), so that none of them waits twice. What an event costs on its way
+to a reader is the same for one token as for ten."""
 
 
 def all_cores() -> int:

@@ -85,6 +85,30 @@ def figures(
         "itl_ms": summary(gap for times in done for gap in times.itl),
         "e2el_ms": summary(times.e2el for times in done),
         "added_ms": summary(t.ttft - t.engine_s for t in done if t.engine_s is not None),
+        "together": together(done),
+    }
+
+
+def together(done: Sequence[RequestTimes]) -> dict[str, Any] | None:
+    """While all of them were being answered, from the last one's first token to the first one's
+    last: tokens per second of all, and of each one the frames per second and the gaps between them.
+    Tokens are counted by frames. None where there is no such time."""
+    begin = max((times.arrivals[0] for times in done), default=0.0)
+    end = min((times.arrivals[-1] for times in done), default=0.0)
+    if end <= begin:
+        return None
+    frames, tokens, gaps = 0, 0.0, list[float]()
+    for times in done:
+        within = [at for at in times.arrivals if begin <= at <= end]
+        frames += len(within)
+        tokens += len(within) * times.output_tokens / len(times.arrivals)
+        gaps += [later - earlier for earlier, later in pairwise(within)]
+    return {
+        "readers": len(done),
+        "seconds": end - begin,
+        "output_tokens_per_s": tokens / (end - begin),
+        "frames_per_s": frames / len(done) / (end - begin),
+        "itl_ms": summary(gaps),
     }
 
 
@@ -131,6 +155,13 @@ def table(title: str, report: Mapping[str, Any]) -> str:
         values = report[key] or {}
         if values or key != "added_ms":
             lines.append(f"{name:<6}" + "".join(f"{value:>11.2f}" for value in values.values()))
+    if its := report["together"]:
+        gaps = its["itl_ms"] or {"p50": math.nan, "p99": math.nan}
+        lines.append(
+            f"all {its['readers']} at once for {its['seconds']:.1f} s: "
+            f"{its['output_tokens_per_s']:.1f} output tokens/s; each {its['frames_per_s']:.1f} "
+            f"frames/s, gaps p50 {gaps['p50']:.1f} and p99 {gaps['p99']:.1f} ms"
+        )
     if read := report.get("transcripts"):
         lines.append(f"{read['complete']} of {read['checked']} answers came whole and in order")
         lines += read["faults"]

@@ -6,7 +6,7 @@ All are frozen and validated once, where they are made. No torch here.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, NamedTuple
@@ -195,6 +195,10 @@ class Delta(NamedTuple):
             self.offsets + later.offsets,
             self.logprobs + later.logprobs,
         )
+
+
+Take = Callable[[Delta], None]
+"""What is given an answer's deltas one after another, and may not wait."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,8 +43,9 @@ def web_figures(manage: Path, load: Load, *, offline: bool) -> dict[str, Any]:
     if offline and many["completed"]:
         words = many["prompt_tokens"] // many["completed"]
         report["offline"] = _offline(manage, replace(load, input_len=words))
-        rates = many["output_tokens_per_s"], report["offline"]["output_tokens_per_s"]
-        report["share_of_offline"] = rates[0] / rates[1]
+        runs = many, report["offline"]
+        its, engine = [(run["together"] or run)["output_tokens_per_s"] for run in runs]
+        report["share_of_offline"] = its / engine
     return report
 
 

@@ -40,6 +40,7 @@ from inference.types import (
     PromptProgress,
     Queued,
     SamplingParams,
+    Take,
     Timings,
     TokenLogprobs,
 )
@@ -182,13 +183,18 @@ class FakeEngine:
             return Embedded(tuple(map(_vector, question.texts)))
         return Inspected(tuple(map(_odds, question.ids[question.first :])))
 
-    async def stream(self, request: GenerateRequest) -> AsyncGenerator[EngineEvent, None]:
+    async def stream(
+        self, request: GenerateRequest, take: Take | None = None
+    ) -> AsyncGenerator[EngineEvent, None]:
         if not self.started:
             raise EngineStopped("The engine is not running.")
         self.requests.append(request)
         try:
             async for event in self._play(request):
-                yield event
+                if take is not None and isinstance(event, Delta):
+                    take(event)
+                else:
+                    yield event
         except (GeneratorExit, asyncio.CancelledError):
             self.cancelled.append(request.request_id)
             raise

@@ -38,6 +38,18 @@ def test_figures_of_a_run() -> None:
     assert json.loads(json.dumps(report)) == report
 
 
+def test_figures_of_the_time_in_which_all_are_answered() -> None:
+    """The first one starts alone, and the second goes on when it has ended."""
+    first = RequestTimes(0.0, (1.0, 2.0, 3.0, 4.0), prompt_tokens=1, output_tokens=8)
+    second = RequestTimes(0.0, (2.0, 3.5, 4.0, 9.0), prompt_tokens=1, output_tokens=4)
+    its = figures([first, second], 9.0)["together"]
+    assert (its["readers"], its["seconds"]) == (2, 2.0)
+    # three frames of two tokens, and three of one
+    assert (its["output_tokens_per_s"], its["frames_per_s"]) == (4.5, 1.5)
+    assert its["itl_ms"]["mean"] == 1000
+    assert figures([LONG, SHORT], 4.0)["together"] is None
+
+
 def test_percentiles_are_those_of_the_statistics_module() -> None:
     values = [1.0, 2.0, 4.0, 8.0, 9.0, 20.0, 21.0]
     cuts = statistics.quantiles(values, n=100, method="inclusive")

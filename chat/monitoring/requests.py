@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from chat.monitoring import registry
 from chat.tracing.engine_spans import engine_spans
-from inference.types import Began, Delta, EngineEvent, Finished, GenerateRequest
+from inference.types import Began, Delta, EngineEvent, Finished, GenerateRequest, Take
+
+Source = Callable[[GenerateRequest, Take | None], AsyncGenerator[EngineEvent, None]]
 
 
 async def measured(
-    request: GenerateRequest, events: AsyncGenerator[EngineEvent, None]
+    request: GenerateRequest, source: Source, take: Take | None
 ) -> AsyncGenerator[EngineEvent, None]:
-    """The same events. Closing it closes them."""
+    """The source's events, and its deltas to `take` if there is one. Closing it closes them."""
     meter, spans = _Meter(request), engine_spans(request)
-    async with aclosing(events):
+
+    def see(event: EngineEvent) -> None:
+        meter.take(event)
+        if spans is not None:
+            spans.take(event)
+
+    def passed(delta: Delta) -> None:
+        assert take is not None
+        see(delta)
+        take(delta)
+
+    async with aclosing(source(request, passed if take else None)) as events:
         try:
             async for event in events:
-                meter.take(event)
-                if spans is not None:
-                    spans.take(event)
+                see(event)
                 yield event
         except (asyncio.CancelledError, GeneratorExit):
             meter.end("abort")
