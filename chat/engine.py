@@ -29,6 +29,7 @@ from inference.examination import (
     Trace,
     TraceRequest,
 )
+from inference.interpreter import serve_many
 from inference.process_memory import memory_held
 from inference.types import EngineEvent, GenerateRequest, ModelFingerprint, Take
 
@@ -64,6 +65,7 @@ __all__ = [
     "machine",
     "memory_held",
     "replay_model",
+    "serve_many",
     "sentence_models",
     "store",
     "stream",

@@ -23,6 +23,7 @@ import structlog
 from inference.engine_commands import Delivery, Said
 from inference.engine_wire import DEVICE_LOST, Begin, Farewell, Unpacker, pack
 from inference.errors import DeviceLost
+from inference.interpreter import serve_many
 from inference.mailbox import join
 from inference.options import EngineOptions
 from inference.types import ModelKind
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 FAILED = 1
-SWITCH_S = 0.0002
-"""After which a thread may have the interpreter that another one holds, in place of Python's 5 ms:
-so long a first token would wait for its sender while the next step is planned."""
 _RECEIVE_BYTES = 1 << 16
 
 
@@ -95,7 +93,7 @@ def main() -> None:
     # The site alone says when to end: a terminal or a service manager signals every process.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    sys.setswitchinterval(SWITCH_S)
+    serve_many()
     line = socket.socket(fileno=int(sys.argv[1]))
     outbox = Outbox(line)
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
-import sys
 from argparse import ArgumentParser
 from typing import Any
 
@@ -41,10 +40,6 @@ from inference.errors import EngineError
 GRACE_S = 5.0
 """How long a running answer may go on after SIGTERM before it is stopped and kept."""
 RECOVERY_S = 30.0
-SWITCH_S = 0.0005
-"""After which a thread may have the interpreter that another one holds, in place of Python's 5 ms.
-Each statement of a database thread ends by asking for it: under load a turn would wait for the
-event loop fifteen times before it has begun (ADR 33)."""
 
 _log = structlog.get_logger(__name__)
 
@@ -69,7 +64,7 @@ class Command(BaseCommand):
             ) from None
         except OSError as error:
             raise CommandError(f"Cannot listen on {host}, port {port}: {error}") from None
-        sys.setswitchinterval(SWITCH_S)
+        engine.serve_many()
         asyncio.set_event_loop(twisted_loop)
         try:
             client = engine.create()
