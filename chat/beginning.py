@@ -19,6 +19,7 @@ from chat.context.summary_task import SummaryTask, with_task
 from chat.errors import InvalidRequest, ModelChanged, check_unicode
 from chat.files.attach import shown_with
 from chat.files.services import Shown
+from chat.head_start import HeadStart
 from chat.prompt_selectors import ContinueContext, PromptContext
 from chat.prompting import Message, continue_prompt
 from chat.session_settings.presets import default_settings
@@ -32,12 +33,13 @@ from inference.types import GenerateRequest, SamplingParams
 @dataclass(frozen=True, slots=True)
 class Run:
     """What runs a turn. defaults: of its model. request_id: the caller's, which the engine's
-    request carries as well."""
+    request carries as well. head_start: where the engine may begin with it before it is written."""
 
     codec: engine.PromptCodec
     defaults: SamplingParams
     process: str
     request_id: str
+    head_start: HeadStart | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,11 @@ def begin_turn(run: Run, *, owner_id: uuid.UUID, submission: Submission) -> Begu
         plan_of(run, submission.model, reading.ids, params, reading.record, shown), task
     )
     plan = replace(plan, request=submission.request)
+    session_id = submission.session_id or uuid.uuid4()
+    if run.head_start is not None and task is None:
+        is_new, asked = submission.session_id is None, {"logprobs": submission.logprobs}
+        early = request_of(owner_id, session_id, plan, params, None, **asked)
+        run.head_start.of(early, is_new=is_new)
     started = services.turn_start(
         owner_id=owner_id,
         session_id=submission.session_id,
@@ -79,6 +86,7 @@ def begin_turn(run: Run, *, owner_id: uuid.UUID, submission: Submission) -> Begu
         plan=plan,
         settings=dict(context.settings),
         history=submission.history,
+        new_id=session_id,
     )
     made = begun(owner_id, started, plan, params, None, logprobs=submission.logprobs)
     return replace(made, summary=task)
@@ -223,7 +231,22 @@ def begun(
 ) -> Begun:
     assert started.charge is not None
     params = replace(params, **started.charge.sampling)
-    request = GenerateRequest(
+    request = request_of(
+        owner_id, started.session_id, plan, params, answer_start, logprobs=logprobs
+    )
+    return Begun(started.session_id, started.seq, started, request)
+
+
+def request_of(
+    owner_id: uuid.UUID,
+    session_id: uuid.UUID,
+    plan: TurnPlan,
+    params: SamplingParams,
+    answer_start: int | None,
+    *,
+    logprobs: int | None = None,
+) -> GenerateRequest:
+    return GenerateRequest(
         request_id=plan.request_id,
         model=plan.model,
         prompt_ids=tuple(plan.prompt_ids),
@@ -232,6 +255,5 @@ def begun(
         logprobs=logprobs,
         tenant=str(owner_id),
         deadline_s=live_settings.value("TINYLLM_DEADLINE_S") or None,
-        session=str(started.session_id),
+        session=str(session_id),
     )
-    return Begun(started.session_id, started.seq, started, request)

@@ -65,8 +65,8 @@ __all__ = [
     "machine",
     "memory_held",
     "replay_model",
-    "serve_many",
     "sentence_models",
+    "serve_many",
     "store",
     "stream",
 ]

@@ -31,13 +31,13 @@ _forgetting: dict[str, Future[None]] = {}
 
 @receiver(post_delete, sender=Session)
 def _session_deleted(instance: Session, **_: Any) -> None:
-    transaction.on_commit(partial(_forget, str(instance.id)))
+    transaction.on_commit(partial(forget, str(instance.id)))
 
 
 @receiver(post_delete, sender=Message)
 def _message_deleted(instance: Message, **_: Any) -> None:
     """What was computed holds the text of all messages together."""
-    transaction.on_commit(partial(_forget, str(instance.session_id)))
+    transaction.on_commit(partial(forget, str(instance.session_id)))
 
 
 async def settled() -> None:
@@ -56,10 +56,11 @@ async def sweep() -> None:
         _log.warning("sweep_failed", reason=str(error))
         return
     for session in saved - known:
-        _forget(session)
+        forget(session)
 
 
-def _forget(session: str) -> None:
+def forget(session: str) -> None:
+    """Have the engine forget it. Never waits."""
     if session in _forgetting:
         return
     try:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Collection, Coroutine
-from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, TypeVar
@@ -22,17 +21,17 @@ from chat import (
     selectors,
     services,
 )
+from chat.answering import answered
 from chat.attendance import deserted
 from chat.beginning import Begun, Run, begin_turn, continue_turn, regenerate_turn
-from chat.context.summarising import summarised
-from chat.context.summary_task import SummaryTask
 from chat.database import in_database, write_database
 from chat.ending import Ending, end_turn
 from chat.errors import ShuttingDown
 from chat.event_log import EventLog
-from chat.filtering.stream import AnswerRefused, allowed
+from chat.filtering.stream import AnswerRefused
 from chat.glass.branch import Rewrite, TokenBranch, branch_turn
 from chat.glass.written import written
+from chat.head_start import HeadStart
 from chat.live import LiveTurn
 from chat.middleware import request_id
 from chat.process_mark import ProcessMark
@@ -40,7 +39,6 @@ from chat.pulse import Pulse
 from chat.signals import announce
 from chat.submission import Regeneration, Submission, check_text, default_sampling
 from chat.tracing.recorder import finish, span
-from inference.types import Began, Delta, Finished, GenerateRequest
 
 READERS_S = 1.0
 """How long the end of the server waits for readers to be told of the end of their turn."""
@@ -98,9 +96,10 @@ class Turns:
         with span("checks", characters=len(submission.text)):
             check_text(submission.text, with_files=bool(submission.files))
             submission = replace(submission, text=filtering.incoming(submission.text))
-        run = await self._run_with(submission.model)
+        early = HeadStart()
+        run = replace(await self._run_with(submission.model), head_start=early)
         start = write_database(begin_turn, run, owner_id=owner_id, submission=submission)
-        return await self._launch(start, attended=submission.attended)
+        return await self._launch(start, early, attended=submission.attended)
 
     async def regenerate(self, *, owner_id: uuid.UUID, regeneration: Regeneration) -> Accepted:
         """Begin another answer beside one that is there. Raises ChatError, EngineError."""
@@ -215,18 +214,27 @@ class Turns:
         return Run(codec, default_sampling(model), self.process, request_id(bound))
 
     async def _launch(
-        self, start: Coroutine[Any, Any, Begun], *, attended: bool = False
+        self,
+        start: Coroutine[Any, Any, Begun],
+        early: HeadStart | None = None,
+        *,
+        attended: bool = False,
     ) -> Accepted:
         """Write the rows and begin. A sender that leaves in between takes neither back."""
 
         async def begin() -> Accepted:
-            begun = await start
+            try:
+                begun = await start
+            except BaseException:
+                if early is not None:
+                    await early.drop()
+                raise
             session_id, started, request = begun.session_id, begun.started, begun.request
             if started is None or request is None:
                 return Accepted(session_id, begun.seq, self.get(session_id))
             turn = self._live[session_id] = LiveTurn(started, self._pulse, request.request_id)
             self.log.open(started)
-            self._keep(asyncio.create_task(self._run(turn, request, begun.summary)))
+            self._keep(asyncio.create_task(self._run(turn, begun, early)))
             if attended:
                 self._keep(asyncio.create_task(self._watch(turn)))
             await announce(session_id)
@@ -245,11 +253,11 @@ class Turns:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _run(
-        self, turn: LiveTurn, request: GenerateRequest, task: SummaryTask | None
-    ) -> None:
-        session_id = turn.started.session_id
-        stream = self._streams[session_id] = asyncio.create_task(self._stream(turn, request, task))
+    async def _run(self, turn: LiveTurn, begun: Begun, early: HeadStart | None) -> None:
+        session_id, request = turn.started.session_id, begun.request
+        assert request is not None
+        work = answered(turn, begun, early, self.log, self.process)
+        stream = self._streams[session_id] = asyncio.create_task(work)
         ending = Ending("DONE")
         try:
             await stream
@@ -267,31 +275,6 @@ class Turns:
             turn.end(payload, seq)
             finish(payload["status"])
             await announce(session_id)
-
-    async def _stream(
-        self, turn: LiveTurn, request: GenerateRequest, task: SummaryTask | None
-    ) -> None:
-        if task is not None:
-            request = turn.request = await summarised(turn, request, task, self.process)
-
-        def take(delta: Delta) -> None:
-            self.log.check(turn.started)
-            piece = turn.grow(delta)
-            if piece is not None:
-                self.log.append(turn, piece)
-
-        directly = None if filtering.filters() else take
-        async with aclosing(engine.stream(request, directly)) as events:
-            async for event in allowed(events, before=turn.text):
-                if isinstance(event, Delta):
-                    take(event)
-                elif isinstance(event, Began):
-                    turn.began = event
-                    self.log.begin(turn, event)
-                elif isinstance(event, Finished):
-                    turn.finished = event
-                else:
-                    turn.wait(event)
 
 
 @cache

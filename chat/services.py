@@ -41,15 +41,15 @@ def turn_start(
     plan: TurnPlan,
     settings: dict[str, Any] | None = None,
     history: Sequence[dict[str, str]] = (),
+    new_id: uuid.UUID | None = None,
 ) -> StartedTurn:
     """The user's message, an empty answer, its RUNNING generation and the event that tells of them.
 
-    session_id None makes a session, with `settings`. history: messages to be kept in front of the
-    user's. Raises SessionNotFound, MessageNotFound,
-    TurnInProgress.
+    session_id None makes a session, `new_id`, with `settings`. history: messages to be kept in
+    front of the user's. Raises SessionNotFound, MessageNotFound, TurnInProgress.
     """
     if session_id is None:
-        session = Session(owner_id=owner_id, settings=settings)
+        session = Session(id=new_id or uuid.uuid4(), owner_id=owner_id, settings=settings)
     else:
         session = _locked_session(owner_id=owner_id, session_id=session_id)
         _refuse_second_turn(session)

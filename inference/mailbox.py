@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextvars import copy_context
 
 from inference.engine_commands import Report, Said
 from inference.errors import EngineError
@@ -26,10 +27,10 @@ def join(waiting: deque[Said], new: Said) -> None:
 class Mailbox:
     """Holds what its reader has not taken yet. It has one reader, which is woken once for all that
     has come meanwhile. take: is given deltas for which no reader has to be woken, since nothing
-    waits before them."""
+    waits before them; it runs in the context in which the mailbox was made."""
 
     def __init__(self, take: Take | None = None) -> None:
-        self._take = take
+        self._take, self._context = take, copy_context()
         self._events: deque[Said] = deque()
         self._failure: Exception | None = None
         self._reader: asyncio.Future[None] | None = None
@@ -38,7 +39,7 @@ class Mailbox:
         is_awaited = self._reader is not None and not self._reader.done()
         if self._take is not None and is_awaited and isinstance(event, Delta):
             try:
-                self._take(event)
+                self._context.run(self._take, event)
                 return
             except Exception as error:
                 self._failure = error

@@ -192,7 +192,11 @@ class FakeEngine:
         try:
             async for event in self._play(request):
                 if take is not None and isinstance(event, Delta):
-                    take(event)
+                    try:
+                        take(event)
+                    except Exception:
+                        self.cancelled.append(request.request_id)
+                        raise
                 else:
                     yield event
         except (GeneratorExit, asyncio.CancelledError):

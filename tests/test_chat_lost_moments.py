@@ -134,7 +134,7 @@ async def test_who_waits_to_write_holds_up_nobody_who_reads(site: FakeEngine) ->
             await reader.send("session.open", session_id=end["session_id"], after=0)
             assert (await reader.receive())["type"] == "session.opened"
             await reader.until("message.end")
-        assert len(site.requests) == 1
+        assert await in_database(Generation.objects.count) == 1
     for number, writer in enumerate(writers):
         told = await writer.until("message.end")
         assert writer.shown.texts[told["message_id"]] == f"You said: Number {number}"
