@@ -20,6 +20,7 @@ class LiveBlocks:
     """Blocks, each with the number of the event at which it last changed."""
 
     _in_use: ClassVar[int] = 0
+    _free_at: ClassVar[float] = 0.0
 
     def __init__(self, content: str, seq: int) -> None:
         self._renderer = StreamRenderer()
@@ -37,7 +38,7 @@ class LiveBlocks:
 
     @property
     def are_due(self) -> bool:
-        return time.monotonic() >= self._due_at
+        return time.monotonic() >= max(self._due_at, LiveBlocks._free_at)
 
     def changed(self, text: str, seq: int, since: int | None) -> dict[str, Any]:
         """The blocks that changed after number `since` (None: all), `text` being all the text."""
@@ -46,7 +47,11 @@ class LiveBlocks:
             self._replace(self._renderer.push(text[self._length :]), seq)
             self._length = len(text)
             ended = time.monotonic()
-            self._due_at = ended + (ended - began) * max(1, self._in_use) / SHARE
+            rest = (ended - began) / SHARE
+            # Answers that began together are due together: one at a time, or a beat of the pulse
+            # would take as long as all of them.
+            LiveBlocks._free_at = ended + rest
+            self._due_at = ended + rest * max(1, self._in_use)
         return self._from(since)
 
     def finished(self, text: str, seq: int, since: int | None) -> dict[str, Any]:

@@ -35,26 +35,36 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 FAILED = 1
+FEW = 4
+"""Events that are sent by the thread that computes: it takes less than waking another."""
 _RECEIVE_BYTES = 1 << 16
 
 
 class Outbox:
-    """What waits to be sent. While the socket is full, what is said to a reader is joined. The
-    farewell overtakes all of it: nobody is to ask for more while the last words are read."""
+    """What waits to be sent. A little goes out at once, as a first token does; while the socket is
+    full, what is said to a reader is joined. The farewell overtakes all of it: nobody is to ask for
+    more while the last words are read."""
 
     def __init__(self, line: socket.socket) -> None:
         self._line = line
         self._waiting: dict[int, deque[Said]] = {}
+        self._begun = b""  # the rest of a message that is half sent
         self._farewell: Farewell | None = None
-        self._closing, self._changed = False, threading.Condition()
+        self._is_sending, self._closing, self._changed = False, False, threading.Condition()
         self._thread = threading.Thread(target=self._send, name="sender", daemon=True)
         self._thread.start()
 
     def put(self, delivery: Delivery) -> None:
         """Never waits."""
         with self._changed:
-            for ticket, said in delivery:
-                join(self._waiting.setdefault(ticket, deque()), said)
+            is_free = not (self._waiting or self._begun or self._is_sending or self._farewell)
+            if is_free and len(delivery) <= FEW:
+                self._begun = self._send_now(pack(delivery))
+                if not self._begun:
+                    return
+            else:
+                for ticket, said in delivery:
+                    join(self._waiting.setdefault(ticket, deque()), said)
             self._changed.notify()
 
     def bid_farewell(self, reason: str) -> None:
@@ -69,24 +79,38 @@ class Outbox:
             self._changed.notify()
         self._thread.join()
 
-    def _send(self) -> None:
+    def _send_now(self, data: bytes) -> bytes:
+        """As much as the socket takes. Returns the rest."""
         try:
-            while messages := self._take():
-                self._line.sendall(b"".join(map(pack, messages)))
+            return data[self._line.send(data, socket.MSG_DONTWAIT) :]
+        except BlockingIOError:
+            return data
         except OSError:
             _leave(FAILED)  # nobody is at the other end
+
+    def _send(self) -> None:
+        try:
+            while data := self._take():
+                self._line.sendall(data)
+        except OSError:
+            _leave(FAILED)
         except Exception:
             log.exception("engine.sender_died")
             _leave(FAILED)
 
-    def _take(self) -> list[Farewell | Delivery]:
+    def _take(self) -> bytes:
         """All that waits, once something does; nothing when it is time to end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._farewell or self._closing)
+            self._is_sending = False
+            self._changed.wait_for(
+                lambda: self._begun or self._waiting or self._farewell or self._closing
+            )
+            begun, self._begun = self._begun, b""
             waiting, self._waiting = self._waiting, {}
             farewell, self._farewell = self._farewell, None
+            self._is_sending = True
         delivery = [(ticket, said) for ticket, all_said in waiting.items() for said in all_said]
-        return [message for message in (farewell, delivery) if message]
+        return begun + b"".join(pack(message) for message in (farewell, delivery) if message)
 
 
 def main() -> None:

@@ -231,7 +231,8 @@ async def _ask(site: Site, load: Load, seen: list[Transcript]) -> RequestTimes:
             max_size=None,
         ) as line:
             await line.recv()  # ready
-            sent, arrivals, transcript = time.perf_counter(), [], Transcript()
+            sent, transcript = time.perf_counter(), Transcript()
+            arrivals: list[tuple[float, int]] = []
             await line.send(question(load))
             async for data in line:
                 now, frame = time.perf_counter(), json.loads(data)
@@ -239,7 +240,7 @@ async def _ask(site: Site, load: Load, seen: list[Transcript]) -> RequestTimes:
                 if frame["type"] == "turn.started":
                     seen.append(transcript)
                 elif frame["type"] == "message.delta":
-                    arrivals.append(now)
+                    arrivals.append((now, len(frame["text"])))
                 elif frame["type"] in ("message.end", "error"):
                     return _times(sent, arrivals, frame)
     except (OSError, WebSocketException) as error:
@@ -261,8 +262,9 @@ def question(load: Load) -> str:
     return json.dumps(frame)
 
 
-def _times(sent: float, arrivals: list[float], last: dict[str, Any]) -> RequestTimes:
-    """last: the frame message.end or error. Raises LoadError."""
+def _times(sent: float, arrivals: list[tuple[float, int]], last: dict[str, Any]) -> RequestTimes:
+    """arrivals: of frames, and how long their texts are. last: the frame message.end or error.
+    Raises LoadError."""
     error = last if last["type"] == "error" else last["error"]
     if error:
         raise LoadError(error["code"], error["message"])
@@ -270,4 +272,6 @@ def _times(sent: float, arrivals: list[float], last: dict[str, Any]) -> RequestT
         raise LoadError("no_answer", f"An answer ended as {last['status']}, without its text.")
     usage, timings = last["usage"], last["timings"]
     tokens = usage["prompt_tokens"], usage["output_tokens"]
-    return RequestTimes(sent, tuple(arrivals), *tokens, timings["queue_s"] + timings["prefill_s"])
+    engine_s = timings["queue_s"] + timings["prefill_s"]
+    times, sizes = zip(*arrivals, strict=True)
+    return RequestTimes(sent, times, *tokens, engine_s, sizes)

@@ -31,13 +31,21 @@ NAMES = {
 class RequestTimes:
     """One request that ended well. Times are seconds of one clock: sent, and the arrival of each
     frame that carried tokens, of which there is at least one. engine_s: of the time to the first
-    token, what the engine says it took itself, with the wait in its queue."""
+    token, what the engine says it took itself, with the wait in its queue. sizes: of the frames'
+    texts; none where each frame carried as many tokens as the others."""
 
     sent: float
     arrivals: tuple[float, ...]
     prompt_tokens: int
     output_tokens: int
     engine_s: float | None = None
+    sizes: tuple[int, ...] = ()
+
+    def tokens_within(self, begin: float, end: float) -> float:
+        """Of the frames that arrived then, by the share of the answer's text that they carried."""
+        sizes = self.sizes or (1,) * len(self.arrivals)
+        carried = sum(s for at, s in zip(self.arrivals, sizes, strict=True) if begin < at <= end)
+        return self.output_tokens * carried / max(1, sum(sizes))
 
     @property
     def ttft(self) -> float:
@@ -92,17 +100,17 @@ def figures(
 def together(done: Sequence[RequestTimes]) -> dict[str, Any] | None:
     """While all of them were being answered, from the last one's first token to the first one's
     last: tokens per second of all, and of each one the frames per second and the gaps between them.
-    Tokens are counted by frames. None where there is no such time."""
+    None where there is no such time."""
     begin = max((times.arrivals[0] for times in done), default=0.0)
     end = min((times.arrivals[-1] for times in done), default=0.0)
     if end <= begin:
         return None
-    frames, tokens, gaps = 0, 0.0, list[float]()
+    gaps = list[float]()
     for times in done:
         within = [at for at in times.arrivals if begin <= at <= end]
-        frames += len(within)
-        tokens += len(within) * times.output_tokens / len(times.arrivals)
         gaps += [later - earlier for earlier, later in pairwise(within)]
+    frames = sum(begin < at <= end for times in done for at in times.arrivals)
+    tokens = sum(times.tokens_within(begin, end) for times in done)
     return {
         "readers": len(done),
         "seconds": end - begin,

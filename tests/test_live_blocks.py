@@ -19,6 +19,7 @@ async def test_frames_without_blocks_carry_their_text(
     site: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live_blocks, "SHARE", 1e-9)
+    monkeypatch.setattr(LiveBlocks, "_free_at", 0.0)
     site.script, site.delay = lambda request: PIECES, 0.03
     async with Page() as page:
         await page.submit("Go")
@@ -45,11 +46,13 @@ def test_each_answer_gets_its_part_of_the_time(monkeypatch: pytest.MonkeyPatch) 
     clock = Clock()
     monkeypatch.setattr(live_blocks, "time", clock)
     monkeypatch.setattr(LiveBlocks, "_in_use", 3)
-    its = LiveBlocks("", 1)
-    dues = [its.are_due]
+    monkeypatch.setattr(LiveBlocks, "_free_at", 0.0)
+    its, other = LiveBlocks("", 1), LiveBlocks("", 1)
+    dues = [(its.are_due, other.are_due)]
     its.changed("Some text", 2, None)
-    # 10 ms for rendering, three answers, a fifth of the time: 150 ms
-    for wait in (0.0, 0.12, 0.02):
+    # 10 ms for rendering, a twentieth of the time: 200 ms, and for each of three answers 600 ms
+    for wait in (0.0, 0.15, 0.03, 0.3, 0.1):
         clock.now += wait
-        dues.append(its.are_due)
-    assert dues == [True, False, False, True]
+        dues.append((its.are_due, other.are_due))
+    none, others, both = (False, False), (False, True), (True, True)
+    assert dues == [both, none, none, others, others, both]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -44,9 +45,12 @@ def test_figures_of_the_time_in_which_all_are_answered() -> None:
     second = RequestTimes(0.0, (2.0, 3.5, 4.0, 9.0), prompt_tokens=1, output_tokens=4)
     its = figures([first, second], 9.0)["together"]
     assert (its["readers"], its["seconds"]) == (2, 2.0)
-    # three frames of two tokens, and three of one
-    assert (its["output_tokens_per_s"], its["frames_per_s"]) == (4.5, 1.5)
+    # two frames of two tokens, and two of one
+    assert (its["output_tokens_per_s"], its["frames_per_s"]) == (3.0, 1.0)
     assert its["itl_ms"]["mean"] == 1000
+    uneven = replace(second, sizes=(5, 1, 2, 12))
+    its = figures([first, uneven], 9.0)["together"]
+    assert its["output_tokens_per_s"] == pytest.approx((4 + 4 * 3 / 20) / 2)
     assert figures([LONG, SHORT], 4.0)["together"] is None
 
 
