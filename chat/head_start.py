@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 
 from chat import engine, filtering, forgetting
+from inference.errors import EngineError
 from inference.types import Delta, EngineEvent, GenerateRequest, Take
 
 
@@ -30,9 +31,12 @@ class HeadStart:
         self._loop.call_soon_threadsafe(self._begin, request, is_new)
 
     def _begin(self, request: GenerateRequest, is_new: bool) -> None:
-        self.request, self._is_new = request, is_new
-        self._events = engine.stream(request, _directly(self._pass))
+        try:
+            self._events = engine.stream(request, _directly(self._pass))
+        except EngineError:  # said again to the turn, once it has rows
+            return
         self._first = asyncio.create_task(anext(self._events))
+        self.request, self._is_new = request, is_new
 
     def _pass(self, delta: Delta) -> None:
         assert self._take is not None  # nothing is taken before it is awaited
