@@ -139,11 +139,12 @@ class Seen:
 
 
 async def serve_figures(
-    site: Site, load: Load, edge: Callable[[], None] = lambda: None
+    site: Site, load: Load, edge: Callable[[], None] = lambda: None, *, forget: bool = True
 ) -> dict[str, Any]:
     """One run: its figures, ready for JSON, and whether every reader got all of its answer. A
     short request goes first, uncounted. edge: called at the beginning and at the end of what
-    counts. Raises LoadError where not even that one is answered."""
+    counts. forget: whether the sessions are deleted. Raises LoadError where not even that one is
+    answered."""
     seen = Seen()
     try:
         await _ask(site, replace(load, output_len=min(load.output_len, 8)), seen.transcripts)
@@ -157,8 +158,8 @@ async def serve_figures(
             edge()
         await asyncio.to_thread(site.check, seen.transcripts)
     finally:
-        sessions = [each.session_id for each in seen.transcripts]
-        await asyncio.to_thread(site.forget, sessions)
+        if forget:
+            await asyncio.to_thread(site.forget, [each.session_id for each in seen.transcripts])
     told = {"transcripts": verdict(seen.transcripts)}
     return {**load.as_json(), **figures(seen.times, duration, seen.failed), **told}
 

@@ -52,7 +52,8 @@ def web_figures(manage: Path, load: Load, *, offline: bool) -> dict[str, Any]:
 def _figures(
     site: SiteProcess, load: Load, edge: Callable[[], None] = lambda: None
 ) -> dict[str, Any]:
-    return asyncio.run(serve_figures(Site.at(site.url), load, edge))
+    # the site goes with its sessions
+    return asyncio.run(serve_figures(Site.at(site.url), load, edge, forget=False))
 
 
 def _cost(before: dict[str, float], after: dict[str, float], tokens: int) -> dict[str, Any]:
