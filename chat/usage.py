@@ -103,12 +103,16 @@ class TooManyTurns(ChatError):
 
 
 def limits_of(*, owner_id: uuid.UUID) -> Limits:
-    own = Quota.objects.filter(Q(user_id=owner_id) | Q(group__user=owner_id))
-    quotas = [] if is_empty(Quota) else list(own.distinct())
+    # to put the query together takes a sixth of a turn's beginning
+    quotas = [] if is_empty(Quota) else _quotas_of(owner_id)
     return Limits(
         _limit(quotas, "tokens_per_day", live_settings.value("TINYLLM_TOKENS_PER_DAY")),
         _limit(quotas, "concurrent_turns", live_settings.value("TINYLLM_CONCURRENT_TURNS")),
     )
+
+
+def _quotas_of(owner_id: uuid.UUID) -> list[Quota]:
+    return list(Quota.objects.filter(Q(user_id=owner_id) | Q(group__user=owner_id)).distinct())
 
 
 def _limit(quotas: list[Quota], name: str, default: int) -> int | None:
