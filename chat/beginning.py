@@ -26,6 +26,7 @@ from chat.session_settings.presets import default_settings
 from chat.session_settings.values import checked, merged, system_prompt, when_full
 from chat.submission import Regeneration, Submission, check_kept
 from chat.turn_records import StartedTurn, TurnPlan
+from chat.usage import limits_of
 from inference.errors import ContextLengthExceeded
 from inference.types import GenerateRequest, SamplingParams
 
@@ -71,9 +72,11 @@ def begin_turn(run: Run, *, owner_id: uuid.UUID, submission: Submission) -> Begu
     plan = _planned(
         plan_of(run, submission.model, reading.ids, params, reading.record, shown), task
     )
-    plan = replace(plan, request=submission.request)
+    limits = limits_of(owner_id=owner_id)
+    plan = replace(plan, request=submission.request, limits=limits)
     session_id = submission.session_id or uuid.uuid4()
-    if run.head_start is not None and task is None:
+    # whoever has limits is not served before they are looked at, and a summary comes first
+    if run.head_start is not None and task is None and limits.are_none:
         is_new, asked = submission.session_id is None, {"logprobs": submission.logprobs}
         early = request_of(owner_id, session_id, plan, params, None, **asked)
         run.head_start.of(early, is_new=is_new)

@@ -96,7 +96,8 @@ class Turns:
         with span("checks", characters=len(submission.text)):
             check_text(submission.text, with_files=bool(submission.files))
             submission = replace(submission, text=filtering.incoming(submission.text))
-        early = HeadStart()
+        is_free = submission.session_id is None or self.get(submission.session_id) is None
+        early = HeadStart() if is_free else None
         run = replace(await self._run_with(submission.model), head_start=early)
         start = write_database(begin_turn, run, owner_id=owner_id, submission=submission)
         return await self._launch(start, early, attended=submission.attended)

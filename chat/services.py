@@ -142,7 +142,8 @@ def _begin(
     continued: bool = False,
 ) -> StartedTurn:
     length = plan.first + len(plan.prompt_ids)
-    charge = reserve(owner_id=session.owner_id, prompt_tokens=length, wanted=plan.wanted)
+    asked = {"prompt_tokens": length, "wanted": plan.wanted}
+    charge = reserve(owner_id=session.owner_id, **asked, limits=plan.limits)
     generation = _generation(session, answer, plan, charge)
     try:
         insert(generation)

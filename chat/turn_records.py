@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chat.files.services import Shown
-from chat.usage import Charge
+from chat.usage import Charge, Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,8 @@ class TurnPlan:
     """What a turn will run, decided before anything is written. shown: of files. content: the text
     that a new answer begins with, whose tokens (at prefix_offsets in it) are the last of
     prompt_ids. wanted: tokens that its answer may have at most, first: that a summary may cost
-    before it. request: what the call is told again that asked for it."""
+    before it. limits: its owner's, where they are known. request: what the call is told again that
+    asked for it."""
 
     model: str
     prompt_ids: Sequence[int]
@@ -30,6 +31,7 @@ class TurnPlan:
     prefix_offsets: Sequence[int] = ()
     wanted: int = 0
     first: int = 0
+    limits: Limits | None = None
     request: Mapping[str, Any] | None = None
 
 

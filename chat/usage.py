@@ -41,6 +41,10 @@ class Limits:
     tokens_per_day: int | None
     concurrent_turns: int | None
 
+    @property
+    def are_none(self) -> bool:
+        return self.tokens_per_day is None and self.concurrent_turns is None
+
 
 @dataclass(frozen=True, slots=True)
 class Charge:
@@ -137,13 +141,19 @@ def take_places(*, owner_id: uuid.UUID, answers: int) -> None:
 
 
 def reserve(
-    *, owner_id: uuid.UUID, prompt_tokens: int, wanted: int, has_place: bool = False
+    *,
+    owner_id: uuid.UUID,
+    prompt_tokens: int,
+    wanted: int,
+    has_place: bool = False,
+    limits: Limits | None = None,
 ) -> Charge:
     """Within the transaction that writes the generation. wanted: tokens that the answer may have.
-    has_place: by `take_places`. Raises QuotaExceeded, TooManyTurns."""
+    has_place: by `take_places`. limits: of the owner, where they are known. Raises QuotaExceeded,
+    TooManyTurns."""
     at = timezone.now()
-    limits = limits_of(owner_id=owner_id)
-    if limits == Limits(None, None):
+    limits = limits_of(owner_id=owner_id) if limits is None else limits
+    if limits.are_none:
         return Charge(owner_id, at)
     _lock(owner_id)
     if not has_place:
