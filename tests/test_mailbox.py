@@ -194,6 +194,20 @@ async def test_who_takes_may_end_the_stream_of_a_thread(
     assert len(tokens(await read(thread, request("after")))) == 30
 
 
+async def test_who_has_closed_a_stream_may_ask_again_by_the_same_name(
+    thread: EngineThread, gate: Gate
+) -> None:
+    """At once: what is told of the end comes before what is asked anew."""
+    gate.close()
+    stream = thread.stream(request("a", max_tokens=200))
+    gate.allow(2)
+    await anext(stream)
+    await stream.aclose()
+    again = asyncio.create_task(read(thread, request("a", max_tokens=5)))
+    gate.allow()
+    assert len(tokens(await again)) == 5
+
+
 def note_settings(path: Path) -> None:
     """In a new engine process, before anything else."""
     path.write_text(json.dumps([*gc.get_threshold(), sys.getswitchinterval()]))
