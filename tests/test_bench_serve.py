@@ -115,13 +115,18 @@ def test_what_fails_in_several_processes_is_counted_by_its_code(
     scripted: ServerProcess, processes: set[int]
 ) -> None:
     load, site, all_of_them = Load("gpt", 5), Site.at(scripted.url), Seen()
-    with load_client._crowd(load) as read:
-        parts = asyncio.run(read(site, load, [time.perf_counter()] * 5))
+
+    async def together() -> list[Seen]:
+        with load_client._crowd(load) as read:
+            return await read(site, load, [time.perf_counter()] * 5)
+
+    parts = asyncio.run(together())
     for part in parts:
         all_of_them.add(part)
     assert sorted(sum(part.failed.values()) for part in parts) == [1, 2, 2]
     assert all_of_them.failed == {"model_not_found": 5}
-    assert all_of_them.times == all_of_them.transcripts == []
+    assert not all_of_them.times
+    assert not all_of_them.transcripts
 
 
 @pytest.mark.parametrize(

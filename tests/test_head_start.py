@@ -33,6 +33,7 @@ def kept(site: FakeEngine) -> Callable[[], set[str]]:
     said = site.script
 
     def script(request: GenerateRequest) -> Iterator[Step]:
+        assert request.session
         site.saved.add(request.session)
         yield from said(request)
 

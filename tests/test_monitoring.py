@@ -181,7 +181,7 @@ async def test_metrics_are_for_staff_where_there_are_accounts(
 def test_tokens_told_of_together_are_counted_like_one_by_one(amount: float) -> None:
     """Also at a bound, which belongs to its bucket, and above the last one."""
 
-    def told(observe: Callable[[TokenHistogram], None]) -> list[tuple[str, str, float]]:
+    def told(observe: Callable[[TokenHistogram], None]) -> list[Any]:
         apart = CollectorRegistry()
         its = TokenHistogram("gaps", "Of a test.", ["model_name"], buckets=TOKEN_S, registry=apart)
         observe(its)
