@@ -65,7 +65,8 @@ class EventLog:
         self._arrived: deque[tuple[Written, Piece | Began]] = deque()
         self._knows = False  # the thread, that something has
         self._pending: dict[uuid.UUID, Pending] = {}  # the thread's own
-        self._taken = 0  # events that it has not stored yet
+        # Events so far, each counted by one thread: what comes by the event loop's.
+        self._come = self._taken = self._stored = 0
         self._flushes: list[Future[None]] = []
 
     def open(self, turn: StartedTurn) -> None:
@@ -87,7 +88,7 @@ class EventLog:
 
     @property
     def _waiting(self) -> int:
-        return len(self._arrived) + self._taken
+        return self._come - self._stored
 
     def begin(self, turn: Written, began: Began) -> None:
         """What computes `turn`. Never waits."""
@@ -98,6 +99,7 @@ class EventLog:
         self._put(turn, piece)
 
     def _put(self, turn: Written, item: Piece | Began) -> None:
+        self._come += 1
         self._arrived.append((turn, item))
         if not self._knows:
             self._knows = True
@@ -156,7 +158,7 @@ class EventLog:
 
     def _take(self) -> dict[uuid.UUID, Pending]:
         """What was put back, and what has come since. A text may be longer than its events say."""
-        batch, self._pending, self._knows = self._pending, {}, False
+        batch, self._pending = self._pending, {}
         for _ in range(len(self._arrived)):
             turn, item = self._arrived.popleft()
             self._taken += 1
@@ -168,6 +170,7 @@ class EventLog:
                 pending.began = item
             else:
                 pending.pieces.append(item)
+        self._knows = False  # last: what came meanwhile is looked for before it waits
         return batch
 
     def _has_work(self) -> bool:
@@ -192,7 +195,7 @@ class EventLog:
             return
         with self._wake:
             self._lost |= lost & self._turns
-        self._taken = 0
+        self._stored = self._taken
         for done in flushes:
             done.set_result(None)
 

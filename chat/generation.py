@@ -264,6 +264,8 @@ class Turns:
             await stream
         except asyncio.CancelledError:
             ending = Ending("STOPPED")
+            if early is not None:  # which nobody has read yet where the end came at once
+                await early.close()
         except AnswerRefused:
             ending = Ending("DONE", reason="content_filter")
         except Exception as error:

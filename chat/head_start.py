@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 
 from chat import engine, filtering, forgetting
 from inference.errors import EngineError
@@ -52,14 +52,19 @@ class HeadStart:
 
     async def drop(self) -> None:
         """Its turn has no rows."""
+        await self.close()
+        if self.request is not None and self._is_new and self.request.session:
+            forgetting.forget(self.request.session)
+
+    async def close(self) -> None:
+        """Tell the engine to stop. Nothing where it has ended, or has not begun."""
         if self.request is None:
             return
         self._first.cancel()
-        with suppress(asyncio.CancelledError, Exception):
-            await self._first
-        await self._events.aclose()
-        if self._is_new and self.request.session:
-            forgetting.forget(self.request.session)
+        try:
+            await asyncio.gather(self._first, return_exceptions=True)
+        finally:
+            await self._events.aclose()
 
 
 async def events_of(
@@ -70,7 +75,7 @@ async def events_of(
     if early is not None:
         if early.request == request:
             return early.stream(take)
-        await early.drop()
+        await early.close()
     return engine.stream(request, _directly(take))
 
 

@@ -143,10 +143,10 @@ class Engine:
         self._is_beat = self._beat.comes()
         self.sessions.load()
         chunks = self._drafting.drafted(self._scheduler.plan())
-        for sequence in self._scheduler.put_aside:
-            self._runner.release(sequence)
-            events += self._of[sequence].rest()
-            log.info("request.put_aside", request_id=sequence.request.request_id)
+        aside = [self._of[sequence] for sequence in self._scheduler.put_aside]
+        for active in aside:
+            self._runner.release(active.sequence)
+            log.info("request.put_aside", request_id=active.request_id)
         events += new_places([self._of[s] for s in self._scheduler.waiting])
         launched = self._launch(chunks, events) if chunks else None
         if not chunks:
@@ -155,6 +155,8 @@ class Engine:
             launched, self._under_way = self._under_way, launched
         if launched:
             events += self._commit(launched)
+        for active in aside:  # also the token that was under way
+            events += active.rest()
         if self._scheduler.is_idle:
             self._under_way = None  # nobody waits for it any more
         return events

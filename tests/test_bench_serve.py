@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 
+from inference import load_client
 from inference.errors import InvalidParameter
-from inference.load_client import Load, LoadError, Site, serve_figures
+from inference.load_client import Load, LoadError, Seen, Site, serve_figures
 from tests.server_process import ServerProcess
 
 OUTPUT = 12
@@ -74,6 +78,72 @@ def test_no_more_than_asked_are_in_flight(scripted: ServerProcess) -> None:
     assert alone["completed"] == 3
     # one after the other: together they take no less than their sum
     assert alone["duration_s"] >= 3 * alone["e2el_ms"]["mean"] / 1e3
+
+
+@pytest.fixture
+def processes(monkeypatch: pytest.MonkeyPatch) -> set[int]:
+    """A reader is enough for a process, and there is room for three; who has read."""
+    found: set[int] = set()
+
+    class Pool(ProcessPoolExecutor):
+        def shutdown(self, *its: Any, **more: Any) -> None:
+            found.update(self._processes or {})
+            super().shutdown(*its, **more)
+
+    monkeypatch.setattr(load_client, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(load_client, "PER_PROCESS", 2)
+    monkeypatch.setattr(load_client, "all_cores", lambda: 6)
+    return found
+
+
+@pytest.mark.fake_engine
+def test_many_readers_are_several_processes(scripted: ServerProcess, processes: set[int]) -> None:
+    """All that they saw is counted, and compared with what the site has stored."""
+    edges = list[int]()
+    load, site = Load("chat", 7, 2, OUTPUT), Site.at(scripted.url)
+    report = asyncio.run(serve_figures(site, load, lambda: edges.append(1)))
+    assert (report["completed"], report["failed"], len(edges)) == (7, {}, 2)
+    assert report["output_tokens"] >= 7 * OUTPUT
+    # one more, which woke the site
+    assert report["transcripts"] == {"checked": 8, "complete": 8, "faults": []}
+    assert len(processes) == 3
+    assert scripted.rows("select count(*) from chat_session") == [(0,)]
+
+
+@pytest.mark.fake_engine
+def test_what_fails_in_several_processes_is_counted_by_its_code(
+    scripted: ServerProcess, processes: set[int]
+) -> None:
+    load, site, all_of_them = Load("gpt", 5), Site.at(scripted.url), Seen()
+
+    async def together() -> list[Seen]:
+        with load_client._crowd(load) as read:
+            return await read(site, load, [time.perf_counter()] * 5)
+
+    parts = asyncio.run(together())
+    for part in parts:
+        all_of_them.add(part)
+    assert sorted(sum(part.failed.values()) for part in parts) == [1, 2, 2]
+    assert all_of_them.failed == {"model_not_found": 5}
+    assert not all_of_them.times
+    assert not all_of_them.transcripts
+
+
+@pytest.mark.parametrize(
+    ("requests", "concurrency", "count"), [(2, None, 0), (3, None, 2), (99, None, 3), (99, 50, 0)]
+)
+def test_how_many_processes_read(
+    processes: set[int],
+    requests: int,
+    concurrency: int | None,
+    count: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One where that is enough, and where no more than so many may be in flight."""
+    monkeypatch.setattr(load_client, "_wake", int)
+    with load_client._crowd(Load("chat", requests, concurrency=concurrency)):
+        pass
+    assert len(processes) == count
 
 
 @pytest.mark.fake_engine

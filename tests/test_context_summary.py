@@ -109,6 +109,7 @@ def written(row: Generation) -> list[int]:
 async def test_it_is_made_once_and_the_turns_after_it_go_on_from_its_prompt(talk: Talk) -> None:
     await talk.until_summarised()
     asked, answered = talk.engine.requests[-2:]
+    assert len(talk.engine.requests) == talk.number + 1, "none was begun with the old prompt"
     assert asked.sampling.temperature == 0
     assert asked.sampling.max_tokens == CONTEXT // 8
     assert asked.deadline_s

@@ -14,10 +14,11 @@ ROOT = Path(__file__).resolve().parent.parent
 OLD, NEW = (base64.b64encode(bytes([number]) * 32).decode() for number in (1, 2))
 
 WRITE = """
+from django.db import transaction
 from chat import event_rows, services
 from chat.delta_rows import Piece
 from chat.event_rows import Pending
-from chat.models import Session, User
+from chat.models import Event, Message, Session, User
 from chat.packing import pack
 from chat.turn_records import TurnPlan
 ada = User.objects.create_user("ada")
@@ -28,6 +29,29 @@ Session.objects.update(title="secret " * 28)
 pending = [Pending(turn, "secret", [Piece(2, 0, "sec", [1], [0]), Piece(3, 3, "ret", [2], [3])])]
 event_rows.write_texts(pending)
 event_rows.write_events(pending)
+
+class Undone(Exception):
+    pass  # what follows is another test's, which expects one session only
+
+event_rows.MOST_ROWS = 2
+try:
+    with transaction.atomic():
+        begun = [services.turn_start(owner_id=ada.id, session_id=None, parent_id=None,
+                 client_id=None, text="many", plan=plan) for _ in range(5)]
+        many = [Pending(turn, f"secret {n}", [Piece(2, 0, f"secret {n}", [n], [0])])
+                for n, turn in enumerate(begun)]
+        Message.objects.get(id=begun[3].message_id).delete()
+        assert event_rows.write_texts(many) == 4
+        del many[3]
+        event_rows.write_events(many)
+        for its in many:
+            assert Message.objects.get(id=its.turn.message_id).content == its.content
+            (row,) = Event.objects.filter(session_id=its.turn.session_id, kind="message.delta")
+            assert (row.generation_id, row.seq) == (its.turn.generation_id, 2)
+            assert row.payload["text"] == its.content
+        raise Undone
+except Undone:
+    pass
 """
 AT_ONCE = """
 import threading, time

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,11 +19,23 @@ from inference import errors
 from inference.child_process import in_words
 from inference.device_check import raise_if_lost
 from inference.engine_child import Outbox
-from inference.engine_commands import Said
+from inference.engine_commands import Delivery, Report, Said
 from inference.engine_wire import Unpacker, pack
-from inference.errors import DeviceLost, EngineError
+from inference.errors import ContextLengthExceeded, DeviceLost, EngineError
+from inference.examination import Embedded
+from inference.latencies import Latencies
+from inference.logprobs import TokenLogprobs
 from inference.restarts import HEALTHY_S, LONGEST_PAUSE_S, Restarts
-from inference.types import Delta, Finished, Loading, PromptProgress, Queued, Timings
+from inference.types import (
+    Began,
+    Delta,
+    EngineSetup,
+    Finished,
+    Loading,
+    PromptProgress,
+    Queued,
+    Timings,
+)
 from tests.server_process import ROOT
 
 # Messages
@@ -57,6 +70,35 @@ def test_messages_come_out_of_pieces_of_any_size(size: int) -> None:
     for start in range(0, len(stream), size):
         got += list(unpacker.feed(stream[start : start + size]))
     assert got == messages
+
+
+def test_a_delivery_comes_out_as_it_went_in() -> None:
+    """Deltas travel as plain tuples, and are deltas again: also where there is nothing in them."""
+    told = (TokenLogprobs(65, -0.25, 1, ((65, -0.25), (66, -2.5))), TokenLogprobs(66, -9.0, 7, ()))
+    setup = EngineSetup("cpu", "ours", "float32", "fp32")
+    report = Report((), (Path("models/tiny"), 7), {}, "cpu", 10**9, Latencies())
+    said: list[Said] = [
+        Queued(2),
+        Began(setup, deterministic=False),
+        Delta("AB", (65, 66), (0, 1), told),
+        Delta("é", (195, 169), (2, 2)),
+        Delta("", (), ()),
+        PromptProgress(1, 2),
+        report,
+        Embedded(((0.5, 1.0),)),
+        Finished("stop", 1, 4, 0, 0, Timings()),
+    ]
+    error = ContextLengthExceeded(9, 8)
+    delivery: Delivery = [(ticket, each) for ticket, each in enumerate([*said, error])]
+    before = pickle.dumps(delivery)
+    ((*got, (last, failure)),) = Unpacker().feed(pack(delivery))
+    assert got == list(enumerate(said))
+    assert [type(each) for _, each in got] == [type(each) for each in said]
+    assert (last, type(failure), failure.fields) == (len(said), type(error), error.fields)
+    logprobs = got[2][1].logprobs
+    assert [type(each) for each in logprobs] == [TokenLogprobs] * 2
+    assert got[3][1].joined(Delta("!", (33,), (3,))) == Delta("é!", (195, 169, 33), (2, 2, 3))
+    assert pickle.dumps(delivery) == before, "who sends it may look at it still"
 
 
 def test_there_is_no_torch_in_the_site_beside_an_engine_process() -> None:

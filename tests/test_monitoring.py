@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.test import AsyncClient
+from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from chat import engine, operator_key
@@ -17,6 +19,7 @@ from chat.database import in_database
 from chat.generation import turns
 from chat.identity import local_user
 from chat.models import User
+from chat.monitoring.registry import TOKEN_S, TokenHistogram
 from chat.submission import Submission
 from inference.errors import RequestFailed
 from inference.latencies import BOUNDS, Latencies
@@ -172,3 +175,29 @@ async def test_metrics_are_for_staff_where_there_are_accounts(
         bearer = {"authorization": f"Bearer {token}"}
         assert (await AsyncClient().get("/metrics", headers=bearer)).status_code == status
     assert (await AsyncClient().get("/readyz")).status_code == 200
+
+
+@pytest.mark.parametrize("amount", [0.0, 0.0007, 0.001, 0.0010001, 0.3, 2.5, 2.5000001, 99.0])
+def test_tokens_told_of_together_are_counted_like_one_by_one(amount: float) -> None:
+    """Also at a bound, which belongs to its bucket, and above the last one."""
+
+    def told(observe: Callable[[TokenHistogram], None]) -> list[Any]:
+        apart = CollectorRegistry()
+        its = TokenHistogram("gaps", "Of a test.", ["model_name"], buckets=TOKEN_S, registry=apart)
+        observe(its)
+        (family,) = apart.collect()
+        return [
+            (sample.name, sample.labels.get("le", ""), pytest.approx(sample.value))
+            for sample in family.samples
+        ]
+
+    def one_by_one(its: TokenHistogram) -> None:
+        its.labels("chat").observe(0.02)
+        for _ in range(7):
+            its.labels("chat").observe(amount)
+
+    def together(its: TokenHistogram) -> None:
+        its.labels("chat").observe_each(0.02, 1)
+        its.labels("chat").observe_each(amount, 7)
+
+    assert told(together) == told(one_by_one)

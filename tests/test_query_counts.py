@@ -12,7 +12,7 @@ import pytest
 
 from chat import event_rows, services
 from chat.delta_rows import Piece
-from chat.event_rows import Pending
+from chat.event_rows import MOST_ROWS, Pending
 from chat.identity import local_user
 from chat.models import Event, Generation, Message, Preset, Quota
 from chat.outcome import Outcome
@@ -70,7 +70,7 @@ def test_a_turn_s_queries_where_there_are_limits(django_assert_num_queries: Coun
         finish(turn)
 
 
-def test_a_batch_of_the_log_is_two_statements_however_many_its_turns(
+def test_a_batch_of_the_log_is_two_statements_for_up_to_a_hundred_turns(
     django_assert_num_queries: Counted,
 ) -> None:
     owner = local_user().id
@@ -94,6 +94,35 @@ def test_a_batch_of_the_log_is_two_statements_however_many_its_turns(
     assert Message.objects.filter(content="ab").count() == 20
     row = Event.objects.get(session_id=turns[3].session_id, kind="message.delta")
     assert (row.seq, row.payload["lengths"], row.payload["ids"]) == (3, [1, 1], [7, 8])
+
+
+@pytest.mark.parametrize(("turns", "statements"), [(100, 2), (101, 3), (205, 6)])
+def test_more_turns_than_a_statement_takes_are_all_stored(
+    django_assert_num_queries: Counted, turns: int, statements: int
+) -> None:
+    """An old SQLite takes 999 values, and one more turn than that would be refused with all the
+    others. One of the messages is gone meanwhile."""
+    assert MOST_ROWS * 6 <= 999
+    started = [start(local_user().id) for _ in range(turns)]
+    Message.objects.get(id=started[-1].message_id).delete()
+    batch = [
+        Pending(turn, f"text {n}", [Piece(turn.seq + 1, 0, f"text {n}", [n], [0])])
+        for n, turn in enumerate(started)
+    ]
+    kept = batch[:-1]
+    with django_assert_num_queries(statements):
+        assert event_rows.write_texts(batch) == turns - 1
+        event_rows.write_events([*kept, Pending(started[0], "says nothing new")])
+    found = dict(Message.objects.filter(role="assistant").values_list("id", "content"))
+    assert found == {its.turn.message_id: its.content for its in kept}
+    asked = Message.objects.filter(role="user").values_list("content", flat=True)
+    assert set(asked) == {"Hello"}, "nobody else's text is touched"
+    rows = Event.objects.filter(kind="message.delta")
+    stored = [(row.session_id, row.generation_id, row.seq, row.payload["text"]) for row in rows]
+    assert sorted(stored) == sorted(
+        (its.turn.session_id, its.turn.generation_id, its.pieces[0].seq, its.content)
+        for its in kept
+    )
 
 
 def test_what_few_sites_have_is_not_looked_for_in_an_empty_table(
