@@ -29,7 +29,7 @@ async def answered(
         if piece is not None:
             log.append(turn, piece)
 
-    async with aclosing(await events_of(request, early, take)) as events:
+    async with aclosing(events_of(request, early, take)) as events:
         async for event in allowed(events, before=turn.text):
             if isinstance(event, Delta):
                 take(event)

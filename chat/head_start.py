@@ -67,15 +67,12 @@ class HeadStart:
             await self._events.aclose()
 
 
-async def events_of(
+def events_of(
     request: GenerateRequest, early: HeadStart | None, take: Take
 ) -> AsyncGenerator[EngineEvent, None]:
-    """Of the request that the engine works on already, unless the turn's is another: an allowance
-    that ends sooner makes its answer shorter."""
-    if early is not None:
-        if early.request == request:
-            return early.stream(take)
-        await early.close()
+    """Of the request that the engine works on already, if it has had a head start."""
+    if early is not None and early.request is not None:
+        return early.stream(take)
     return engine.stream(request, _directly(take))
 
 

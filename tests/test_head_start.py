@@ -7,7 +7,6 @@ import asyncio
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 
@@ -121,30 +120,21 @@ async def test_what_an_engine_refuses_is_not_what_is_said_of_the_rows(
         assert (await page.until("message.end"))["status"] == "DONE"
 
 
-async def test_an_allowance_that_ends_sooner_is_asked_for_anew(
-    site: FakeEngine, settings: Any, monkeypatch: pytest.MonkeyPatch
+async def test_who_has_limits_is_not_served_before_they_are_looked_at(
+    site: FakeEngine, settings: Any
 ) -> None:
+    """Else whoever has used all of an allowance would still make the engine read."""
     settings.TINYLLM_TOKENS_PER_DAY = 60
-    before: list[list[str]] = []
-    forget = Mock(wraps=site.forget)
-    monkeypatch.setattr(site, "forget", forget)
-
-    def script(request: GenerateRequest) -> Iterator[Step]:
-        before.append(list(site.cancelled))
-        yield from ("a" for _ in range(10**6))
-
-    site.script = script
+    site.script = lambda request: ("a" for _ in range(10**6))
     async with Page() as page:
         await page.submit("Hello")
         end = await page.until("message.end")
-    early, asked = site.requests
-    assert early.sampling.max_tokens is None
-    assert asked.sampling.max_tokens == 60 - len(asked.prompt_ids)
-    assert (end["status"], end["finish_reason"]) == ("DONE", "length")
-    assert page.shown.texts[end["message_id"]] == "a" * asked.sampling.max_tokens
-    assert before == [[], [early.request_id]], "one after the other: they have one name"
-    assert site.cancelled == [early.request_id]
-    assert forget.mock_calls == [], "its session is there, and the next turn needs it"
+        (asked,) = site.requests
+        assert asked.sampling.max_tokens == 60 - len(asked.prompt_ids)
+        assert page.shown.texts[end["message_id"]] == "a" * asked.sampling.max_tokens
+        await page.submit("More")
+        assert (await page.until("error"))["code"] == "quota_exceeded"
+    assert (len(site.requests), site.cancelled) == (1, [])
 
 
 async def test_the_same_message_sent_again_is_not_begun_again(site: FakeEngine) -> None:
@@ -216,7 +206,7 @@ async def test_its_deltas_are_taken_and_the_rest_is_read(site: FakeEngine) -> No
     site.script = lambda request: ["One ", "two"]
     request, taken = asked("a"), list[Delta]()
     early = await begun(request, site)
-    events = [event async for event in await events_of(request, early, taken.append)]
+    events = [event async for event in events_of(request, early, taken.append)]
     assert "".join(delta.text for delta in taken) == "One two"
     assert isinstance(events[0], Began)
     assert not any(isinstance(event, Delta) for event in events)
@@ -226,7 +216,7 @@ async def test_its_deltas_are_taken_and_the_rest_is_read(site: FakeEngine) -> No
 async def test_without_a_head_start_the_engine_is_asked_then(site: FakeEngine) -> None:
     taken, never = list[Delta](), HeadStart()
     for early in (None, never):
-        async for _ in await events_of(asked(f"{uuid.uuid4()}"), early, taken.append):
+        async for _ in events_of(asked(f"{uuid.uuid4()}"), early, taken.append):
             pass
     await never.drop()
     assert (len(site.requests), site.cancelled) == (2, [])
@@ -238,8 +228,7 @@ async def test_a_stop_is_heard_while_the_early_request_is_dropped(
 ) -> None:
     site.script = lambda request: said
     early = await begun(asked("a"), site)
-    taken = list[Delta]()
-    task = asyncio.create_task(events_of(asked("a", max_tokens=1), early, taken.append))
+    task = asyncio.create_task(early.drop())
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
