@@ -142,8 +142,9 @@ def _begin(
     continued: bool = False,
 ) -> StartedTurn:
     length = plan.first + len(plan.prompt_ids)
-    asked = {"prompt_tokens": length, "wanted": plan.wanted}
-    charge = reserve(owner_id=session.owner_id, **asked, limits=plan.limits)
+    charge = reserve(
+        owner_id=session.owner_id, prompt_tokens=length, wanted=plan.wanted, limits=plan.limits
+    )
     generation = _generation(session, answer, plan, charge)
     try:
         insert(generation)

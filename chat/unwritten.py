@@ -34,8 +34,13 @@ async def held_places(owner_id: uuid.UUID, answers: int) -> AsyncIterator[None]:
 
 async def reserved(*, owner_id: uuid.UUID, prompt_tokens: int, wanted: int) -> Charge:
     """For an answer that has its place. wanted: tokens that it may have. Raises QuotaExceeded."""
-    its = {"prompt_tokens": prompt_tokens, "wanted": wanted}
-    return await write_database(atomic(reserve), owner_id=owner_id, has_place=True, **its)
+    return await write_database(
+        atomic(reserve),
+        owner_id=owner_id,
+        prompt_tokens=prompt_tokens,
+        wanted=wanted,
+        has_place=True,
+    )
 
 
 async def paid(charge: Charge, prompt_tokens: int, output_tokens: int) -> None:

@@ -171,6 +171,8 @@ class Command(BaseCommand):
             if name in found:
                 self.stdout.write(serving_metrics.table(name, found[name]) + "\n")
         self.stdout.write(f"{found['cpu']['web_us_per_token']:.0f} µs of the site for each token")
+        if "share_of_offline" in found:
+            self.stdout.write(f"{found['share_of_offline']:.0%} of what the engine does alone")
         self._save({"machine": machine(), **found}, options["output"], "web.json")
 
     def _cancel(self, options: dict[str, Any]) -> None:
