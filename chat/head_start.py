@@ -7,12 +7,17 @@ told to stop, as if its reader had left.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from chat import engine, filtering, forgetting
 from inference.errors import EngineError
 from inference.types import Delta, EngineEvent, GenerateRequest, Take
+
+HANDOVER_S = 0.0002
+"""For so long the thread that is about to write the rows leaves the interpreter to the event loop,
+which would else have it when they are written."""
 
 
 class HeadStart:
@@ -29,6 +34,7 @@ class HeadStart:
     def of(self, request: GenerateRequest, *, is_new: bool) -> None:
         """Begin. May be called from any thread. is_new: its session has no row yet."""
         self._loop.call_soon_threadsafe(self._begin, request, is_new)
+        time.sleep(HANDOVER_S)
 
     def _begin(self, request: GenerateRequest, is_new: bool) -> None:
         try:
