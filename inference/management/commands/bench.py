@@ -212,6 +212,7 @@ class Command(BaseCommand):
 
     def _save(self, report: dict[str, Any], folder: Path | None, name: str) -> None:
         if folder:
+            folder.mkdir(parents=True, exist_ok=True)
             path = folder / name
             path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
             self.stdout.write(f"Written to {path}.")
