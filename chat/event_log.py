@@ -186,18 +186,28 @@ class EventLog:
         turns: Collection[uuid.UUID],
     ) -> None:
         try:
-            lost = _store_all(batch.values(), turns)
-        except (IntegrityError, DataError):
-            # One turn's rows are impossible: the others must not be held up by it.
-            lost = {key for key, pending in batch.items() if not _store_alone(pending)}
+            try:
+                self._lose(_store_all(batch.values(), turns))
+            except (IntegrityError, DataError):
+                # One turn's rows are impossible: the others must not be held up by it.
+                self._store_each(batch)
         except Exception as error:  # the thread serves all turns, and goes on whatever it is
             self._put_back(batch, flushes, error)
             return
-        with self._wake:
-            self._lost |= lost & self._turns
         self._stored = self._taken
         for done in flushes:
             done.set_result(None)
+
+    def _store_each(self, batch: dict[uuid.UUID, Pending]) -> None:
+        """What is stored, or cannot be, is taken from the batch: the rest may be tried again."""
+        for key in list(batch):
+            if not _store_alone(batch[key]):
+                self._lose({key})
+            del batch[key]
+
+    def _lose(self, turns: set[uuid.UUID]) -> None:
+        with self._wake:
+            self._lost |= turns & self._turns
 
     def _put_back(
         self, batch: dict[uuid.UUID, Pending], flushes: list[Future[None]], error: Exception

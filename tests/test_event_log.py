@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.db import IntegrityError, OperationalError
 
 from chat import event_log, event_rows, services
 from chat.database import in_database
@@ -162,8 +163,8 @@ async def test_a_flush_waits_for_what_is_being_written(
     say(log, turn, "two")
     last = asyncio.create_task(log.flush())
     gate.set()
-    await last
-    assert flush.done() > was_done
+    await asyncio.gather(flush, last)
+    assert not was_done
     await in_database(_assert_stored, [turn])
     assert log._waiting == 0
 
@@ -220,3 +221,28 @@ def test_the_thread_is_told_of_what_comes_after_it_has_looked(
     log.append(turn, pieces[2])
     assert told == [1]
     assert log._has_work()
+
+
+async def test_a_lock_while_turns_are_stored_one_by_one_loses_none(
+    log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows of one are impossible, so each is stored alone; then the database is locked."""
+    turns = await begun(log, 3)
+    alone, failures = event_log._store_alone, iter([None, OperationalError("database is locked")])
+
+    def once_impossible(*_: Any) -> Any:
+        monkeypatch.setattr(event_log, "_store_all", store_all)
+        raise IntegrityError
+
+    def then_locked(pending: Any) -> bool:
+        if error := next(failures, None):
+            raise error
+        return alone(pending)
+
+    store_all = event_log._store_all
+    monkeypatch.setattr(event_log, "_store_all", once_impossible)
+    monkeypatch.setattr(event_log, "_store_alone", then_locked)
+    for turn in turns:
+        say(log, turn, "word ")
+    await log.flush()
+    await in_database(_assert_stored, turns)
