@@ -30,15 +30,17 @@ StepEvents = list[tuple[str, EngineEvent | EngineError]]
 
 
 class Beat:
-    """When readers are told of what their answers said: at least so many seconds apart."""
+    """When readers are told of what their answers said: as late as they can be, and no more than so
+    many seconds after the last time, if steps take as long as they do."""
 
     def __init__(self, seconds: float) -> None:
-        self._seconds, self._last = seconds, 0.0
+        self._seconds, self._last, self._step = seconds, 0.0, 0.0
 
     def comes(self) -> bool:
-        """Whether now."""
+        """Whether now, and not with the next step. Asked once in each."""
         now = time.monotonic()
-        is_due = now - self._last >= self._seconds
+        took, self._step = now - self._step, now
+        is_due = now + took - self._last >= self._seconds
         if is_due:
             self._last = now
         return is_due

@@ -16,10 +16,9 @@ BACKENDS = ("auto", "ours")
 COMPUTE = ("fp32", "fp16")
 # In place of a number: as it suits the device and its memory, found out when a model is loaded.
 AUTO = 0
-BEAT_S = 0.028
-"""Of a site's engine, and with the rest of a step about 30 times a second: a little longer than the
-beat of its pages (`chat.pulse`), so that none of them waits twice. What an event costs on its way
-to a reader is the same for one token as for ten."""
+BEAT_S = 0.033
+"""Of a site's engine: so long a reader waits for a frame, thirty of them a second. What an event
+costs on its way to a reader is the same for one token as for ten."""
 
 
 def all_cores() -> int:
@@ -44,10 +43,10 @@ class EngineOptions:
     cache of sessions is kept between starts, None for nowhere; kv_disk_mb: the most megabytes of
     it; kv_idle_s: how many seconds a session rests before it is saved; kv_keys: what its files are
     encrypted with (`inference.sealed_file.Keys`), none for plain ones. beat_s: answers are told of
-    in beats, so many seconds apart at least: what one said meanwhile is one event, after its first;
-    0: every token at once. tuning_file: where measured choices are kept, None for defaults.
-    sampler: a plugin that draws tokens in place of our own, on the CPU; plugins: architectures that
-    may be loaded (`inference.plugins`)."""
+    in beats, so many seconds apart as far as steps allow: what one said meanwhile is one event,
+    after its first; 0: every token at once. tuning_file: where measured choices are kept, None for
+    defaults. sampler: a plugin that draws tokens in place of our own, on the CPU; plugins:
+    architectures that may be loaded (`inference.plugins`)."""
 
     device: str = "auto"
     dtype: str = "auto"

@@ -4,6 +4,7 @@ unsaid where an answer pauses or breaks off."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -54,16 +55,30 @@ def told(answer: Answer) -> tuple[Any, ...]:
     return answer.text, answer.token_ids, answer.offsets, logprobs, ends
 
 
-def test_a_beat_comes_after_so_many_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [100.0]
+@pytest.mark.parametrize(
+    ("step", "gap"), [(1, 33), (4, 32), (13, 26), (15, 30), (20, 20), (50, 50)]
+)
+def test_a_beat_comes_with_the_last_step_that_is_in_time(
+    monkeypatch: pytest.MonkeyPatch, step: int, gap: int
+) -> None:
+    """Milliseconds: of a step, and between two beats of at most 33.5."""
+    now = [100_000]
     monkeypatch.setattr(flight, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    beat, always, came = Beat(0.5), Beat(0), []
-    for at in (100, 100.25, 100.5, 100.75, 103, 103.25, 103.5):
-        now[0] = at
-        came.append(beat.comes())
-        assert always.comes()
-        assert always.comes(), "also twice at the same time"
-    assert came == [True, False, True, False, True, False, True]
+    beat, came = Beat(33.5), []
+    while now[0] < 101_000:
+        if beat.comes():
+            came.append(now[0])
+        now[0] += step
+    assert came[0] == 100_000
+    assert {later - earlier for earlier, later in pairwise(came)} == {gap}
+
+
+def test_where_nothing_is_to_be_waited_for_each_step_is_a_beat(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(flight, "time", SimpleNamespace(monotonic=lambda: 100.0))
+    beat = Beat(0)
+    assert all(beat.comes() for _ in range(3))
 
 
 def test_the_first_comes_at_once_and_the_others_with_the_beat(engines: Engines) -> None:
