@@ -9,6 +9,7 @@ from collections.abc import Collection, Coroutine
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -68,6 +69,8 @@ class Turns:
         self._live: dict[uuid.UUID, LiveTurn] = {}
         self._streams: dict[uuid.UUID, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
+        # by owner and name, of messages that are being begun
+        self._names = WeakValueDictionary[tuple[uuid.UUID, str], asyncio.Lock]()
         self._accepting = True
 
     @property
@@ -100,6 +103,8 @@ class Turns:
         early = HeadStart() if is_free else None
         run = replace(await self._run_with(submission.model), head_start=early)
         start = write_database(begin_turn, run, owner_id=owner_id, submission=submission)
+        if submission.client_id:
+            start = self._once((owner_id, submission.client_id), start)
         return await self._launch(start, early, attended=submission.attended)
 
     async def regenerate(self, *, owner_id: uuid.UUID, regeneration: Regeneration) -> Accepted:
@@ -213,6 +218,11 @@ class Turns:
         bound = structlog.contextvars.get_contextvars().get("request_id")
         codec = await engine.client().codec(model)
         return Run(codec, default_sampling(model), self.process, request_id(bound))
+
+    async def _once(self, name: tuple[uuid.UUID, str], start: Coroutine[Any, Any, R]) -> R:
+        """A message that is sent twice at the same moment is begun once: the second finds it."""
+        async with self._names.setdefault(name, asyncio.Lock()):
+            return await start
 
     async def _launch(
         self,

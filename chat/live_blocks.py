@@ -14,6 +14,9 @@ from chat.rendering import StreamRenderer
 
 SHARE = 0.05
 """Of the event loop's time, for all answers that are being read."""
+LONGEST_REST_S, LONGEST_WAIT_S = 0.25, 5.0
+"""After one rendering for all answers, and for its own. One may take long for once: the first lines
+of code have a library read, and the machine may have other work."""
 
 
 class LiveBlocks:
@@ -47,11 +50,11 @@ class LiveBlocks:
             self._replace(self._renderer.push(text[self._length :]), seq)
             self._length = len(text)
             ended = time.monotonic()
-            rest = (ended - began) / SHARE
+            rest = min((ended - began) / SHARE, LONGEST_REST_S)
             # Answers that began together are due together: one at a time, or a beat of the pulse
             # would take as long as all of them.
             LiveBlocks._free_at = ended + rest
-            self._due_at = ended + rest * max(1, self._in_use)
+            self._due_at = ended + min(rest * max(1, self._in_use), LONGEST_WAIT_S)
         return self._from(since)
 
     def finished(self, text: str, seq: int, since: int | None) -> dict[str, Any]:

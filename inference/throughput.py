@@ -47,6 +47,7 @@ class Work:
             kv_tokens=seats * (blocks + 1) * BLOCK_SIZE,
             step_tokens=max(options.step_tokens, 2 * seats),
             queue_limit=seats,
+            beat_s=0,
         )
 
     def prompts(self, vocabulary: int, seed: int = 0) -> list[GenerateRequest]:

@@ -152,6 +152,20 @@ async def test_the_same_message_sent_again_is_not_begun_again(site: FakeEngine) 
     assert (len(site.requests), site.cancelled) == (1, [])
 
 
+async def test_the_same_message_sent_twice_at_once_is_begun_once(site: FakeEngine) -> None:
+    """As a page does that has lost its connection: both are there before either has rows."""
+    site.script = lambda request: ["One ", "two"]
+    async with Page() as one, Page() as other:
+        with locked():
+            for page in (one, other):
+                await page.submit("Hello", client_id="the-same")
+            await until(lambda: site.requests)
+        ends = [await page.until("message.end") for page in (one, other)]
+    assert len({end["session_id"] for end in ends}) == 1
+    assert await in_database(Session.objects.count) == 1
+    assert (len(site.requests), site.cancelled) == (1, [])
+
+
 async def test_filters_stand_on_the_early_road_too(site: FakeEngine, settings: Any) -> None:
     settings.TINYLLM_FILTERS = ["personal"]
     filtering.filters.cache_clear()

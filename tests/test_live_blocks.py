@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from chat import live_blocks
@@ -18,6 +20,8 @@ PIECES = [f"word{number} **bold** and\n\n" for number in range(12)]
 async def test_frames_without_blocks_carry_their_text(
     site: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in ("LONGEST_REST_S", "LONGEST_WAIT_S"):
+        monkeypatch.setattr(live_blocks, name, 1e9)
     monkeypatch.setattr(live_blocks, "SHARE", 1e-9)
     monkeypatch.setattr(LiveBlocks, "_free_at", 0.0)
     site.script, site.delay = lambda request: PIECES, 0.03
@@ -56,3 +60,26 @@ def test_each_answer_gets_its_part_of_the_time(monkeypatch: pytest.MonkeyPatch) 
         dues.append((its.are_due, other.are_due))
     none, others, both = (False, False), (False, True), (True, True)
     assert dues == [both, none, none, others, others, both]
+
+
+def test_one_rendering_that_takes_long_does_not_hold_up_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    clock = SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr(live_blocks, "time", clock)
+    monkeypatch.setattr(LiveBlocks, "_in_use", 100)
+    monkeypatch.setattr(LiveBlocks, "_free_at", 0.0)
+    its, other = LiveBlocks("", 1), LiveBlocks("", 1)
+    push = its._renderer.push
+
+    def slow(text: str) -> tuple[int, list[str]]:
+        now[0] += 1.0
+        return push(text)
+
+    monkeypatch.setattr(its._renderer, "push", slow)
+    its.changed("Some text", 2, None)
+    now[0] += live_blocks.LONGEST_REST_S
+    assert (its.are_due, other.are_due) == (False, True)
+    now[0] += live_blocks.LONGEST_WAIT_S
+    assert its.are_due

@@ -15,6 +15,7 @@ import sys
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -108,11 +109,15 @@ def _corpus(language: str, chunk: int) -> Iterator[tuple[int, Codes]]:
     """Without end, in order, by as many processes as there are cores."""
     jobs = (range(first, first + chunk) for first in range(0, sys.maxsize, chunk))
     workers = len(os.sched_getaffinity(0))
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        waiting = [pool.apply_async(_chunk, (language, next(jobs))) for _ in range(workers + 1)]
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context)
+    try:
+        waiting = [pool.submit(_chunk, language, next(jobs)) for _ in range(workers + 1)]
         while True:
-            yield waiting.pop(0).get()
-            waiting.append(pool.apply_async(_chunk, (language, next(jobs))))
+            yield waiting.pop(0).result()
+            waiting.append(pool.submit(_chunk, language, next(jobs)))
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def shares(new: Fresh, first: npt.NDArray[np.int64], words: int) -> dict[str, float]:

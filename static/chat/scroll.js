@@ -8,6 +8,7 @@ export class Scroll {
     this.box = box;
     this.button = button;
     this.following = true;
+    this.top = 0;
     box.addEventListener("scroll", () => this.#look(), { passive: true });
     button.addEventListener("click", () => this.toNewest());
     // Also when a font arrives or the window turns, not only when text does.
@@ -30,6 +31,7 @@ export class Scroll {
 
   /** Stay where the reader is, whatever comes. */
   stay() {
+    this.following = this.#isNear();
     this.#look();
   }
 
@@ -42,11 +44,21 @@ export class Scroll {
 
   #down() {
     this.box.scrollTop = this.box.scrollHeight;
+    this.top = this.box.scrollTop;
   }
 
-  #look() {
+  #isNear() {
     const { scrollTop, scrollHeight, clientHeight } = this.box;
-    this.following = scrollHeight - clientHeight - scrollTop < NEAR;
+    return scrollHeight - clientHeight - scrollTop < NEAR;
+  }
+
+  // Who moves up leaves. Far from the end alone says nothing: the browser tells of our own scrolling
+  // a moment later, and text may have come in between.
+  #look() {
+    const { scrollTop } = this.box;
+    if (this.#isNear()) this.following = true;
+    else if (scrollTop < this.top) this.following = false;
+    this.top = scrollTop;
     this.button.hidden = this.following;
   }
 }

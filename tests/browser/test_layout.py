@@ -176,3 +176,31 @@ def test_scrolling_up_is_respected(new_context: Callable[..., BrowserContext], s
     chat.page.wait_for_function(at_end)
     chat.page.locator("#stop").click()
     chat.wait_end("STOPPED")
+
+
+def test_text_that_comes_before_the_browser_tells_of_scrolling_is_followed(
+    new_context: Callable[..., BrowserContext], site: Site
+) -> None:
+    """Our own scrolling is told of later; more than a line may have come by then."""
+    chat = Chat.open(new_context(width=1000, height=420), site)
+    chat.begin("Write a long story about a dragon.")
+    chat.page.locator("#stop").click()
+    chat.wait_end("STOPPED")
+    gap = """() => {
+        const box = document.getElementById("scroll");
+        return box.scrollHeight - box.clientHeight - box.scrollTop;
+    }"""
+    grow = """() => {
+        const box = document.getElementById("scroll");
+        const text = document.createElement("div");
+        text.style.height = "900px";
+        const before = box.scrollHeight;
+        box.scrollTop = before;
+        box.lastElementChild.append(text);
+        box.dispatchEvent(new Event("scroll"));
+        return box.scrollHeight - before;
+    }"""
+    for _ in range(2):
+        assert chat.page.evaluate(grow) > 800
+        chat.page.wait_for_function(f"() => ({gap})() < 48")
+    expect(chat.page.locator("#newest")).to_be_hidden()
