@@ -200,7 +200,13 @@ def test_text_that_comes_before_the_browser_tells_of_scrolling_is_followed(
         box.dispatchEvent(new Event("scroll"));
         return box.scrollHeight - before;
     }"""
+    settle = """() => new Promise(done => {
+        const box = document.getElementById("scroll");
+        box.scrollTop = box.scrollHeight;
+        requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done)));
+    })"""
     for _ in range(2):
+        chat.page.evaluate(settle)
         assert chat.page.evaluate(grow) > 800
         chat.page.wait_for_function(f"() => ({gap})() < 48")
     expect(chat.page.locator("#newest")).to_be_hidden()
