@@ -75,11 +75,10 @@ def begin_turn(run: Run, *, owner_id: uuid.UUID, submission: Submission) -> Begu
     limits = limits_of(owner_id=owner_id)
     plan = replace(plan, request=submission.request, limits=limits)
     session_id = submission.session_id or uuid.uuid4()
+    request = request_of(owner_id, session_id, plan, params, logprobs=submission.logprobs)
     # whoever has limits is not served before they are looked at, and a summary comes first
     if run.head_start is not None and task is None and limits.are_none:
-        is_new, asked = submission.session_id is None, {"logprobs": submission.logprobs}
-        early = request_of(owner_id, session_id, plan, params, None, **asked)
-        run.head_start.of(early, is_new=is_new)
+        run.head_start.of(request, is_new=submission.session_id is None)
     started = services.turn_start(
         owner_id=owner_id,
         session_id=submission.session_id,
@@ -91,8 +90,7 @@ def begin_turn(run: Run, *, owner_id: uuid.UUID, submission: Submission) -> Begu
         history=submission.history,
         new_id=session_id,
     )
-    made = begun(owner_id, started, plan, params, None, logprobs=submission.logprobs)
-    return replace(made, summary=task)
+    return replace(begun(started, request), summary=task)
 
 
 def regenerate_turn(run: Run, *, owner_id: uuid.UUID, regeneration: Regeneration) -> Begun:
@@ -114,7 +112,8 @@ def regenerate_turn(run: Run, *, owner_id: uuid.UUID, regeneration: Regeneration
         parent_id=context.parent_id,
         plan=plan,
     )
-    return replace(begun(owner_id, started, plan, params, None), summary=task)
+    request = request_of(owner_id, started.session_id, plan, params)
+    return replace(begun(started, request), summary=task)
 
 
 def continue_turn(
@@ -134,7 +133,7 @@ def continue_turn(
     started = services.turn_continue(
         owner_id=owner_id, session_id=session_id, message_id=context.message_id, plan=plan
     )
-    return begun(owner_id, started, plan, params, answer_start)
+    return begun(started, request_of(owner_id, session_id, plan, params, answer_start))
 
 
 def _context(owner_id: uuid.UUID, submission: Submission) -> PromptContext:
@@ -223,20 +222,12 @@ def plan_of(
     )
 
 
-def begun(
-    owner_id: uuid.UUID,
-    started: StartedTurn,
-    plan: TurnPlan,
-    params: SamplingParams,
-    answer_start: int | None,
-    *,
-    logprobs: int | None = None,
-) -> Begun:
+def begun(started: StartedTurn, request: GenerateRequest) -> Begun:
+    """request: as it was asked for; where an allowance ends sooner, so does the answer."""
     assert started.charge is not None
-    params = replace(params, **started.charge.sampling)
-    request = request_of(
-        owner_id, started.session_id, plan, params, answer_start, logprobs=logprobs
-    )
+    if started.charge.sampling:
+        params = replace(request.sampling, **started.charge.sampling)
+        request = replace(request, sampling=params)
     return Begun(started.session_id, started.seq, started, request)
 
 
@@ -245,7 +236,7 @@ def request_of(
     session_id: uuid.UUID,
     plan: TurnPlan,
     params: SamplingParams,
-    answer_start: int | None,
+    answer_start: int | None = None,
     *,
     logprobs: int | None = None,
 ) -> GenerateRequest:

@@ -28,6 +28,7 @@ from chat.turn_records import TurnPlan
 from tests.chat_client import pieces_of
 from tests.fake_engine import FakeEngine, text_delta
 from tests.test_chat_storage import impatient, locked
+from tests.threaded_engine import until
 
 __all__ = ["impatient"]
 
@@ -82,13 +83,6 @@ def say(log: EventLog, turn: LiveTurn, text: str) -> None:
     piece = turn.grow(text_delta(text, len(turn.text)))
     assert piece is not None
     log.append(turn, piece)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Until something is so in the log's thread, which knows no asyncio.Event."""
-    async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
 
 
 def _assert_stored(turns: list[LiveTurn]) -> None:

@@ -20,6 +20,7 @@ from inference.types import Began, Delta, GenerateRequest, SamplingParams
 from tests.chat_client import Page
 from tests.fake_engine import FakeEngine, Step
 from tests.test_chat_storage import impatient, locked
+from tests.threaded_engine import until
 
 __all__ = ["impatient"]
 
@@ -38,12 +39,6 @@ def kept(site: FakeEngine) -> Callable[[], set[str]]:
 
     site.script = script
     return lambda: site.saved
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
 
 
 async def test_the_engine_begins_before_the_rows_are_there(

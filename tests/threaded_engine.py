@@ -106,8 +106,8 @@ async def rest(stream: AsyncIterator[EngineEvent], events: list[EngineEvent]) ->
             events.append(event)  # noqa: PERF401
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Until something is so on the engine's thread, which knows no asyncio.Event."""
+async def until(condition: Callable[[], object]) -> None:
+    """Until something is so on another thread, the engine's say, which knows no asyncio.Event."""
     async with asyncio.timeout(HANG):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.001)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from django.utils.translation import gettext as _
 
 from chat import filtering, sampling, services
-from chat.beginning import Begun, Run, begun, plan_of
+from chat.beginning import Begun, Run, begun, plan_of, request_of
 from chat.engine import PromptCodec
 from chat.errors import InvalidRequest, ModelChanged
 from chat.files.selectors import passages_of
@@ -88,7 +88,8 @@ def branch_turn(
         plan=plan,
         client_id=None if isinstance(branch, TokenBranch) else branch.client_id,
     )
-    return begun(owner_id, started, plan, params, len(found.context))
+    answer_start = len(found.context)
+    return begun(started, request_of(owner_id, started.session_id, plan, params, answer_start))
 
 
 def _chosen(codec: PromptCodec, branch: TokenBranch, found: Written) -> _Beginning:
